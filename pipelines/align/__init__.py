@@ -1,0 +1,5 @@
+"""The ``align`` stage."""
+
+from pipelines.align.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

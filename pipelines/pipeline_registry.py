@@ -1,0 +1,34 @@
+"""Every pipeline by name. ``__default__`` is the whole path from records to a registered model."""
+
+from kedro.pipeline import Pipeline
+
+from pipelines import (
+    align,
+    analyze,
+    evaluate,
+    finetune,
+    miniature,
+    prepare,
+    promote,
+    report,
+    reweight,
+    sinks,
+)
+
+STAGES = {
+    "prepare": prepare,
+    "sinks": sinks,
+    "align": align,
+    "finetune": finetune,
+    "reweight": reweight,
+    "evaluate": evaluate,
+    "analyze": analyze,
+    "report": report,
+}
+ON_REQUEST = {"miniature": miniature, "promote": promote}
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Pipelines by name; ``__default__`` chains the stages in the order of the data."""
+    named = {name: stage.create_pipeline() for name, stage in (STAGES | ON_REQUEST).items()}
+    return named | {"__default__": sum((named[name] for name in STAGES), Pipeline([]))}

@@ -1,0 +1,5 @@
+"""The ``promote`` stage."""
+
+from pipelines.promote.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

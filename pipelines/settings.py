@@ -1,0 +1,35 @@
+"""Kedro's settings: where configuration comes from and which hooks run."""
+
+import os
+
+# Before anything imports these libraries: nothing phones home.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+from pathlib import Path
+
+from kedro.config import OmegaConfigLoader
+
+from pipelines.hooks import HOOKS
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def _shipped(name: str) -> str:
+    """Folder of a part of the miniature that the package ships: ``${miniature:encoder}``."""
+    return str(PROJECT / "src/diysink/miniature/weights" / name)
+
+
+HOOKS = HOOKS
+CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"]},
+    "custom_resolvers": {
+        "project": lambda path: str(PROJECT / path),
+        "miniature": _shipped,
+    },
+}

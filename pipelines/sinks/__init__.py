@@ -1,0 +1,5 @@
+"""The ``sinks`` stage."""
+
+from pipelines.sinks.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,34 @@
+"""Files that are either whole or absent, their digests, and a place to resume from.
+
+Everything the project writes goes through here. *Nothing half-written is ever read*: a file gets a
+temporary name, is flushed to disk and renamed; a folder is filled under a temporary name, its
+manifest is written last, and the whole is renamed into place.
+"""
+
+from diysink.artifact.atomic import atomic_path, write_bytes, write_json, write_text
+from diysink.artifact.digest import digest_bytes, digest_file, digest_json, digest_tensors
+from diysink.artifact.folder import (
+    MANIFEST,
+    BrokenFolderError,
+    publish,
+    read_manifest,
+    write_manifest,
+)
+from diysink.artifact.workspace import Workspace
+
+__all__ = [
+    "MANIFEST",
+    "BrokenFolderError",
+    "Workspace",
+    "atomic_path",
+    "digest_bytes",
+    "digest_file",
+    "digest_json",
+    "digest_tensors",
+    "publish",
+    "read_manifest",
+    "write_bytes",
+    "write_json",
+    "write_manifest",
+    "write_text",
+]

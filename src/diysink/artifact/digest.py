@@ -1,0 +1,39 @@
+"""SHA-256 of bytes, files, JSON values and tensors: how an artefact says what it was made from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, uint8
+
+
+def digest_bytes(data: bytes) -> str:
+    """Hexadecimal SHA-256 of ``data``."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: Path | str) -> str:
+    """Hexadecimal SHA-256 of a file, read in pieces."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Digest of a JSON value; equal values give equal digests whatever their key order.
+
+    >>> digest_json({"a": 1, "b": 2}) == digest_json({"b": 2, "a": 1})
+    True
+    """
+    return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Digest of named tensors: names, dtypes, shapes and exact bytes, in the order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        total.update(tensor.reshape(-1).view(uint8).numpy().tobytes())
+    return total.hexdigest()

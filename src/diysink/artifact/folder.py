@@ -1,0 +1,94 @@
+"""A folder that is whole: its manifest lists every file, is written last, and is the commit point."""
+
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from diysink.artifact.atomic import TEMPORARY, sync, write_json
+from diysink.artifact.digest import digest_file
+
+MANIFEST = "manifest.json"
+
+
+class BrokenFolderError(ValueError):
+    """A published folder lacks its manifest, or its files are not those the manifest lists."""
+
+
+def write_manifest(folder: Path, **facts: Any) -> dict[str, Any]:
+    """List every file of ``folder`` with size and SHA-256, add ``facts``, write it last; return it."""
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name == MANIFEST or path.name.startswith(TEMPORARY):
+            continue
+        sync(path)
+        files[name] = {"bytes": path.stat().st_size, "sha256": digest_file(path)}
+    manifest = {**facts, "files": files}
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def read_manifest(folder: Path, *, thorough: bool = False) -> dict[str, Any]:
+    """Read the manifest and hold the files against it: sizes always, digests when ``thorough``.
+
+    Raises:
+        BrokenFolderError: no manifest, a file missing or of another size or content, or a name
+            that leads out of the folder.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        files: dict[str, dict[str, Any]] = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BrokenFolderError(
+            f"{folder} has no readable {MANIFEST} ({error}): it was never finished or is not one "
+            "of this project's folders. Run the stage that makes it again."
+        ) from error
+    root = folder.resolve()
+    for name, expected in files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(root):
+            raise BrokenFolderError(f"{folder}: the manifest names {name!r}, outside the folder")
+        size = path.stat().st_size if path.is_file() else None
+        if size != expected["bytes"]:
+            raise BrokenFolderError(
+                f"{path}: {'missing' if size is None else f'{size} bytes'}, the manifest says "
+                f"{expected['bytes']} bytes. Run the stage that makes {folder.name} again."
+            )
+        if thorough and digest_file(path) != expected["sha256"]:
+            raise BrokenFolderError(f"{path}: its content is not what the manifest says")
+    return manifest
+
+
+def publish(source: Path, target: Path) -> None:
+    """Put the finished folder ``source`` at ``target``, replacing what was there, in one rename.
+
+    Files are hard-linked where the disk allows it (they are never changed in place), else copied.
+    ``source`` stays, so that a run that is killed afterwards can still resume from it.
+
+    Raises:
+        BrokenFolderError: ``source`` is not whole.
+    """
+    read_manifest(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
+    old = fresh.with_name(fresh.name + "-old")
+    try:
+        shutil.copytree(source, fresh, copy_function=_link_or_copy)
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+        sync(target.parent)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
