@@ -1,3 +1,0 @@
-"""Kedro hooks."""
-
-HOOKS: tuple[object, ...] = ()

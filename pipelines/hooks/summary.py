@@ -1,0 +1,77 @@
+"""The table that closes a run that made results: what came out, and where to look further."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.hooks.stages import stages_of
+
+RESULTS_FILE = "data/08_reporting/results.json"
+REPORT_FILE = "data/08_reporting/report.html"
+_RESULT_STAGES = {"evaluate", "report"}
+
+
+class Summary:
+    """Prints accuracy by variant and group, the report's path and the MLflow run."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console
+        self._run_id: str | None = None
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Remember the run: kedro-mlflow has closed it by the time the table is printed."""
+        import mlflow
+
+        active = mlflow.active_run()
+        self._run_id = active.info.run_id if active else None
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
+        """Print, if this run made results."""
+        ran = set(stages_of(pipeline))
+        project = Path(run_params["project_path"])
+        if not ran & _RESULT_STAGES or not (project / RESULTS_FILE).is_file():
+            return
+        console = self._console or Console()
+        results = json.loads((project / RESULTS_FILE).read_text())
+        console.print(accuracy_table(results["accuracy"]))
+        for sentence in results.get("verdict", []):
+            console.print(sentence, markup=False)
+        if "report" in ran:
+            console.print(f"Report      {project / REPORT_FILE}", markup=False, soft_wrap=True)
+        if self._run_id:
+            console.print(f"MLflow run  {self._run_id}", markup=False, soft_wrap=True)
+            console.print("            see it with: kedro mlflow ui", markup=False)
+
+
+def accuracy_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Variants down, groups across; each cell an accuracy in percent with its interval.
+
+    Args:
+        rows: mappings with ``variant``, ``group``, ``accuracy``, ``low``, ``high`` (shares of 1)
+            and ``n_items``.
+    """
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    counts = {row["group"]: row["n_items"] for row in rows}
+    cells = {(row["variant"], row["group"]): _cell(row) for row in rows}
+    table = Table(title="Accuracy on the test items, % [95 % interval]", title_justify="left")
+    table.add_column("variant", no_wrap=True)
+    for group in groups:
+        table.add_column(f"{group} (n={counts[group]})", justify="right", no_wrap=True)
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        table.add_row(variant, *(cells.get((variant, group), "") for group in groups))
+    return table
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    middle = f"{100 * row['accuracy']:.1f}"
+    if row["low"] is None or row["high"] is None:
+        return middle
+    return f"{middle} \\[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
