@@ -1,0 +1,17 @@
+"""Vision encoders: pixels to the hidden states of one layer, and the attention they receive."""
+
+from diysink.encoders.encoder import Encoder, Observation
+from diysink.encoders.families import FAMILIES
+from diysink.encoders.identity import EncoderIdentity
+from diysink.encoders.images import ImageProcessor, load_image_processor
+from diysink.encoders.loading import load_encoder
+
+__all__ = [
+    "FAMILIES",
+    "Encoder",
+    "EncoderIdentity",
+    "ImageProcessor",
+    "Observation",
+    "load_encoder",
+    "load_image_processor",
+]

@@ -1,0 +1,174 @@
+"""Pixels to the hidden states of one layer, and nothing past it (paper, section 2).
+
+What is unusual here: the tower is run block by block by us, so that no later block, final norm or
+pooling head ever runs or is kept; the states are those *before* any final norm; and the attention
+that the tokens receive comes from the block that reads them, on request.
+"""
+
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from diysink.artifact import digest_json, digest_tensors
+from diysink.encoders.attention import attention_received
+from diysink.encoders.families import FAMILIES, family_of
+from diysink.encoders.identity import EncoderIdentity
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an encoder shows of a batch of images; patches only, in raster order.
+
+    Attributes:
+        hidden: the states at the layer.
+        attention: the share of a block's attention that each patch receives, in float32. Class and
+            register tokens take their share too, so that a row adds up to at most 1.
+        tokens: over how many tokens, patches or not, attention is spread; ``1 / tokens`` is even.
+    """
+
+    hidden: Float[Tensor, "batch tokens dim"]
+    attention: Float[Tensor, "batch tokens"]
+    tokens: int
+
+
+class Encoder(nn.Module):
+    """A vision tower up to one layer.
+
+    Args:
+        model: a vision tower of transformers, or a whole model that has one. Its modules are
+            shared, not copied.
+        layer: index into the hidden states: 0 is what enters the first block, -1 what leaves the
+            last, -2 what leaves the last but one.
+        name: what people call it.
+
+    Raises:
+        ValueError: for an architecture that is not supported or a layer that does not exist.
+    """
+
+    def __init__(self, model: PreTrainedModel, layer: int, name: str) -> None:
+        super().__init__()
+        self.family = family_of(model.config.model_type)
+        vision = getattr(model.base_model, "vision_model", model.base_model)
+        self.config = vision.config
+        self.name = name
+        parts = FAMILIES[self.family]
+        blocks: nn.ModuleList = attrgetter(parts.blocks)(vision)
+        count = len(blocks)
+        if not -count - 1 <= layer <= count:
+            raise ValueError(
+                f"layer is {layer}, but {name} has {count} blocks: give 0 (what enters the first) "
+                f"to {count} (what leaves the last), or -{count + 1} to -1."
+            )
+        self.layer = layer % (count + 1)
+        self.heads = int(self.config.num_attention_heads)
+        self.prefix = parts.prefix(self.config)
+        self.dim = int(self.config.hidden_size)
+        # Named as in the tower, so that the family's own function runs on this module.
+        for path in parts.before:
+            self.add_module(path, attrgetter(path)(vision))
+        self.blocks = nn.ModuleList(list(blocks[: self.layer]))
+        # Attention comes from the block that reads the states; nothing reads those of the last.
+        self._reads = min(self.layer, count - 1)
+        self.reader_norm: nn.Module = getattr(blocks[self._reads], parts.norm)
+        self.reader: Any = getattr(blocks[self._reads], parts.attention)
+        self._parts = parts
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, layer: int = -2, name: str | None = None) -> "Encoder":
+        """Wrap a vision tower that is already in memory, sharing its modules."""
+        called = name or Path(str(model.config.name_or_path)).name or type(model).__name__
+        return cls(model, layer, called)
+
+    def forward(
+        self, pixel_values: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Hidden states at the layer, without class and register tokens, in raster order.
+
+        Raises:
+            ValueError: the picture has a size that the encoder cannot take.
+        """
+        self.grid(pixel_values)
+        hidden = self._parts.embed(self, pixel_values)
+        for block in self.blocks:
+            hidden = block(hidden, attention_mask=None)
+        return hidden[:, self.prefix :]
+
+    def observe(self, pixel_values: Float[Tensor, "batch channels height width"]) -> Observation:
+        """The hidden states and the attention that they receive from the block that reads them.
+
+        At the very last layer no block reads them: there the last block's own attention is given.
+        """
+        self.grid(pixel_values)
+        hidden = self._parts.embed(self, pixel_values)
+        read = hidden
+        for index, block in enumerate(self.blocks):
+            read = hidden if index == self._reads else read
+            hidden = block(hidden, attention_mask=None)
+        read = hidden if self._reads == self.layer else read
+        received = attention_received(read, self.reader_norm, self.reader, self.heads)
+        return Observation(
+            hidden=hidden[:, self.prefix :],
+            attention=received[:, self.prefix :],
+            tokens=hidden.shape[1],
+        )
+
+    def grid(self, pixel_values: Float[Tensor, "batch channels height width"]) -> tuple[int, int]:
+        """Rows and columns of patches.
+
+        Raises:
+            ValueError: the picture has a size that the encoder cannot take.
+        """
+        height, width = pixel_values.shape[-2:]
+        rows, columns = height // self.patch[0], width // self.patch[1]
+        if self._parts.any_size:
+            if rows < 1 or columns < 1:
+                raise ValueError(
+                    f"Pictures of {height} x {width} pixels are smaller than one patch of "
+                    f"{self.name} ({self.patch[0]} x {self.patch[1]})."
+                )
+        elif (height, width) != _pair(self.config.image_size):
+            wanted = _pair(self.config.image_size)
+            raise ValueError(
+                f"{self.name} takes pictures of {wanted[0]} x {wanted[1]} pixels; these have "
+                f"{height} x {width}. Prepare them with load_image_processor({self.name!r})."
+            )
+        return rows, columns
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return _pair(self.config.patch_size)
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """Name, digest, layer and family. Reads every weight: keep it rather than ask again."""
+        used = [(path, getattr(self, path)) for path in self._parts.before]
+        used += [(f"blocks.{index}", block) for index, block in enumerate(self.blocks)]
+        weights = {
+            f"{path}.{name}": weight.detach().to(torch.bfloat16)
+            for path, module in used
+            for name, weight in module.named_parameters()
+        }
+        shape = {
+            "family": self.family,
+            "layer": self.layer,
+            "heads": self.heads,
+            "patch": list(self.patch),
+            "activation": str(self.config.hidden_act),
+            "epsilon": float(self.config.layer_norm_eps),
+        }
+        digest = digest_json([digest_tensors(weights), shape])
+        return EncoderIdentity(self.name, digest, self.layer, self.family)
+
+
+def _pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return int(height), int(width)

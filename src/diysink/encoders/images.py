@@ -1,0 +1,73 @@
+"""Pictures to pixels as a checkpoint wants them, without torchvision."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    BitImageProcessorPil,
+    CLIPImageProcessorPil,
+    SiglipImageProcessorPil,
+    ViTImageProcessorPil,
+)
+from transformers.image_processing_base import ImageProcessingMixin
+
+ImageProcessor = Callable[[Sequence[Image.Image]], Float[Tensor, "batch channels height width"]]
+
+_PROCESSORS = {
+    "BitImageProcessor": BitImageProcessorPil,
+    "CLIPImageProcessor": CLIPImageProcessorPil,
+    "SiglipImageProcessor": SiglipImageProcessorPil,
+    "ViTImageProcessor": ViTImageProcessorPil,
+}
+
+
+def load_image_processor(path_or_id: str | Path, revision: str | None = None) -> ImageProcessor:
+    """The image processor of a checkpoint, from its ``preprocessor_config.json``.
+
+    SigLIP 2's own processor makes patches in numbers that differ from picture to picture; here its
+    pictures become squares of the size that its configuration stands for.
+
+    Args:
+        path_or_id: a folder or a hub id.
+        revision: of a hub id.
+
+    Returns:
+        A function from RGB pictures to ``Float["batch channels height width"]``, float32.
+
+    Raises:
+        ValueError: for a kind of image processor that is not supported.
+        OSError: there is none.
+    """
+    source = str(path_or_id)
+    settings, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=revision)
+    kind = settings.get("image_processor_type") or settings.get("feature_extractor_type") or ""
+    kind = (
+        kind.removesuffix("Pil").removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
+    )
+    if kind == "Siglip2ImageProcessor":
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        vision = getattr(config, "vision_config", config)
+        side = round(vision.num_patches**0.5) * vision.patch_size
+        kept = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+        size = {"height": side, "width": side}
+        chosen = {name: settings[name] for name in kept if name in settings}
+        processor = SiglipImageProcessorPil(**chosen, size=size, resample=2)
+    elif kind in _PROCESSORS:
+        processor = _PROCESSORS[kind].from_pretrained(source, revision=revision)
+    else:
+        raise ValueError(
+            f"{source} names the image processor {kind or 'nothing'!r}; supported are "
+            f"{', '.join([*_PROCESSORS, 'Siglip2ImageProcessor'])}. Set image_processor_type in "
+            "its preprocessor_config.json to the one that fits."
+        )
+
+    def process(images: Sequence[Image.Image]) -> Float[Tensor, "batch channels height width"]:
+        pixels: Tensor = processor(images=list(images), return_tensors="pt")["pixel_values"]
+        return pixels.to(torch.float32)
+
+    return process

@@ -1,0 +1,70 @@
+"""An encoder from a hub id or a folder: safetensors only, no remote code, no random weights."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoConfig
+from transformers.utils import logging
+
+from diysink.encoders.encoder import Encoder
+from diysink.encoders.families import FAMILIES, family_of
+
+
+def load_encoder(
+    path_or_id: str | Path,
+    layer: int = -2,
+    revision: str | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Encoder:
+    """Load a vision tower, alone or out of a whole model (CLIPModel, SiglipModel, a classifier).
+
+    Args:
+        path_or_id: a folder or a hub id.
+        layer: index into the hidden states, as in `Encoder`.
+        revision: of a hub id; ignored for a folder.
+        dtype: of the weights.
+
+    Returns:
+        The encoder, on the CPU, in evaluation mode, its weights frozen.
+
+    Raises:
+        ValueError: unsupported architecture, missing weights, no such layer.
+        OSError: nothing there, or no safetensors.
+    """
+    source = str(path_or_id)
+    config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+    architecture = getattr(transformers, FAMILIES[family_of(config.model_type)].architecture)
+    with _quiet():
+        model, report = architecture.from_pretrained(
+            source, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    # A pooling head is not run here, and some checkpoints lack one.
+    missing = sorted(
+        name for name in report["missing_keys"] if not name.startswith(("pooler.", "head."))
+    )
+    if missing:
+        raise ValueError(
+            f"{source} lacks {len(missing)} weights of a {architecture.__name__} (the first is "
+            f"{missing[0]}): they would be random. It is not a complete checkpoint of this model."
+        )
+    folder = Path(source)
+    encoder = Encoder(model, layer, folder.resolve().name if folder.is_dir() else source)
+    return encoder.eval().requires_grad_(False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the table of weights that are not used: that text towers are left out is the point."""
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,184 @@
+"""The sink profile: all that training needs to know of an encoder, as one versioned JSON file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from diysink.artifact import digest_json, write_json
+from diysink.encoders import EncoderIdentity
+from diysink.sinks.criteria import above_norm
+
+VERSION = 1
+Method = Literal["gap", "fixed", "median"]
+
+
+class ProfileMismatchError(ValueError):
+    """A profile was made for another encoder or another layer."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One question that the verdict asks, and what the data say.
+
+    Attributes:
+        name: of the question.
+        passed: whether the answer speaks for sinks.
+        value: what was measured; None where it could not be.
+        interval: 95 % bootstrap interval over images; None where there is none.
+        threshold: what ``value`` was held against.
+        says: the answer in words.
+    """
+
+    name: str
+    passed: bool
+    value: float | None
+    interval: tuple[float, float] | None
+    threshold: float
+    says: str
+
+
+@dataclass(frozen=True)
+class SinkProfile:
+    """What a sink is for one encoder at one layer, and how sure we are.
+
+    Attributes:
+        encoder: for which encoder and layer.
+        tau: tokens with an L2 norm of at least this are sinks; None where none could be told apart
+            (then nothing is a sink).
+        method: how tau was found: ``gap`` (calibrated), ``fixed``, ``median`` (a multiple of it).
+        interval: 95 % bootstrap interval of tau over images; None for a fixed tau.
+        found: the verdict: whether there are credible sinks.
+        evidence: why.
+        sink_dimensions: hidden dimensions that carry far more of a sink's energy than of the
+            other tokens'.
+        edges: norms at the edges of the histogram's bins.
+        histogram: tokens in each bin, one fewer than ``edges``.
+        sinks_per_image: how many images have 0, 1, 2, ... sinks.
+        grid: rows and columns of patches.
+        settings: what the calibration was asked for.
+        criterion: the observable that decides the mask.
+        version: of this format.
+    """
+
+    encoder: EncoderIdentity
+    tau: float | None
+    method: Method
+    interval: tuple[float, float] | None
+    found: bool
+    evidence: tuple[Evidence, ...]
+    sink_dimensions: tuple[int, ...]
+    edges: tuple[float, ...]
+    histogram: tuple[int, ...]
+    sinks_per_image: tuple[int, ...]
+    grid: tuple[int, int]
+    settings: Mapping[str, Any]
+    criterion: Literal["norm"] = "norm"
+    version: int = VERSION
+
+    @property
+    def layer(self) -> int:
+        """Index into the hidden states."""
+        return self.encoder.layer
+
+    @property
+    def images(self) -> int:
+        """How many images were measured."""
+        return sum(self.sinks_per_image)
+
+    @property
+    def share_without(self) -> float:
+        """Share of images without any sink; they fall back to non-sinks."""
+        return self.sinks_per_image[0] / self.images if self.images else 1.0
+
+    @property
+    def mean_sinks(self) -> float:
+        """Mean number of sinks in an image."""
+        total = sum(count * images for count, images in enumerate(self.sinks_per_image))
+        return total / self.images if self.images else 0.0
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """In words: what speaks for the verdict (all evidence if found, else what failed)."""
+        return tuple(one.says for one in self.evidence if self.found or not one.passed)
+
+    @property
+    def verdict(self) -> str:
+        """``found`` or ``no credible sinks``."""
+        return "found" if self.found else "no credible sinks"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the profile's content."""
+        return digest_json(self.to_dict())
+
+    def mask(self, hidden: Float[Tensor, "batch tokens dim"]) -> Bool[Tensor, "batch tokens"]:
+        """Which tokens are sinks. Make it once from the encoder's output and pass it on."""
+        if self.tau is None:
+            return torch.zeros(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
+        return above_norm(hidden, self.tau)
+
+    def check(self, identity: EncoderIdentity) -> None:
+        """Refuse another encoder or layer.
+
+        Raises:
+            ProfileMismatchError: the weights up to the layer, the layer or the family differ.
+        """
+        mine, other = self.encoder, identity
+        if (mine.digest, mine.layer, mine.family) != (other.digest, other.layer, other.family):
+            raise ProfileMismatchError(
+                f"This sink profile is for {mine.family} {mine.name} at layer {mine.layer} (weights "
+                f"{mine.digest[:12]}), not for {other.family} {other.name} at layer {other.layer} "
+                f"(weights {other.digest[:12]}). Measure that encoder with the sinks pipeline."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self) | {"settings": dict(self.settings)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "SinkProfile":
+        """From what `to_dict` gave.
+
+        Raises:
+            ValueError: for another version, or a field that is missing or not known.
+        """
+        if value.get("version") != VERSION:
+            raise ValueError(
+                f"A sink profile of version {value.get('version')!r}; this program reads version "
+                f"{VERSION}. Measure the encoder again with the sinks pipeline."
+            )
+        fields = dict(value)
+        try:
+            fields["encoder"] = EncoderIdentity.from_dict(fields["encoder"])
+            fields["evidence"] = tuple(
+                Evidence(**one | {"interval": _pair(one["interval"])}) for one in fields["evidence"]
+            )
+            fields["interval"] = _pair(fields["interval"])
+            for name in ("sink_dimensions", "edges", "histogram", "sinks_per_image", "grid"):
+                fields[name] = tuple(fields[name])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"Not a sink profile of version {VERSION}: {error!r}.") from error
+
+    def save(self, path: Path | str) -> None:
+        """Write it as JSON, atomically."""
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: Path | str) -> "SinkProfile":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is not a sink profile of this version.
+        """
+        return cls.from_dict(json.loads(Path(path).read_text()))
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    return None if value is None else (float(value[0]), float(value[1]))
