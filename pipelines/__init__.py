@@ -1,1 +1,1 @@
-"""The Kedro application around the library: nodes are plain functions, ``pipeline.py`` is wiring."""
+"""The Kedro application: nodes are plain functions, ``pipeline.py`` is wiring."""

@@ -24,9 +24,7 @@ class AtomicFile(AbstractDataset[Any, Any]):
         self.metadata = metadata
 
     def _inner(self, path: Path) -> AbstractDataset[Any, Any]:
-        return AbstractDataset.from_config(
-            self._path.stem, {**self._config, "filepath": str(path)}
-        )
+        return AbstractDataset.from_config(self._path.stem, {**self._config, "filepath": str(path)})
 
     def _load(self) -> Any:
         return self._inner(self._path).load()

@@ -30,5 +30,8 @@ ON_REQUEST = {"miniature": miniature, "promote": promote}
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines by name; ``__default__`` chains the stages in the order of the data."""
-    named = {name: stage.create_pipeline() for name, stage in (STAGES | ON_REQUEST).items()}
+    named = {
+        name: Pipeline(stage.create_pipeline(), tags=f"stage:{name}")
+        for name, stage in (STAGES | ON_REQUEST).items()
+    }
     return named | {"__default__": sum((named[name] for name in STAGES), Pipeline([]))}

@@ -1,8 +1,28 @@
-"""Wiring of the ``finetune`` stage."""
+"""Wiring of stage 2."""
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Pipeline, node
+
+from pipelines.finetune.nodes import finetune_models
 
 
 def create_pipeline() -> Pipeline:
-    """The ``finetune`` stage."""
-    return Pipeline([])
+    """Aligned connectors in, one fine-tuned model per connector and seed out."""
+    return Pipeline(
+        [
+            node(
+                finetune_models,
+                [
+                    "records",
+                    "sink_profiles",
+                    "aligned_connectors",
+                    "params:model",
+                    "params:finetune",
+                    "params:align",
+                    "params:seeds",
+                    "params:workspace",
+                ],
+                ["finetuned_models", "finetune_curves"],
+                name="finetune_models",
+            )
+        ]
+    )

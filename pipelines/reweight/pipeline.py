@@ -1,8 +1,26 @@
-"""Wiring of the ``reweight`` stage."""
+"""Wiring of ReW."""
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Pipeline, node
+
+from pipelines.reweight.nodes import train_reweighting
 
 
 def create_pipeline() -> Pipeline:
-    """The ``reweight`` stage."""
-    return Pipeline([])
+    """Fine-tuned models in, one R per seed out."""
+    return Pipeline(
+        [
+            node(
+                train_reweighting,
+                [
+                    "records",
+                    "finetuned_models",
+                    "params:model",
+                    "params:reweight",
+                    "params:seeds",
+                    "params:workspace",
+                ],
+                ["reweightings", "reweight_curves"],
+                name="train_reweighting",
+            )
+        ]
+    )

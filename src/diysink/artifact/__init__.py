@@ -6,7 +6,13 @@ manifest is written last, and the whole is renamed into place.
 """
 
 from diysink.artifact.atomic import atomic_path, write_bytes, write_json, write_text
-from diysink.artifact.digest import digest_bytes, digest_file, digest_json, digest_tensors
+from diysink.artifact.digest import (
+    digest_bytes,
+    digest_file,
+    digest_json,
+    digest_source,
+    digest_tensors,
+)
 from diysink.artifact.folder import (
     MANIFEST,
     BrokenFolderError,
@@ -24,6 +30,7 @@ __all__ = [
     "digest_bytes",
     "digest_file",
     "digest_json",
+    "digest_source",
     "digest_tensors",
     "publish",
     "read_manifest",

@@ -51,5 +51,5 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write ``value`` atomically as strict JSON (NaN is an error), the same bytes for equal values."""
+    """Write ``value`` atomically as strict JSON (NaN is an error); equal values, equal bytes."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")

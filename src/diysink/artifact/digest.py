@@ -37,3 +37,12 @@ def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
         total.update(tensor.reshape(-1).view(uint8).numpy().tobytes())
     return total.hexdigest()
+
+
+def digest_source(path_or_id: str, revision: str | None = None) -> str:
+    """What a model part is: the digest of a folder's files, or ``id@revision`` of a hub model."""
+    folder = Path(path_or_id)
+    if not folder.is_dir():
+        return f"{path_or_id}@{revision or 'main'}"
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return digest_json([[p.relative_to(folder).as_posix(), digest_file(p)] for p in files])

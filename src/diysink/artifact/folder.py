@@ -1,4 +1,4 @@
-"""A folder that is whole: its manifest lists every file, is written last, and is the commit point."""
+"""A folder that is whole: its manifest lists every file, is written last, is the commit point."""
 
 import json
 import os
@@ -18,7 +18,7 @@ class BrokenFolderError(ValueError):
 
 
 def write_manifest(folder: Path, **facts: Any) -> dict[str, Any]:
-    """List every file of ``folder`` with size and SHA-256, add ``facts``, write it last; return it."""
+    """Write, last, the list of ``folder``'s files with sizes and digests, and ``facts``."""
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()

@@ -1,0 +1,75 @@
+"""Stage 1: every connector learns to speak the frozen language model's language."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diysink.artifact import Workspace, write_manifest
+from pipelines.learning import (
+    folder_digest,
+    load_profile,
+    model_parts,
+    optimization,
+    parts_digest,
+    train,
+)
+from pipelines.units import each_unit
+
+
+def align_connectors(
+    records: Path,
+    sink_profiles: Path,
+    model: dict[str, Any],
+    align: dict[str, Any],
+    seeds: list[int],
+    workspace: str,
+) -> tuple[Path, pd.DataFrame]:
+    """Train every connector with every seed; return the folder of connectors and the curves."""
+    from diysink.records import Records
+    from safetensors.torch import save_file
+
+    from diysink.model import assemble
+    from diysink.training import ConnectorTraining, EncodedRecords
+
+    profile = load_profile(sink_profiles, model, require=align["require_sinks"])
+    inputs = {
+        "records": folder_digest(records),
+        "profile": profile.digest,
+        "parts": parts_digest(model),
+        "align": align,
+        "seeds": seeds,
+    }
+    work = Workspace(workspace, "align", inputs)
+    data: list[EncodedRecords] = []  # encoded once for all units, by the first that runs
+
+    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
+        kind, seed = name.split("/seed")
+        assembled = assemble(
+            model_parts(model),
+            profile,
+            connector=kind,
+            arrangement=align["arrangement"][kind],
+            seed=int(seed),
+        )
+        if not data:
+            split = Records(records / align["split"])
+            data.append(
+                EncodedRecords(split, assembled.prompter, assembled.image_processor, align["keep"])
+            )
+        _, rows = train(
+            f"align-{name}",
+            lambda: ConnectorTraining(assembled.model, **optimization(align, int(seed))),
+            data[0],
+            align,
+            int(seed),
+            scratch,
+        )
+        connector = assembled.model.model.multi_modal_projector.cpu()
+        save_file(connector.state_dict(), result / "connector.safetensors")
+        return rows
+
+    units = [f"{kind}/seed{seed}" for seed in seeds for kind in align["connectors"]]
+    results, rows = each_unit(work, units, unit)
+    write_manifest(results, kind="connectors", inputs=inputs)
+    return results, pd.DataFrame(rows)

@@ -1,0 +1,150 @@
+"""Every variant answers the same questions; differences come with intervals and tests."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from diysink.artifact import Workspace, atomic_path, digest_source
+from pipelines.learning import folder_digest
+from pipelines.units import each_unit
+
+if TYPE_CHECKING:
+    from diysink.model import Answerer
+    from diysink.selection import Selection
+
+
+def predict_answers(
+    records: Path,
+    finetuned_models: Path,
+    reweightings: Path,
+    model: dict[str, Any],
+    evaluate: dict[str, Any],
+    seeds: list[int],
+    workspace: str,
+    device: str,
+) -> pd.DataFrame:
+    """Generated answers of every variant and seed to every test question."""
+    from diysink.records import Records
+
+    from diysink.evaluation import predict
+    from diysink.model import load
+
+    asked = ("split", "batch", "max_new_tokens", "cot", "variants")
+    inputs = {
+        "records": folder_digest(records),
+        "models": folder_digest(finetuned_models),
+        "reweightings": folder_digest(reweightings),
+        "sentence": digest_source(model["sentence"]),
+        "evaluate": {name: evaluate[name] for name in asked},
+        "seeds": seeds,
+    }
+    work = Workspace(workspace, "evaluate", inputs)
+    split = Records(records / evaluate["split"])
+
+    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
+        variant, seed = name.split("/seed")
+        how = evaluate["variants"][variant]
+        answerer = load(finetuned_models / how["connector"] / f"seed{seed}", device=_device(device))
+        answerer.max_new_tokens = evaluate["max_new_tokens"]
+        if how["arrangement"] is not None:
+            answerer.model.config.arrangement = how["arrangement"]
+        answerer.selection = select(
+            how["selection"],
+            answerer,
+            evaluate["cot"],
+            reweightings / f"seed{seed}",
+            model["sentence"],
+            int(seed),
+        )
+        table = predict(answerer, split, variant=variant, seed=int(seed), batch=evaluate["batch"])
+        with atomic_path(result / "predictions.parquet") as temporary:
+            table.to_parquet(temporary)
+        return [{"items": len(table)}]
+
+    units = [f"{variant}/seed{seed}" for seed in seeds for variant in evaluate["variants"]]
+    results, _ = each_unit(work, units, unit)
+    return pd.concat(
+        [pd.read_parquet(results / name / "predictions.parquet") for name in units],
+        ignore_index=True,
+    )
+
+
+def select(
+    name: str,
+    answerer: "Answerer",
+    cot: dict[str, Any],
+    reweighting: Path,
+    sentence: str,
+    seed: int,
+) -> "Selection":
+    """The selection that a variant names.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    from functools import partial
+
+    from diysink import selection as s
+    from diysink.model import choice_log_likelihoods
+
+    match name:
+        case "both" | "sink" | "nonsink":
+            return s.FixedSelection(name)
+        case "reweight":
+            return s.load_reweight(reweighting, sentence).to(answerer.model.device)
+        case "cot":
+            templates = s.CoTTemplates(
+                cot["image"],
+                (cot["image_choices"][0], cot["image_choices"][1]),
+                cot["scope"],
+                tuple(cot["scope_choices"]),
+            )
+            return s.CoTSelection(
+                partial(choice_log_likelihoods, answerer.model, answerer.prompter), templates
+            )
+        case "random":
+            return s.RandomSelection(seed)
+        case "oracle":
+            return s.OracleSelection()
+        case _:
+            raise ValueError(
+                f"unknown selection {name!r}; expected both, sink, nonsink, reweight, cot, random "
+                "or oracle"
+            )
+
+
+def summarize(
+    predictions: pd.DataFrame, evaluate: dict[str, Any], seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Accuracies, differences and the verdict in words; and the plain metrics to track."""
+    from diysink.evaluation import accuracy_table, comparisons, verdict
+
+    options = {"resamples": evaluate["resamples"], "level": evaluate["level"], "seed": seed}
+    accuracy = accuracy_table(predictions, by="group", **options)
+    subtasks = accuracy_table(predictions, by="subtask", **options)
+    variants = [v for v in evaluate["variants"] if v != evaluate["baseline"]]
+    differences = comparisons(predictions, [(v, evaluate["baseline"]) for v in variants], **options)
+    results = {
+        "accuracy": accuracy.to_dict("records"),
+        "subtasks": subtasks.to_dict("records"),
+        "comparisons": differences.to_dict("records"),
+        "verdict": verdict(
+            differences, candidate=evaluate["candidate"], baseline=evaluate["baseline"]
+        ),
+        "settings": {
+            name: evaluate[name] for name in ("baseline", "candidate", "level", "resamples")
+        },
+    }
+    metrics: dict[str, Any] = {}
+    for row in accuracy.to_dict("records"):
+        metrics.setdefault(str(row["variant"]), {})[str(row["group"])] = row["accuracy"]
+    return results, metrics
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"

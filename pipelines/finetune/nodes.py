@@ -1,0 +1,86 @@
+"""Stage 2: connector and language model learn together, on sinks and non-sinks."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diysink.artifact import Workspace, write_json, write_manifest
+from pipelines.learning import (
+    folder_digest,
+    load_profile,
+    model_parts,
+    optimization,
+    parts_digest,
+    train,
+)
+from pipelines.units import each_unit
+
+
+def finetune_models(
+    records: Path,
+    sink_profiles: Path,
+    aligned_connectors: Path,
+    model: dict[str, Any],
+    finetune: dict[str, Any],
+    align: dict[str, Any],
+    seeds: list[int],
+    workspace: str,
+) -> tuple[Path, pd.DataFrame]:
+    """Fine-tune every aligned connector with its language model; return models and curves."""
+    from diysink.records import Records
+    from safetensors.torch import load_file
+
+    from diysink.model import assemble
+    from diysink.training import EncodedRecords, LanguageTraining
+
+    profile = load_profile(sink_profiles, model, require=False)
+    inputs = {
+        "records": folder_digest(records),
+        "profile": profile.digest,
+        "connectors": folder_digest(aligned_connectors),
+        "parts": parts_digest(model),
+        "finetune": finetune,
+        "seeds": seeds,
+    }
+    work = Workspace(workspace, "finetune", inputs)
+    data: list[EncodedRecords] = []
+
+    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
+        kind, seed = name.split("/seed")
+        assembled = assemble(
+            model_parts(model),
+            profile,
+            connector=kind,
+            arrangement=align["arrangement"][kind],
+            seed=int(seed),
+        )
+        connector = load_file(aligned_connectors / name / "connector.safetensors")
+        assembled.model.model.multi_modal_projector.load_state_dict(connector)
+        if not data:
+            split = Records(records / finetune["split"])
+            data.append(
+                EncodedRecords(
+                    split, assembled.prompter, assembled.image_processor, finetune["keep"]
+                )
+            )
+        training, rows = train(
+            f"finetune-{name}",
+            lambda: LanguageTraining(
+                assembled.model, finetune["lora"], **optimization(finetune, int(seed))
+            ),
+            data[0],
+            finetune,
+            int(seed),
+            scratch,
+        )
+        assembled.model = training.merged().cpu()  # type: ignore[attr-defined]
+        assembled.save(result)
+        profile.save(result / "profile.json")
+        write_json(result / "provenance.json", {**inputs, "unit": name})
+        return rows
+
+    units = [f"{kind}/seed{seed}" for seed in seeds for kind in align["connectors"]]
+    results, rows = each_unit(work, units, unit)
+    write_manifest(results, kind="models", inputs=inputs)
+    return results, pd.DataFrame(rows)

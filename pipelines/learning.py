@@ -1,0 +1,106 @@
+"""What the training stages share: the model's parts, the data, and Lightning's settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diysink.artifact import digest_file, digest_json, digest_source
+
+if TYPE_CHECKING:
+    from diysink.sinks import SinkProfile
+
+    from diysink.model import Parts
+    from diysink.training import EncodedRecords, StageTraining
+
+
+def model_parts(model: dict[str, Any]) -> "Parts":
+    """The pretrained parts named in the parameters."""
+    from diysink.model import Parts
+
+    return Parts(**{k: v for k, v in model.items() if k not in ("profile", "sentence")})
+
+
+def parts_digest(model: dict[str, Any]) -> str:
+    """Digest of what the pretrained parts are, wherever they lie."""
+    rest = {k: v for k, v in model.items() if k not in ("encoder", "language", "sentence")}
+    return digest_json(
+        {
+            **rest,
+            "encoder": digest_source(model["encoder"], model.get("encoder_revision")),
+            "language": digest_source(model["language"], model.get("language_revision")),
+        }
+    )
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest of a published folder: of its manifest, which lists all its files' digests."""
+    return digest_file(folder / "manifest.json")
+
+
+def load_profile(sink_profiles: Path, model: dict[str, Any], *, require: bool) -> "SinkProfile":
+    """The profile that the parameters name.
+
+    Raises:
+        ValueError: no such profile, or (``require``) it found no credible sinks.
+    """
+    from diysink.sinks import SinkProfile
+
+    path = sink_profiles / model["profile"] / "profile.json"
+    if not path.is_file():
+        known = sorted(p.parent.name for p in sink_profiles.glob("*/profile.json"))
+        raise ValueError(f"no sink profile {model['profile']!r}; measured: {', '.join(known)}")
+    profile = SinkProfile.load(path)
+    if require and not profile.found:
+        raise ValueError(
+            f"the profile {model['profile']!r} found no credible sinks: "
+            f"{'; '.join(profile.reasons)}. There is nothing to treat apart. Measure another "
+            "encoder or layer, or set require_sinks: false to train with the profile's tau anyway."
+        )
+    return profile
+
+
+def train(
+    name: str,
+    make: Callable[[], "StageTraining"],
+    data: "EncodedRecords",
+    settings: dict[str, Any],
+    seed: int,
+    scratch: Path,
+) -> tuple["StageTraining", list[dict[str, Any]]]:
+    """Train one unit with Lightning, from its last checkpoint if it was killed before.
+
+    Args:
+        name: unit, for the names of its metrics in MLflow.
+        make: builds the untrained Lightning module.
+        data: the records.
+        settings: ``steps``, ``batch``, ``workers`` and ``trainer`` of the stage's parameters.
+        seed: seed of the order of the records.
+        scratch: folder for checkpoints.
+
+    Returns:
+        The trained module, and one row per step.
+    """
+    import mlflow
+
+    from diysink.training import FitSettings, RecordsDataModule, fit, mlflow_logger
+
+    run = mlflow.active_run()
+    logger = run and mlflow_logger(
+        run.info.run_id, mlflow.get_tracking_uri(), name.replace("/", "-")
+    )
+    trainer = FitSettings(**settings["trainer"])
+    batches = RecordsDataModule(
+        data,
+        batch=settings["batch"],
+        steps=settings["steps"] * trainer.accumulate,
+        seed=seed,
+        workers=settings["workers"],
+    )
+    training = make()
+    return training, fit(training, batches, trainer, scratch, logger)
+
+
+def optimization(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The options of :class:`diysink.training.StageTraining` in a stage's parameters."""
+    names = ("learning_rate", "steps", "warmup", "weight_decay")
+    return {name: settings[name] for name in names} | {"seed": seed}

@@ -1,0 +1,37 @@
+"""A stage's work as units, each done once, whoever kills the run in between."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from diysink.artifact import Workspace
+
+Rows = list[dict[str, Any]]
+
+
+def each_unit(
+    work: Workspace, units: Iterable[str], do: Callable[[str, Path, Path], Rows]
+) -> tuple[Path, Rows]:
+    """Do every unit that is not finished yet; return the folder of results and all units' rows.
+
+    Args:
+        work: where the stage keeps its work.
+        units: names of the units, which may be nested (``dual/seed0``).
+        do: ``do(unit, scratch, result)`` does one unit: ``scratch`` survives a kill and is removed
+            when the unit is finished; ``result`` is the unit's sub-folder of the stage's results.
+    """
+    import shutil
+
+    results = work.folder("results")
+    rows: Rows = []
+    for unit in units:
+        done = work.finished(unit)
+        if done is None:
+            scratch, result = work.folder(f"scratch/{unit}"), results / unit
+            shutil.rmtree(result, ignore_errors=True)
+            result.mkdir(parents=True)
+            done = do(unit, scratch, result)
+            work.finish(unit, done)
+            shutil.rmtree(scratch)
+        rows += [{"unit": unit, **row} for row in done]
+    return results, rows

@@ -1,0 +1,107 @@
+"""The composition root: a vision encoder, a language model and a sink profile become DIYSink."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from diysink.encoders import load_encoder, load_image_processor, load_vision_tower
+from diysink.model.configuration import DIYSinkConfig
+from diysink.model.modeling import DIYSinkForConditionalGeneration
+from diysink.model.prompt import IMAGE, Prompter
+from diysink.sinks import SinkProfile
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the pretrained parts are.
+
+    Attributes:
+        encoder: folder or hub id of the vision encoder.
+        language: folder or hub id of the language model.
+        layer: hidden state that feeds the connector.
+        encoder_revision: hub revision of the encoder.
+        language_revision: hub revision of the language model.
+        dtype: dtype of the weights.
+    """
+
+    encoder: str
+    language: str
+    layer: int = -2
+    encoder_revision: str | None = None
+    language_revision: str | None = None
+    dtype: str = "float32"
+
+
+@dataclass
+class Assembled:
+    """A model and what feeds it."""
+
+    model: DIYSinkForConditionalGeneration
+    prompter: Prompter
+    image_processor: Any
+
+    def save(self, folder: Path) -> None:
+        """Write model, tokenizer and image processor as one Hugging Face folder."""
+        self.model.save_pretrained(folder)
+        self.prompter.tokenizer.save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)
+
+
+def assemble(
+    parts: Parts, profile: SinkProfile | None, *, connector: str, arrangement: str, seed: int = 0
+) -> Assembled:
+    """A LLaVA-shaped model from its parts, its connector fresh from ``seed``.
+
+    Args:
+        parts: the pretrained parts.
+        profile: the encoder's sinks; None: no token is a sink.
+        connector: ``single``, ``matched`` or ``dual``.
+        arrangement: ``natural``, ``front`` or ``end``.
+        seed: seed of the connector's first weights.
+
+    Raises:
+        ProfileMismatchError: the profile was made for another encoder or layer.
+    """
+    dtype = getattr(torch, parts.dtype)
+    encoder = load_encoder(parts.encoder, layer=parts.layer, revision=parts.encoder_revision)
+    if profile is not None:
+        profile.check(encoder.identity)
+    tower = load_vision_tower(parts.encoder, revision=parts.encoder_revision)
+    tokenizer = AutoTokenizer.from_pretrained(
+        parts.language, revision=parts.language_revision, trust_remote_code=False
+    )
+    language = AutoModelForCausalLM.from_pretrained(
+        parts.language,
+        revision=parts.language_revision,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+    if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
+        tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
+    if len(tokenizer) > language.config.vocab_size:
+        language.resize_token_embeddings(len(tokenizer))
+    config = DIYSinkConfig(
+        vision_config=tower.config,
+        text_config=language.config,
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_seq_length=encoder.tokens,
+        vision_feature_layer=parts.layer,
+        vision_feature_select_strategy="default" if encoder.special_tokens else "full",
+        connector=connector,
+        tau=None if profile is None else profile.tau,
+        arrangement=arrangement,
+    )
+    torch.manual_seed(seed)
+    model = DIYSinkForConditionalGeneration(config)
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    model.model.language_model.load_state_dict(language.model.state_dict())
+    model.lm_head.load_state_dict(language.lm_head.state_dict())
+    model.tie_weights()
+    return Assembled(
+        model.to(dtype),
+        Prompter(tokenizer, encoder.tokens),
+        load_image_processor(parts.encoder, revision=parts.encoder_revision),
+    )

@@ -1,0 +1,77 @@
+"""What every selection takes and gives, so that any of them is interchangeable, controls too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+class Route(StrEnum):
+    """Which of the two sets of visual tokens the language model sees."""
+
+    BOTH = "both"
+    SINK = "sink"
+    NONSINK = "nonsink"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """For a batch of questions: a route and two weights each.
+
+    Attributes:
+        weights: factors on the projected sinks (column 0) and non-sinks (column 1).
+        routes: which sets are seen at all; the other is dropped, not zeroed.
+    """
+
+    weights: Float[Tensor, "batch 2"]
+    routes: tuple[Route, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.routes) != len(self.weights):
+            raise ValueError(
+                f"{len(self.routes)} routes for {len(self.weights)} pairs of weights; "
+                "a choice has one of each for every question"
+            )
+
+    @classmethod
+    def of(cls, routes: Sequence[Route | str]) -> "Choice":
+        """Hard routes at weight one."""
+        return cls(torch.ones(len(routes), 2), tuple(Route(route) for route in routes))
+
+    @property
+    def kept(self) -> Bool[Tensor, "batch 2"]:
+        """Whether sinks (column 0) and non-sinks (column 1) are seen."""
+        return torch.tensor(
+            [[r is not Route.NONSINK, r is not Route.SINK] for r in self.routes]
+        ).reshape(len(self.routes), 2)
+
+
+@dataclass(frozen=True)
+class QuestionBatch:
+    """Questions about images, as a selection sees them.
+
+    Attributes:
+        texts: the questions, without image placeholders.
+        ids: stable names of the items (a control draws by them, so order does not matter).
+        groups: the known task group of each, or None; only the oracle may look at it.
+        images: digest of each question's image; answers about one image are asked once.
+        pixel_values: one preprocessed image per question, None where no selection needs it.
+    """
+
+    texts: tuple[str, ...]
+    ids: tuple[str, ...]
+    groups: tuple[str | None, ...]
+    images: tuple[str, ...]
+    pixel_values: Float[Tensor, "batch channels height width"] | None = None
+
+
+class Selection(Protocol):
+    """A rule from questions to a choice."""
+
+    def __call__(self, questions: QuestionBatch) -> Choice:
+        """Choose for every question of the batch."""
+        ...

@@ -1,0 +1,18 @@
+"""Training with Lightning: what each stage trains, on which batches, resumable at any moment."""
+
+from diysink.training.batches import BatchSchedule, EncodedRecords, RecordsDataModule
+from diysink.training.fit import FitSettings, fit
+from diysink.training.modules import ConnectorTraining, LanguageTraining, ReweightTraining
+from diysink.training.tracking import mlflow_logger
+
+__all__ = [
+    "BatchSchedule",
+    "ConnectorTraining",
+    "EncodedRecords",
+    "FitSettings",
+    "LanguageTraining",
+    "RecordsDataModule",
+    "ReweightTraining",
+    "fit",
+    "mlflow_logger",
+]

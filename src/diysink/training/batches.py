@@ -1,0 +1,186 @@
+"""Batches that are a pure function of (seed, step, rank, world size), so that resuming is exact.
+
+A run is one long sequence of batches, cut from one shuffle of the records after another. Nothing
+is remembered but the step: the batch at step 731 is the same in a run that started at 0 and in one
+that was killed and resumed at 700.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from diysink.model import IGNORE, Prompter
+from diysink.records import Record, Records
+
+
+@dataclass
+class BatchSchedule(Sampler[list[int]]):
+    """Indices of every micro-batch of a run, for one of ``world`` processes.
+
+    Attributes:
+        items: number of records.
+        batch: records per micro-batch and process.
+        steps: number of micro-batches of the whole run.
+        seed: seed of the shuffles.
+        rank: this process.
+        world: number of processes.
+        start: first micro-batch to yield; set when a run resumes.
+
+    Raises:
+        ValueError: fewer records than one global batch needs.
+    """
+
+    items: int
+    batch: int
+    steps: int
+    seed: int
+    rank: int = 0
+    world: int = 1
+    start: int = field(default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.items < self.batch * self.world:
+            raise ValueError(
+                f"{self.items} records are fewer than one global batch of {self.batch} x "
+                f"{self.world}: give more records or a smaller batch"
+            )
+
+    @property
+    def per_epoch(self) -> int:
+        """Micro-batches in one shuffle; the records left over wait for the next one."""
+        return self.items // (self.batch * self.world)
+
+    def at(self, step: int) -> list[int]:
+        """Indices of this process's micro-batch number ``step``."""
+        epoch, offset = divmod(step, self.per_epoch)
+        shuffled = np.random.default_rng([self.seed, epoch]).permutation(self.items)
+        first = (offset * self.world + self.rank) * self.batch
+        return [int(i) for i in shuffled[first : first + self.batch]]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.steps):
+            yield self.at(step)
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+
+class EncodedRecords(Dataset[dict[str, Any]]):
+    """Records as token ids, labels and pixel values.
+
+    Args:
+        records: one split.
+        prompter: prompts for the model's tokenizer.
+        image_processor: images to pixel values.
+        keep: how many encoded records to keep in memory (a small data set is encoded once).
+    """
+
+    def __init__(
+        self, records: Records, prompter: Prompter, image_processor: Any, keep: int = 0
+    ) -> None:
+        self.records = records
+        self.prompter = prompter
+        self.image_processor = image_processor
+        self.keep = keep
+        self._kept: dict[int, dict[str, Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if index in self._kept:
+            return self._kept[index]
+        record = self.records[index]
+        encoded = self.prompter.dialogue(record.conversations)
+        item = {
+            "input_ids": encoded.input_ids,
+            "labels": encoded.labels,
+            "pixel_values": [image.open() for image in record.images],
+            "question": first_question(record),
+        }
+        if item["pixel_values"]:
+            item["pixel_values"] = self.image_processor(
+                images=item["pixel_values"], return_tensors="pt"
+            )["pixel_values"]
+        if len(self._kept) < self.keep:
+            self._kept[index] = item
+        return item
+
+    def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """A batch, padded on the right; the images of all its items in one tensor.
+
+        ``choice_questions`` are the texts that a selection reads.
+        """
+        ids, mask = self.prompter.pad([item["input_ids"] for item in items], side="right")
+        labels, _ = self.prompter.pad(
+            [item["labels"] for item in items], side="right", value=IGNORE
+        )
+        images = [item["pixel_values"] for item in items if len(item["pixel_values"])]
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "labels": labels,
+            "pixel_values": torch.cat(images) if images else None,
+            "questions": tuple(item["question"] for item in items),
+        }
+
+
+def first_question(record: Record) -> str:
+    """The first human turn without its image placeholders."""
+    for turn in record.conversations:
+        if turn.speaker == "human":
+            return turn.text.replace("<image>", "").strip()
+    return ""
+
+
+class RecordsDataModule(lightning.LightningDataModule):
+    """The batches of a run, resumable: its state is the number of micro-batches done.
+
+    Args:
+        data: encoded records.
+        batch: records per micro-batch and process.
+        steps: micro-batches of the whole run.
+        seed: seed of the shuffles.
+        workers: loader processes (0 = in this one).
+    """
+
+    def __init__(
+        self, data: EncodedRecords, *, batch: int, steps: int, seed: int, workers: int = 0
+    ) -> None:
+        super().__init__()
+        self.data = data
+        self.batch, self.steps, self.seed, self.workers = batch, steps, seed, workers
+        self.start = 0
+
+    def schedule(self) -> BatchSchedule:
+        """This process's schedule from where the run stands."""
+        trainer = self.trainer
+        rank, world = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+        return BatchSchedule(
+            len(self.data), self.batch, self.steps, self.seed, rank, world, self.start
+        )
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """The rest of the run's batches."""
+        return DataLoader(
+            self.data,
+            batch_sampler=self.schedule(),
+            collate_fn=self.data.collate,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """Micro-batches done; Lightning puts it into its checkpoint."""
+        trainer = self.trainer
+        done = 0 if trainer is None else trainer.fit_loop.total_batch_idx + 1
+        return {"done": done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after the micro-batches done."""
+        self.start = state["done"]

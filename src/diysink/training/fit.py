@@ -1,0 +1,118 @@
+"""Run a stage's training with Lightning: device, precision, checkpoints, resuming, curves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+
+from diysink.training.batches import RecordsDataModule
+from diysink.training.modules import StageTraining
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What Lightning's Trainer is told; everything about the machine is here.
+
+    Attributes:
+        accelerator: ``auto``, ``cpu``, ``gpu``, ...
+        devices: how many, or which, or ``auto``.
+        strategy: ``auto``, ``ddp``, ``fsdp``, ...
+        precision: ``32-true``, ``bf16-mixed``, ...
+        accumulate: micro-batches per optimizer step.
+        clip: largest gradient norm.
+        checkpoint_every: optimizer steps between resumable checkpoints.
+        progress: show progress bars.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str | list[int] = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    accumulate: int = 1
+    clip: float = 1.0
+    checkpoint_every: int = 100
+    progress: bool = True
+
+
+class Curves(Callback):
+    """Loss and learning rate of every optimizer step; part of the checkpoint."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the step when an optimizer step was made."""
+        if trainer.global_step > len(self.rows):
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            loss = float(outputs["loss"].detach()) * trainer.accumulate_grad_batches
+            self.rows.append({"step": trainer.global_step, "loss": loss, "learning_rate": rate})
+            module.log("loss", loss)
+            module.log("learning_rate", rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The rows of the run that is resumed."""
+        self.rows = list(state["rows"])
+
+
+def fit(
+    training: StageTraining,
+    data: RecordsDataModule,
+    settings: FitSettings,
+    folder: Path,
+    logger: Any = None,
+) -> list[dict[str, float]]:
+    """Train to the end of the schedule, from the last checkpoint in ``folder`` if there is one.
+
+    Returns:
+        One row per optimizer step: step, loss, learning_rate.
+    """
+    curves = Curves()
+    checkpoint = ModelCheckpoint(
+        folder,
+        filename="{step}",
+        every_n_train_steps=settings.checkpoint_every,
+        save_top_k=1,
+        monitor="step",
+        mode="max",
+        save_on_train_epoch_end=False,
+    )
+    trainer = lightning.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy=settings.strategy,
+        precision=settings.precision,  # type: ignore[arg-type]
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip,
+        max_steps=training.steps,
+        max_epochs=1,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        logger=logger or False,
+        callbacks=[
+            curves,
+            checkpoint,
+            *([RichProgressBar(refresh_rate=10)] if settings.progress else []),
+        ],
+        enable_progress_bar=settings.progress,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(training, data, ckpt_path=latest(folder), weights_only=True)
+    return curves.rows
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest resumable checkpoint in ``folder``, if any."""
+    found = sorted(
+        folder.glob("step=*.ckpt"), key=lambda p: int(p.stem.split("=")[1].split("-")[0])
+    )
+    return found[-1] if found else None

@@ -1,0 +1,182 @@
+"""What each stage trains, as Lightning modules (paper, section 4).
+
+- ``ConnectorTraining`` (stage 1): the connector alone. The dual connector's parts each learn by
+  the language-modelling loss over their own tokens: a batch carries both views.
+- ``LanguageTraining`` (stage 2): connector and language model, on all tokens.
+- ``ReweightTraining``: R alone.
+"""
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from diysink.model import DIYSinkForConditionalGeneration
+from diysink.selection import Choice, QuestionBatch, ReweightSelection, Route
+
+
+class StageTraining(lightning.LightningModule):
+    """One stage: AdamW on the parameters that learn, linear warm-up, then cosine to zero.
+
+    Args:
+        model: the whole model; frozen except for what the stage trains.
+        learning_rate: peak learning rate.
+        steps: optimizer steps of the whole run.
+        warmup: share of the steps spent warming up.
+        weight_decay: AdamW's.
+        seed: seed of anything random in a step (dropout): a pure function of seed and step.
+    """
+
+    def __init__(
+        self,
+        model: DIYSinkForConditionalGeneration,
+        *,
+        learning_rate: float,
+        steps: int,
+        warmup: float = 0.03,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.learning_rate, self.steps, self.warmup = learning_rate, steps, warmup
+        self.weight_decay, self.seed = weight_decay, seed
+        self.model.requires_grad_(False)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Make what is random in this step depend on seed, step and rank alone."""
+        torch.manual_seed((self.seed * 1_000_003 + batch_idx) * 1_009 + self.global_rank)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over the parameters that learn, and the schedule."""
+        learning = [p for p in self.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            learning, lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        warm = max(1, round(self.warmup * self.steps))
+
+        def factor(step: int) -> float:
+            if step < warm:
+                return (step + 1) / warm
+            done = (step - warm) / max(1, self.steps - warm)
+            return 0.5 * (1 + float(torch.cos(torch.tensor(min(done, 1.0) * torch.pi))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep only what learns: the frozen parts are the same files as at the start."""
+        learning = {name for name, p in self.named_parameters() if p.requires_grad}
+        checkpoint["state_dict"] = {
+            name: tensor for name, tensor in checkpoint["state_dict"].items() if name in learning
+        }
+
+    @property
+    def strict_loading(self) -> bool:
+        """Frozen parameters are not in the checkpoint."""
+        return False
+
+    def loss(self, batch: dict[str, Any], choice: Choice | None = None) -> Tensor:
+        """Next-token loss of a batch under a choice."""
+        loss: Tensor = self.model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            pixel_values=batch["pixel_values"],
+            labels=batch["labels"],
+            choice=choice,
+        ).loss
+        return loss
+
+
+class ConnectorTraining(StageTraining):
+    """Stage 1: only the connector learns.
+
+    The single and the matched connector see all tokens, as LLaVA's does. The dual connector's loss
+    is the mean of two: sinks only through f_sink, non-sinks only through f_nonsink. An image
+    without sinks has no sink view: it falls back to non-sinks, which teaches f_sink nothing.
+    """
+
+    def __init__(self, model: DIYSinkForConditionalGeneration, **options: Any) -> None:
+        super().__init__(model, **options)
+        model.model.multi_modal_projector.requires_grad_(True)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss of the views of one batch."""
+        if self.model.config.connector != "dual":
+            return self.loss(batch)
+        items = len(batch["input_ids"])
+        views = [Choice.of([route] * items) for route in (Route.SINK, Route.NONSINK)]
+        return torch.stack([self.loss(batch, view) for view in views]).mean()
+
+
+class LanguageTraining(StageTraining):
+    """Stage 2: connector and language model learn on all tokens, the encoder stays frozen.
+
+    Args:
+        model: the whole model.
+        lora: arguments of ``peft.LoraConfig`` for the language model; None = all its parameters.
+        options: see :class:`StageTraining`.
+    """
+
+    def __init__(
+        self,
+        model: DIYSinkForConditionalGeneration,
+        lora: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        self.lora = lora
+        language = model.model.language_model
+        if lora is None:
+            language.requires_grad_(True)
+            model.lm_head.requires_grad_(True)
+        else:
+            from peft import LoraConfig, inject_adapter_in_model
+
+            inject_adapter_in_model(LoraConfig(**lora), language)
+        model.model.multi_modal_projector.requires_grad_(True)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        return self.loss(batch)
+
+    def merged(self) -> DIYSinkForConditionalGeneration:
+        """The trained model, LoRA folded into its weights so that it saves as an ordinary one."""
+        if self.lora is not None:
+            fold_adapters(self.model.model.language_model)
+        return self.model
+
+
+class ReweightTraining(StageTraining):
+    """ReW: only R learns, through the frozen model."""
+
+    def __init__(
+        self,
+        model: DIYSinkForConditionalGeneration,
+        selection: ReweightSelection,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        self.selection = selection
+        selection.encoder.requires_grad_(False)
+        selection.reweight.requires_grad_(True)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss of one batch under R's weights."""
+        texts = batch["questions"]
+        nothing = ("",) * len(texts)
+        questions = QuestionBatch(texts, nothing, (None,) * len(texts), nothing)
+        return self.loss(batch, self.selection(questions))
+
+
+def fold_adapters(module: torch.nn.Module) -> None:
+    """Replace every LoRA layer inside ``module`` by its plain layer with the update added."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, child in list(module.named_children()):
+        if isinstance(child, BaseTunerLayer):
+            child.merge()
+            setattr(module, name, child.get_base_layer())
+        else:
+            fold_adapters(child)

@@ -1,0 +1,108 @@
+"""Selections: any of them gives one route and two weights per question."""
+
+import pytest
+import torch
+
+from diysink.selection import (
+    Choice,
+    CoTSelection,
+    CoTTemplates,
+    FixedSelection,
+    OracleSelection,
+    QuestionBatch,
+    RandomSelection,
+    Reweight,
+    ReweightSettings,
+    Route,
+)
+
+TEMPLATES = CoTTemplates(
+    "simple or complex?", ("simple", "complex"), "scope: {question}", ("whole", "detail", "both")
+)
+
+
+def questions(n=6, groups=None):
+    return QuestionBatch(
+        texts=tuple(f"q{i}" for i in range(n)),
+        ids=tuple(f"id{i}" for i in range(n)),
+        groups=tuple(groups or [None] * n),
+        images=("x",) * n,
+    )
+
+
+@pytest.mark.parametrize("route", list(Route))
+def test_fixed(route):
+    choice = FixedSelection(route)(questions())
+    assert set(choice.routes) == {route}
+    assert torch.equal(choice.weights, torch.ones(6, 2))
+
+
+def test_kept_sets_follow_the_route():
+    kept = Choice.of(["both", "sink", "nonsink"]).kept
+    assert kept.tolist() == [[True, True], [True, False], [False, True]]
+
+
+def test_random_is_a_function_of_item_and_seed_and_is_balanced():
+    many = questions(3000)
+    routes = RandomSelection(1)(many).routes
+    backwards = QuestionBatch(many.texts, many.ids[::-1], many.groups, many.images)
+    assert RandomSelection(1)(backwards).routes == routes[::-1]
+    assert RandomSelection(2)(many).routes != routes
+    for route in Route:
+        assert 900 < routes.count(route) < 1100  # 1000 expected, sd 26
+
+
+def test_oracle_follows_the_known_group_and_refuses_an_unknown_one():
+    batch = questions(4, ["global", "local", "mixed", None])
+    assert OracleSelection()(batch).routes == (Route.SINK, Route.NONSINK, Route.BOTH, Route.BOTH)
+    with pytest.raises(ValueError, match=r"unknown groups \['Global'\]"):
+        OracleSelection()(questions(1, ["Global"]))
+
+
+@pytest.mark.parametrize(
+    ("image", "scope", "route"),
+    [
+        ("simple", "whole", Route.SINK),
+        ("complex", "detail", Route.NONSINK),
+        ("simple", "detail", Route.BOTH),
+        ("complex", "whole", Route.BOTH),
+        ("simple", "both", Route.BOTH),
+        ("complex", "both", Route.BOTH),
+    ],
+)
+def test_cot_routes_by_the_models_two_answers(image, scope, route):
+    def score(batch, prompts, choices):
+        wanted = image if choices == TEMPLATES.image_choices else scope
+        return torch.tensor([[float(c == wanted) for c in choices]] * len(prompts))
+
+    assert set(CoTSelection(score, TEMPLATES)(questions()).routes) == {route}
+
+
+def test_cot_asks_about_the_users_question():
+    asked = []
+
+    def score(batch, prompts, choices):
+        asked.extend(prompts)
+        return torch.zeros(len(prompts), len(choices))
+
+    CoTSelection(score, TEMPLATES)(questions(2))
+    assert asked == ["simple or complex?"] * 2 + ["scope: q0", "scope: q1"]
+
+
+def test_a_scope_template_without_the_question_is_refused():
+    with pytest.raises(ValueError, match="must contain"):
+        CoTTemplates("a", ("simple", "complex"), "no blank", ("whole", "detail"))
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "free"])
+def test_an_untrained_reweighting_changes_nothing_and_can_learn(output):
+    reweight = Reweight(ReweightSettings(dim=5, hidden=7, output=output))
+    weights = reweight(torch.randn(9, 5))
+    assert torch.equal(weights, torch.ones(9, 2))
+    (weights * torch.tensor([1.0, 2.0])).sum().backward()
+    assert reweight.out.weight.grad.abs().sum() > 0
+
+
+def test_a_choice_needs_a_route_for_every_pair_of_weights():
+    with pytest.raises(ValueError, match="1 routes for 2 pairs"):
+        Choice(torch.ones(2, 2), (Route.BOTH,))
