@@ -10,6 +10,7 @@ from pipelines import (
     miniature,
     prepare,
     promote,
+    register,
     report,
     reweight,
     sinks,
@@ -23,6 +24,7 @@ STAGES = {
     "reweight": reweight,
     "evaluate": evaluate,
     "analyze": analyze,
+    "register": register,
     "report": report,
 }
 ON_REQUEST = {"miniature": miniature, "promote": promote}
@@ -31,7 +33,7 @@ ON_REQUEST = {"miniature": miniature, "promote": promote}
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines by name; ``__default__`` chains the stages in the order of the data."""
     named = {
-        name: Pipeline(stage.create_pipeline(), tags=f"stage:{name}")
+        name: Pipeline(stage.create_pipeline(), tags=f"stage.{name}")
         for name, stage in (STAGES | ON_REQUEST).items()
     }
     return named | {"__default__": sum((named[name] for name in STAGES), Pipeline([]))}

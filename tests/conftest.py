@@ -1,6 +1,11 @@
 """Shared by all tests: shapes are checked at run time, one thread, nothing asks a hub."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -11,3 +16,31 @@ from jaxtyping import install_import_hook
 
 # Every function of the library runs with its shape annotations checked.
 install_import_hook("diysink", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def _empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables and nothing in them; making one takes seconds."""
+    from mlflow import MlflowClient
+
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{database}").search_experiments()
+    return database
+
+
+@pytest.fixture
+def tracking(_empty_tracking: Path, tmp_path: Path) -> Iterator[Path]:
+    """MLflow with a database and artifacts of this test's own, an experiment set; their folder."""
+    import mlflow
+
+    root = tmp_path / "mlruns"
+    root.mkdir()
+    shutil.copy(_empty_tracking, root / "mlflow.db")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+    mlflow.create_experiment("test", str(root / "artifacts"))
+    mlflow.set_experiment("test")
+    yield root
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(before)

@@ -2,7 +2,7 @@
 
 The report reads these files, and DVC keeps them as outputs of the stage: one restored from DVC's
 cache brings back its old seconds and its old MLflow run id. A node belongs to the stage that its
-tag ``stage:<name>`` says.
+tag ``stage.<name>`` says.
 """
 
 import logging
@@ -20,7 +20,7 @@ from pipelines.hooks.environment import code_state, environment
 from pipelines.hooks.memory import child_peak_bytes, peak_bytes, reset_peak
 
 ENVIRONMENT_FILE = "data/08_reporting/environment.json"
-_PREFIX = "stage:"
+_PREFIX = "stage."
 _log = logging.getLogger(__name__)
 
 

@@ -1,8 +1,12 @@
-"""Wiring of the ``promote`` stage."""
+"""Wiring of the promotion."""
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Pipeline, node
+
+from pipelines.promote.nodes import decide
 
 
 def create_pipeline() -> Pipeline:
-    """The ``promote`` stage."""
-    return Pipeline([])
+    """The registry's challenger and champion in; the decision out."""
+    return Pipeline(
+        [node(decide, ["params:promote", "params:register", "params:seed"], "decision")]
+    )

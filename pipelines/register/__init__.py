@@ -1,0 +1,5 @@
+"""The ``register`` stage."""
+
+from pipelines.register.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

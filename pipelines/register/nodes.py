@@ -1,0 +1,128 @@
+"""The evaluated candidate as one folder that answers by itself, and as the challenger."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diysink.artifact import Workspace, digest_file, digest_source, write_manifest
+from pipelines.hooks.environment import code_state
+from pipelines.learning import folder_digest
+
+
+def assemble_candidate(
+    finetuned_models: Path,
+    reweightings: Path,
+    evaluate: dict[str, Any],
+    model: dict[str, Any],
+    register: dict[str, Any],
+    workspace: str,
+) -> Path:
+    """The candidate's model and, if it selects by ReW, R and its sentence encoder, in one folder.
+
+    ``diysink.model.load`` reads the folder. Nothing in it depends on when or where it was made.
+
+    Raises:
+        ValueError: the candidate's selection is one that a model folder cannot hold.
+    """
+    import json
+    import shutil
+
+    from diysink.artifact import write_json
+    from diysink.selection import SentenceEncoder
+
+    candidate = evaluate["candidate"]
+    how = evaluate["variants"][candidate]
+    if how["selection"] not in ("both", "reweight"):
+        raise ValueError(
+            f"the candidate {candidate!r} selects by {how['selection']!r}, which a model folder "
+            "cannot hold; choose an evaluate.candidate that selects by 'both' or 'reweight'"
+        )
+    unit = f"{how['connector']}/seed{register['seed']}"
+    inputs = {
+        "models": folder_digest(finetuned_models),
+        "reweightings": folder_digest(reweightings),
+        "sentence": digest_source(model["sentence"]),
+        "how": how,
+        "unit": unit,
+    }
+    folder = Workspace(workspace, "register", inputs).folder("candidate")
+    shutil.copytree(finetuned_models / unit, folder, dirs_exist_ok=True)
+    if how["arrangement"] is not None:
+        settings = json.loads((folder / "config.json").read_text())
+        write_json(folder / "config.json", settings | {"arrangement": how["arrangement"]})
+    if how["selection"] == "reweight":
+        trained = reweightings / f"seed{register['seed']}"
+        shutil.copytree(trained, folder, dirs_exist_ok=True)
+        sentence = SentenceEncoder.load(model["sentence"])
+        sentence.model.save_pretrained(folder / "sentence")
+        sentence.tokenizer.save_pretrained(folder / "sentence")
+    write_manifest(folder, kind="candidate", variant=candidate, inputs=inputs)
+    return folder
+
+
+def register_candidate(
+    candidate_model: Path,
+    predictions: pd.DataFrame,
+    records: Path,
+    sink_profiles: Path,
+    evaluate: dict[str, Any],
+    model: dict[str, Any],
+    register: dict[str, Any],
+) -> dict[str, Any]:
+    """Package and register the candidate as challenger; the same package is registered once.
+
+    Raises:
+        ValueError: the predictions hold no row of the candidate and its seed.
+    """
+    from diysink import registry
+
+    candidate, seed = evaluate["candidate"], register["seed"]
+    judged = predictions[(predictions["variant"] == candidate) & (predictions["seed"] == seed)]
+    if judged.empty:
+        raise ValueError(
+            f"no predictions of {candidate!r} with training seed {seed}: register.seed must be one "
+            "of seeds, and evaluate.candidate one of evaluate.variants"
+        )
+    name, digest = register["name"], registry.package_digest(candidate_model, judged)
+    version = registry.find_version(name, digest)
+    if version is not None:
+        registry.challenge(name, version)
+    else:
+        code = code_state(Path.cwd())
+        tags = {
+            "variant": candidate,
+            "training_seed": str(seed),
+            "git.revision": str(code["revision"]),
+            "git.dirty": str(code["dirty"]),
+            "digest.data": folder_digest(records),
+            "digest.profile": digest_file(sink_profiles / model["profile"] / "profile.json"),
+            "dvc.stage": os.environ.get("DVC_STAGE", "none"),
+        }
+        package = registry.package_model(
+            candidate_model,
+            judged,
+            _example(records / evaluate["split"]),
+            tags=tags,
+            max_new_tokens=evaluate["max_new_tokens"],
+        )
+        version = registry.register(package, name, digest=digest, tags=tags)
+    return {
+        "name": name,
+        "version": version,
+        "alias": registry.CHALLENGER,
+        "digest": digest,
+        "variant": candidate,
+        "training_seed": seed,
+        "accuracy": float(judged["correct"].mean()),
+    }
+
+
+def _example(split: Path) -> pd.DataFrame:
+    """The first question of a split, as the package takes it."""
+    from diysink.records import PLACEHOLDER, Records
+
+    record = Records(split)[0]
+    question = record.conversations[0].text.replace(PLACEHOLDER, "").strip()
+    return pd.DataFrame({"image": [record.images[0].data], "question": [question]})

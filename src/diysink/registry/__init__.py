@@ -1,0 +1,27 @@
+"""Package a model for MLflow, register it, and decide by figures which version is in charge.
+
+Aliases: ``challenger`` is the version registered last, ``champion`` the one in charge. A champion
+is only replaced by a challenger that is better on the same items, or not worse by a set margin.
+"""
+
+from diysink.registry.comparison import Comparison, ItemsDifferError, compare
+from diysink.registry.decisions import CHALLENGER, CHAMPION, Decision, decisions
+from diysink.registry.package import package_digest, package_model
+from diysink.registry.promotion import challenge, find_version, promote, register, rollback
+
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "Comparison",
+    "Decision",
+    "ItemsDifferError",
+    "challenge",
+    "compare",
+    "decisions",
+    "find_version",
+    "package_digest",
+    "package_model",
+    "promote",
+    "register",
+    "rollback",
+]

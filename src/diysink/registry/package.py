@@ -1,0 +1,94 @@
+"""A saved model folder as an MLflow model: code, safetensors, signature, example, origins."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.models.model import ModelInfo
+from mlflow.types import ColSpec, DataType, Schema
+
+import diysink
+from diysink.artifact import digest_file, digest_json
+
+ANSWERING = Path(__file__).with_name("answering.py")
+PREDICTIONS = "predictions"  # of the artifacts: the answers that the version is judged by
+_REQUIRED = ("torch", "transformers", "safetensors", "pandas", "pyarrow", "pillow", "numpy")
+SIGNATURE = ModelSignature(
+    Schema([ColSpec(DataType.binary, "image"), ColSpec(DataType.string, "question")]),
+    Schema([ColSpec(DataType.string, "answer")]),
+)
+
+
+def package_model(
+    folder: Path,
+    predictions: pd.DataFrame,
+    example: pd.DataFrame,
+    *,
+    tags: Mapping[str, str],
+    max_new_tokens: int = 16,
+    device: str = "auto",
+    code: Path = ANSWERING,
+) -> ModelInfo:
+    """Log a model folder to the active MLflow run, with all it needs to answer elsewhere.
+
+    The library itself travels along (without the miniature's weights), so that a version registered
+    today answers the same when the checkout has moved on.
+
+    Args:
+        folder: a saved model (``diysink.model.load`` reads it).
+        predictions: its rows of the predictions table; versions are compared by them.
+        example: one or more rows of ``image`` (bytes) and ``question``, run once to prove that the
+            package answers.
+        tags: where the model comes from; kept with it.
+        max_new_tokens: length limit of an answer, as in the evaluation.
+        device: where it answers unless the loader says otherwise; ``auto``: a GPU if there is one.
+        code: the file that defines the MLflow model.
+
+    Raises:
+        ValueError: the folder holds a file that only pickle reads.
+    """
+    if pickled := sorted(p.name for p in folder.rglob("*") if p.suffix in _PICKLED):
+        raise ValueError(
+            f"{folder} holds {', '.join(pickled)}, which loading would unpickle; only safetensors "
+            "are packaged. Save the model with save_pretrained(..., safe_serialization=True)."
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        answers = Path(temporary) / f"{PREDICTIONS}.parquet"
+        predictions.to_parquet(answers, index=False)
+        library = Path(temporary) / "diysink"
+        source = Path(diysink.__file__).parent
+        shutil.copytree(source, library, ignore=shutil.ignore_patterns("__pycache__", "weights"))
+        return mlflow.pyfunc.log_model(
+            name="diysink",
+            python_model=str(code),
+            artifacts={"model": str(folder), PREDICTIONS: str(answers)},
+            code_paths=[str(library)],
+            signature=SIGNATURE,
+            input_example=example,
+            model_config={"device": device, "max_new_tokens": max_new_tokens},
+            pip_requirements=[f"{name}=={version(name)}" for name in (*_REQUIRED, "mlflow")],
+            tags=dict(tags),
+        )
+
+
+def package_digest(folder: Path, predictions: pd.DataFrame) -> str:
+    """Digest of all that `package_model` packages: equal ones are the same model and evidence."""
+    root = Path(diysink.__file__).parent
+    library = {str(p.relative_to(root)): digest_file(p) for p in sorted(root.rglob("*.py"))}
+    model = {str(p.relative_to(folder)): digest_file(p) for p in folder.rglob("*") if p.is_file()}
+    rows = predictions.sort_values("id").to_json(orient="records")
+    return digest_json({"library": library, "model": model, "predictions": rows})
+
+
+def read_predictions(name: str, model_version: int) -> pd.DataFrame:
+    """The predictions that were packaged with a registered version."""
+    root = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{model_version}"))
+    return pd.read_parquet(root / "artifacts" / f"{PREDICTIONS}.parquet")
+
+
+_PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
