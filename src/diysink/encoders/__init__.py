@@ -4,7 +4,7 @@ from diysink.encoders.encoder import Encoder, Observation
 from diysink.encoders.families import FAMILIES
 from diysink.encoders.identity import EncoderIdentity
 from diysink.encoders.images import ImageProcessor, load_image_processor
-from diysink.encoders.loading import load_encoder
+from diysink.encoders.loading import load_encoder, load_vision_tower
 
 __all__ = [
     "FAMILIES",
@@ -14,4 +14,5 @@ __all__ = [
     "Observation",
     "load_encoder",
     "load_image_processor",
+    "load_vision_tower",
 ]

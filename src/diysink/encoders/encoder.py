@@ -2,13 +2,12 @@
 
 What is unusual here: the tower is run block by block by us, so that no later block, final norm or
 pooling head ever runs or is kept; the states are those *before* any final norm; and the attention
-that the tokens receive comes from the block that reads them, on request.
+that each token receives comes, on request, from the last block that runs.
 """
 
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -27,8 +26,9 @@ class Observation:
 
     Attributes:
         hidden: the states at the layer.
-        attention: the share of a block's attention that each patch receives, in float32. Class and
-            register tokens take their share too, so that a row adds up to at most 1.
+        attention: the share of the attention in the last block run (the one that wrote the states)
+            that each patch receives, over heads and queries, in float32. Class and register
+            tokens take their share too, so that a row adds up to at most 1.
         tokens: over how many tokens, patches or not, attention is spread; ``1 / tokens`` is even.
     """
 
@@ -73,10 +73,6 @@ class Encoder(nn.Module):
         for path in parts.before:
             self.add_module(path, attrgetter(path)(vision))
         self.blocks = nn.ModuleList(list(blocks[: self.layer]))
-        # Attention comes from the block that reads the states; nothing reads those of the last.
-        self._reads = min(self.layer, count - 1)
-        self.reader_norm: nn.Module = getattr(blocks[self._reads], parts.norm)
-        self.reader: Any = getattr(blocks[self._reads], parts.attention)
         self._parts = parts
 
     @classmethod
@@ -100,18 +96,24 @@ class Encoder(nn.Module):
         return hidden[:, self.prefix :]
 
     def observe(self, pixel_values: Float[Tensor, "batch channels height width"]) -> Observation:
-        """The hidden states and the attention that they receive from the block that reads them.
+        """The hidden states, and the attention that each patch got in the block that wrote them.
 
-        At the very last layer no block reads them: there the last block's own attention is given.
+        Raises:
+            ValueError: as in `forward`; or at layer 0, where no block has run.
         """
+        if not self.blocks:
+            raise ValueError(
+                f"{self.name} is at layer 0, where no block has run and no token has received "
+                "attention. Measure layer 1 or a later one."
+            )
         self.grid(pixel_values)
         hidden = self._parts.embed(self, pixel_values)
         read = hidden
-        for index, block in enumerate(self.blocks):
-            read = hidden if index == self._reads else read
-            hidden = block(hidden, attention_mask=None)
-        read = hidden if self._reads == self.layer else read
-        received = attention_received(read, self.reader_norm, self.reader, self.heads)
+        for block in self.blocks:
+            read, hidden = hidden, block(hidden, attention_mask=None)
+        norm = getattr(self.blocks[-1], self._parts.norm)
+        attention = getattr(self.blocks[-1], self._parts.attention)
+        received = attention_received(read, norm, attention, self.heads)
         return Observation(
             hidden=hidden[:, self.prefix :],
             attention=received[:, self.prefix :],

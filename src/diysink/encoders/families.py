@@ -42,7 +42,7 @@ class Family:
     any_size: bool = False
 
 
-# A tower's own parts are reached by name, which only their class would make known to a type checker.
+# A tower's parts are reached by name: only its own class would make them known to a type checker.
 def _clip(model: Any, pixels: Pixels) -> States:
     return model.pre_layrnorm(model.embeddings(pixels))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
 
 from diysink.encoders.encoder import Encoder
@@ -35,6 +35,21 @@ def load_encoder(
         ValueError: unsupported architecture, missing weights, no such layer.
         OSError: nothing there, or no safetensors.
     """
+    model = load_vision_tower(path_or_id, revision, dtype=dtype)
+    folder = Path(path_or_id)
+    encoder = Encoder(model, layer, folder.resolve().name if folder.is_dir() else str(path_or_id))
+    return encoder.eval().requires_grad_(False)
+
+
+def load_vision_tower(
+    path_or_id: str | Path, revision: str | None = None, *, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """Load the whole stock vision model of a checkpoint, all its layers: what a LLaVA contains.
+
+    Raises:
+        ValueError: unsupported architecture or missing weights.
+        OSError: nothing there, or no safetensors.
+    """
     source = str(path_or_id)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     architecture = getattr(transformers, FAMILIES[family_of(config.model_type)].architecture)
@@ -51,14 +66,12 @@ def load_encoder(
             f"{source} lacks {len(missing)} weights of a {architecture.__name__} (the first is "
             f"{missing[0]}): they would be random. It is not a complete checkpoint of this model."
         )
-    folder = Path(source)
-    encoder = Encoder(model, layer, folder.resolve().name if folder.is_dir() else source)
-    return encoder.eval().requires_grad_(False)
+    return model
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the table of weights that are not used: that text towers are left out is the point."""
+    """Without the table of unused weights: that text towers are left out is the point."""
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,19 +1,38 @@
-"""Sinks: what they are, how they are counted, where the threshold lies, and whether to believe it."""
+"""Sinks: what they are, how they are counted, where the threshold lies, what to believe."""
 
+from diysink.sinks.calibration import CalibrationSettings, calibrate
 from diysink.sinks.criteria import (
     above_norm,
     attention_relative_to_even,
     has_massive_activation,
     token_norms,
 )
+from diysink.sinks.layout import Layout
 from diysink.sinks.profile import Evidence, ProfileMismatchError, SinkProfile
+from diysink.sinks.statistics import (
+    NonFiniteError,
+    Statistics,
+    measure,
+    patch_contrast,
+    total,
+)
+from diysink.sinks.verdict import Credibility
 
 __all__ = [
+    "CalibrationSettings",
+    "Credibility",
     "Evidence",
+    "Layout",
+    "NonFiniteError",
     "ProfileMismatchError",
     "SinkProfile",
+    "Statistics",
     "above_norm",
     "attention_relative_to_even",
+    "calibrate",
     "has_massive_activation",
+    "measure",
+    "patch_contrast",
     "token_norms",
+    "total",
 ]

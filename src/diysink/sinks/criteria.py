@@ -1,8 +1,8 @@
 """What counts as a sink (paper, section 2): three observables, kept apart.
 
-The paper's criterion for vision sinks is the L2 norm. Later work warns that a norm ratio alone flags
-almost everything in some models, so the norm decides the mask, while massive activation and
-attention received are measured beside it and enter the verdict (see `diysink.sinks.verdict`).
+The paper's criterion for vision sinks is the L2 norm. Later work warns that a norm ratio alone
+flags almost everything in some models, so the norm decides the mask, while massive activation and
+attention received are measured beside it and enter the verdict (see `diysink.sinks.calibration`).
 """
 
 import torch

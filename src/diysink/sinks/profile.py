@@ -132,9 +132,10 @@ class SinkProfile:
         mine, other = self.encoder, identity
         if (mine.digest, mine.layer, mine.family) != (other.digest, other.layer, other.family):
             raise ProfileMismatchError(
-                f"This sink profile is for {mine.family} {mine.name} at layer {mine.layer} (weights "
-                f"{mine.digest[:12]}), not for {other.family} {other.name} at layer {other.layer} "
-                f"(weights {other.digest[:12]}). Measure that encoder with the sinks pipeline."
+                f"This sink profile is for {mine.family} {mine.name} at layer {mine.layer} "
+                f"(weights {mine.digest[:12]}), not for {other.family} {other.name} at layer "
+                f"{other.layer} (weights {other.digest[:12]}). Measure that encoder with the sinks "
+                "pipeline."
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""From statistics to a profile: where the threshold lies, how sure that is, and the verdict.
+
+The paper sets tau = 100 for one encoder; for others it says nothing. Here tau comes from the data:
+the middle of the gap between two populations of log-norms, with a bootstrap interval over images.
+The paper's fixed tau and a multiple of the median are there for comparison; the verdict is asked
+of them all the same.
+"""
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from diysink.encoders import EncoderIdentity
+from diysink.sinks.gap import find_gap
+from diysink.sinks.profile import Method, SinkProfile
+from diysink.sinks.statistics import SCALE, Statistics
+from diysink.sinks.verdict import Credibility, median_norm, weigh
+
+SINK_ENERGY = 5.0  # times its share at other tokens, and ten times an even share: a sink dimension
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """How tau is found.
+
+    Attributes:
+        method: ``gap``, ``fixed`` or ``median``.
+        fixed: tau of the ``fixed`` method (the paper's 100).
+        multiple: of the median norm, for the ``median`` method; also where the verdict looks for
+            high norms when there is no gap.
+        min_share: least share of tokens that make a second population.
+        credible: what the verdict asks for.
+    """
+
+    method: Method = "gap"
+    fixed: float = 100.0
+    multiple: float = 3.0
+    min_share: float = 0.0005
+    credible: Credibility = field(default_factory=Credibility)
+
+
+def calibrate(
+    statistics: Statistics, encoder: EncoderIdentity, settings: CalibrationSettings
+) -> SinkProfile:
+    """The profile of an encoder from its statistics.
+
+    Raises:
+        ValueError: no image was measured, an unknown method, or a fixed tau that is not an edge of
+            the statistics' grid (make them with ``anchor`` equal to it).
+    """
+    if statistics.images == 0:
+        raise ValueError("No image was measured, so there is nothing to calibrate tau on.")
+    layout, asked = statistics.layout, settings.credible
+    edges, norms = layout.edges, statistics.tables["norms"].numpy().astype(np.float64)
+    gaps = [
+        find_gap(row, min_share=settings.min_share, max_share=asked.share, min_depth=asked.depth)
+        for row in norms
+    ]
+    gap, replicates = gaps[0], tuple(gaps[1:])
+    high = [
+        layout.nearest_edge(settings.multiple * median) if np.isfinite(median) else 0
+        for median in median_norm(norms, edges)
+    ]
+    edge: int | None
+    interval: tuple[float, float] | None
+    match settings.method:
+        case "gap":
+            edge = gap.edge if gap else None
+            interval = _interval(edges, [one.edge for one in replicates if one]) if gap else None
+        case "median":
+            edge, interval = high[0], _interval(edges, high[1:])
+        case "fixed":
+            edge, interval = layout.nearest_edge(settings.fixed), None
+            if edges[edge] != np.float32(settings.fixed):
+                raise ValueError(
+                    f"A fixed tau of {settings.fixed} is not an edge of the grid, whose anchor is "
+                    f"{layout.anchor}. Measure with anchor={settings.fixed}."
+                )
+        case _:
+            raise ValueError(
+                f"method is {settings.method!r}; it must be 'gap', 'fixed' or 'median'."
+            )
+    # Without a threshold the verdict still looks at the highest norms, to say what they are.
+    evidence = tuple(weigh(statistics, high[0] if edge is None else edge, gap, replicates, asked))
+    return SinkProfile(
+        encoder=encoder,
+        tau=None if edge is None else float(edges[edge]),
+        method=settings.method,
+        interval=interval,
+        found=edge is not None and all(one.passed for one in evidence),
+        evidence=evidence,
+        sink_dimensions=() if edge is None else sink_dimensions(statistics, edge),
+        edges=tuple(float(value) for value in edges),
+        histogram=tuple(int(count) for count in norms[0]),
+        sinks_per_image=sinks_per_image(statistics, edge),
+        grid=(layout.rows, layout.columns),
+        settings=asdict(settings),
+    )
+
+
+def sinks_per_image(statistics: Statistics, edge: int | None) -> tuple[int, ...]:
+    """How many images have 0, 1, 2, ... tokens from an edge upwards; the last may hold more."""
+    if edge is None:
+        return (statistics.images,)
+    row = statistics.tables["counts"][edge].numpy()
+    return tuple(int(count) for count in row[: int(row.nonzero()[0].max()) + 1])
+
+
+def sink_dimensions(statistics: Statistics, edge: int) -> tuple[int, ...]:
+    """Dimensions with far more of a sink's squared norm than of the others', largest first."""
+    energy = statistics.tables["energy"].numpy()
+    counts = statistics.tables["norms"][0].numpy()
+    sink, rest = (
+        _mean_energy(energy[edge:], counts[edge:]),
+        _mean_energy(energy[:edge], counts[:edge]),
+    )
+    outstanding = (sink >= 10 / sink.size) & (sink >= SINK_ENERGY * rest)
+    order = np.argsort(-sink, kind="stable")
+    return tuple(int(dimension) for dimension in order if outstanding[dimension])
+
+
+def _mean_energy(
+    energy: Int[np.ndarray, "bins dim"], counts: Int[np.ndarray, " bins"]
+) -> Float[np.ndarray, " dim"]:
+    return energy.sum(0) / SCALE / max(1, int(counts.sum()))
+
+
+def _interval(edges: Float[np.ndarray, " edges"], found: list[int]) -> tuple[float, float] | None:
+    if not found:
+        return None
+    low, high = np.percentile(edges[found], (2.5, 97.5), method="nearest")
+    return float(low), float(high)

@@ -1,0 +1,71 @@
+"""The grid of norms that everything is counted on, and what else fixes a table's shape."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+PER_OCTAVE = 16  # bins to a doubling of the norm: a bin is 4.4 % wide
+OCTAVES = 10  # on either side of the anchor
+BINS = 2 * OCTAVES * PER_OCTAVE
+MOST_COUNTED = 128  # images with this many sinks or more are counted together
+DROP_BINS = 128  # sixteenths of an octave, for the largest drop between an image's sorted norms
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What two statistics must share before they can be added.
+
+    The grid is logarithmic and has ``anchor`` as one of its edges, so that counts at that
+    threshold are exact. Bin b holds edges[b] <= norm < edges[b + 1]; the first and last bin hold
+    what lies beyond as well.
+
+    Attributes:
+        rows, columns: of patches.
+        dim: width of the hidden states.
+        anchor: a norm that is an edge (the paper's tau of 100).
+        replicates: bootstrap replicates.
+        seed: of the bootstrap.
+    """
+
+    rows: int
+    columns: int
+    dim: int
+    anchor: float = 100.0
+    replicates: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.anchor > 0 and self.replicates >= 1 and min(self.rows, self.columns) >= 1):
+            raise ValueError(
+                f"anchor is {self.anchor}, replicates {self.replicates}, grid {self.rows} x "
+                f"{self.columns}: the anchor must be a positive norm, the others at least 1."
+            )
+
+    @cached_property
+    def edges(self) -> Float[np.ndarray, " edges"]:
+        """Norms at the edges of the bins, each a float32 number, as the norms are."""
+        steps = np.arange(-OCTAVES * PER_OCTAVE, OCTAVES * PER_OCTAVE + 1) / PER_OCTAVE
+        return (self.anchor * 2.0**steps).astype(np.float32).astype(np.float64)
+
+    def bins(self, norms: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """The bin of each norm."""
+        inner = torch.from_numpy(self.edges[1:-1]).to(norms)
+        return torch.bucketize(norms, inner, right=True)
+
+    def nearest_edge(self, norm: float) -> int:
+        """Index of the edge nearest to a norm, in logarithms."""
+        return int(np.abs(np.log(self.edges) - np.log(norm)).argmin())
+
+    @property
+    def positions(self) -> int:
+        """Patches in an image."""
+        return self.rows * self.columns
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)

@@ -1,0 +1,189 @@
+"""Whether the tokens above a threshold are credible sinks: seven questions, each with its answer.
+
+Norm alone is never enough. A token of high norm may be one of a long tail, may always be the same
+corner, may simply show an object, and may be of no interest to any other token. So the verdict asks
+for all of: a second population, well apart; found again in nearly every bootstrap replicate; few in
+an image but in most images; at no fixed place; not where the picture has the most detail; and that
+gets more attention than the rest.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from diysink.sinks.gap import Gap
+from diysink.sinks.profile import Evidence
+from diysink.sinks.statistics import SCALE, Statistics
+
+
+@dataclass(frozen=True)
+class Credibility:
+    """What the verdict asks for.
+
+    Attributes:
+        depth: least depth of the valley between the two populations.
+        ratio: least ratio of the median norms of the two.
+        stability: least share of bootstrap replicates that find the gap again.
+        spread: largest ratio between the ends of tau's interval.
+        share: largest share of tokens that are sinks.
+        images: least share of images that have any.
+        concentration: largest share of the sinks at their most frequent positions (as many
+            positions as an image has sinks on average).
+        attention: least ratio of attention received, sinks to the rest.
+        contrast: largest ratio of pixel contrast, sinks to the rest.
+    """
+
+    depth: float = 0.5
+    ratio: float = 1.5
+    stability: float = 0.95
+    spread: float = 2.0
+    share: float = 0.2
+    images: float = 0.5
+    concentration: float = 0.5
+    attention: float = 1.2
+    contrast: float = 1.0
+
+
+def weigh(
+    statistics: Statistics,
+    edge: int,
+    gap: Gap | None,
+    replicates: tuple[Gap | None, ...],
+    asked: Credibility,
+) -> Iterator[Evidence]:
+    """The evidence on the tokens from an edge of the grid upwards.
+
+    Args:
+        statistics: of all images.
+        edge: index of the threshold's edge.
+        gap: what the data show.
+        replicates: what each bootstrap replicate shows.
+        asked: the thresholds.
+    """
+    edges, tables = statistics.layout.edges, statistics.tables
+    norms = tables["norms"].numpy()
+    above, below = norms[:, edge:].sum(1), norms[:, :edge].sum(1)
+    if not (above[0] and below[0]):
+        yield Evidence(
+            "populations", False, None, None, asked.depth, "All tokens are of one population."
+        )
+        return
+    within = gap is not None and gap.lower < edge <= gap.upper
+    depth = gap.depth if gap is not None and within else 0.0
+    yield Evidence(
+        "populations",
+        depth >= asked.depth,
+        depth,
+        None,
+        asked.depth,
+        f"Two populations of norms with a valley between them, {depth:.0%} deep."
+        if depth >= asked.depth
+        else f"No second population: the distribution of norms has no valley at {edges[edge]:.3g}; "
+        f"the {above[0] / norms[0].sum():.1%} of tokens above it are its tail.",
+    )
+    ratio = median_norm(norms[:, edge:], edges[edge:]) / median_norm(norms[:, :edge], edges)
+    yield _ratio_evidence("norm", ratio, asked.ratio, "Norm of sinks over the rest (medians)", True)
+
+    taus = [edges[one.edge] for one in replicates if one is not None]
+    again = len(taus) / len(replicates)
+    low, high = np.percentile(taus, (2.5, 97.5)) if taus else (np.nan, np.nan)
+    yield Evidence(
+        "stability",
+        bool(again >= asked.stability and high <= asked.spread * low),
+        again,
+        None,
+        asked.stability,
+        f"{again:.0%} of {len(replicates)} bootstrap replicates over images find a gap"
+        + (f", at norms from {low:.3g} to {high:.3g}." if taus else "."),
+    )
+    share = above / np.maximum(above + below, 1)
+    yield _bounded("few", share, asked.share, "Share of tokens above the threshold", False)
+    having = 1 - tables["counts"].numpy()[edge][0] / statistics.images
+    yield Evidence(
+        "common",
+        bool(having >= asked.images),
+        float(having),
+        None,
+        asked.images,
+        f"{having:.0%} of images have such a token (at least {asked.images:.0%} should).",
+    )
+    places = np.sort(tables["positions"].numpy()[edge:].sum(0))[::-1]
+    top = max(1, round(above[0] / statistics.images))
+    fixed = float(places[:top].sum() / above[0])
+    yield Evidence(
+        "position",
+        fixed <= asked.concentration,
+        fixed,
+        None,
+        asked.concentration,
+        f"{fixed:.0%} of them sit at the {top} most frequent of {len(places)} positions (at most "
+        f"{asked.concentration:.0%} should).",
+    )
+    contrast = _ratio(tables["contrast"].numpy(), norms, edge)
+    yield _ratio_evidence(
+        "content", contrast, asked.contrast, "Pixel contrast of sinks over the rest", False
+    )
+    attention = _ratio(tables["attention"].numpy(), norms, edge)
+    yield _ratio_evidence(
+        "attention", attention, asked.attention, "Attention received by sinks over the rest", True
+    )
+
+
+def median_norm(
+    histogram: Float[np.ndarray, "rows bins"], edges: Float[np.ndarray, " edges"]
+) -> Float[np.ndarray, " rows"]:
+    """Median norm of each row, at the geometric middle of its bin; NaN for an empty row."""
+    middles = np.sqrt(edges[:-1] * edges[1:])[: histogram.shape[1]]
+    running = histogram.cumsum(1)
+    place = (running >= running[:, -1:] / 2).argmax(1)
+    return np.where(running[:, -1] > 0, middles[place], np.nan)
+
+
+def interval_of(replicates: Float[np.ndarray, " rows"]) -> tuple[float, float] | None:
+    """The 95 % percentile interval; None where a replicate could not be computed."""
+    if not np.isfinite(replicates).all():
+        return None
+    low, high = np.percentile(replicates, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _ratio(
+    sums: Float[np.ndarray, "rows bins"], norms: Float[np.ndarray, "rows bins"], edge: int
+) -> Float[np.ndarray, " rows"]:
+    """Mean above the edge over mean below it, in each replicate."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        above = sums[:, edge:].sum(1) / SCALE / norms[:, edge:].sum(1)
+        below = sums[:, :edge].sum(1) / SCALE / norms[:, :edge].sum(1)
+        return above / below
+
+
+def _ratio_evidence(
+    name: str, values: Float[np.ndarray, " rows"], bound: float, what: str, at_least: bool
+) -> Evidence:
+    return _bounded(name, values, bound, what, at_least, unit="x")
+
+
+def _bounded(
+    name: str,
+    values: Float[np.ndarray, " rows"],
+    bound: float,
+    what: str,
+    at_least: bool,
+    unit: str = "",
+) -> Evidence:
+    """Evidence whose whole interval, not only its value, must be on the right side of a bound."""
+    value, interval = float(values[0]), interval_of(values[1:])
+    low, high = interval or (-np.inf, np.inf)
+    passed = low >= bound if at_least else high <= bound
+    between = f"95 % interval {low:.3g} to {high:.3g}" if interval else "no interval"
+    wanted = "at least" if at_least else "at most"
+    return Evidence(
+        name,
+        bool(passed),
+        value,
+        interval,
+        bound,
+        f"{what}: {value:.3g}{unit} ({between}; {wanted} {bound:g} wanted).",
+    )
