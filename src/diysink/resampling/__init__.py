@@ -1,0 +1,18 @@
+"""How sure a number is that was measured on images: intervals and an exact paired test.
+
+Everything here treats the *image* as what was sampled. Questions about one image, tokens of one
+image and answers of several training seeds to one image are not independent of each other; images
+are.
+"""
+
+from diysink.resampling.bootstrap import draw_images, interval, ratio_interval, resampled_ratios
+from diysink.resampling.exact import holm, sign_flip_test
+
+__all__ = [
+    "draw_images",
+    "holm",
+    "interval",
+    "ratio_interval",
+    "resampled_ratios",
+    "sign_flip_test",
+]

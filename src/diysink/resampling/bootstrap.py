@@ -1,0 +1,86 @@
+"""Percentile bootstrap over images of ratios: sums per image over counts per image.
+
+An accuracy is such a ratio (right answers over questions), the attention per token another. As
+images carry different numbers of questions or tokens, both sums are drawn again together.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+_BUDGET = 2**24  # drawn images in memory at a time
+
+
+def draw_images(images: int, resamples: int, seed: int) -> Iterator[Float[ndarray, "chunk images"]]:
+    """How often each image is drawn in each resample, in chunks of resamples.
+
+    The draw depends on the three numbers alone: tables over the same images are drawn alike, so
+    that their differences are paired.
+
+    Args:
+        images: how many images there are; as many are drawn, with replacement.
+        resamples: how many times.
+        seed: of the draw.
+
+    Raises:
+        ValueError: no image or no resample.
+    """
+    if images < 1 or resamples < 1:
+        raise ValueError(
+            f"A bootstrap needs at least one image and one resample, not {images} images and "
+            f"{resamples} resamples. Give it data, or raise resamples."
+        )
+    rng = np.random.default_rng(seed)
+    size = max(1, _BUDGET // images)
+    for start in range(0, resamples, size):
+        rows = min(size, resamples - start)
+        drawn = rng.integers(0, images, (rows, images)) + images * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * images)
+        yield counts.reshape(rows, images).astype(np.float64)
+
+
+def resampled_ratios(
+    sums: Float[ndarray, "images columns"],
+    counts: Float[ndarray, "images columns"] | Int[ndarray, "images columns"],
+    *,
+    resamples: int,
+    seed: int,
+) -> Float[ndarray, "resamples columns"]:
+    """Sum of ``sums`` over sum of ``counts`` in each resample of the images, column by column.
+
+    All columns are drawn together: their differences are paired. A resample without any count in
+    a column gives NaN there; leave out images that have no count in any column.
+    """
+    parts = []
+    with np.errstate(invalid="ignore"):
+        for drawn in draw_images(len(sums), resamples, seed):
+            parts.append((drawn @ sums) / (drawn @ counts))
+    return np.concatenate(parts)
+
+
+def interval(
+    values: Float[ndarray, "resamples columns"], level: float
+) -> tuple[Float[ndarray, " columns"], Float[ndarray, " columns"]]:
+    """Lower and upper percentile of the resampled values, NaN left out.
+
+    Raises:
+        ValueError: the level is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; an interval's level is between 0 and 1, such as 0.95")
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def ratio_interval(
+    sums: Float[ndarray, "images columns"],
+    counts: Float[ndarray, "images columns"] | Int[ndarray, "images columns"],
+    *,
+    resamples: int,
+    level: float,
+    seed: int,
+) -> tuple[Float[ndarray, " columns"], Float[ndarray, " columns"]]:
+    """The bootstrap interval of ``sums.sum(0) / counts.sum(0)`` over images."""
+    return interval(resampled_ratios(sums, counts, resamples=resamples, seed=seed), level)
