@@ -1,0 +1,149 @@
+"""Raw data in, checked records out; nothing is published unless the suites pass."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from diysink.records import Intake
+
+logger = logging.getLogger(__name__)
+
+
+class InvalidRecordsError(ValueError):
+    """A suite failed; the message names each broken rule, the count and five examples."""
+
+
+def generate_records(prepare: dict[str, Any], seed: int, workspace: str) -> Path:
+    """Write the miniature's data in LLaVA's format, or an empty folder where data are given."""
+    from diysink.artifact import Workspace, write_manifest
+    from diysink.miniature.llava import write_split
+    from pipelines.prepare.options import Options
+
+    options = Options.read(prepare)
+    wanted = options.generate if options.generated else {}
+    inputs = {name: [s.kind, s.images, s.questions] for name, s in wanted.items()}
+    work = Workspace(workspace, "prepare", {"generate": inputs, "seed": seed})
+    folder = work.folder("raw")
+    for name, split in wanted.items():
+        if work.finished(f"raw-{name}") is None:
+            write_split(
+                folder,
+                name,
+                kind=split.kind,
+                images=split.images,
+                questions=split.questions,
+                seed=seed,
+            )
+            work.finish(f"raw-{name}", True)
+    write_manifest(folder, kind="raw", generated=inputs, seed=seed)
+    return folder
+
+
+def take_in_records(
+    raw: Path, prepare: dict[str, Any], workspace: str
+) -> tuple[Path, pd.DataFrame]:
+    """Read every split; return the folder of what was taken and the quarantine table.
+
+    The table has a row for each item that was not taken: split, index (place in the source),
+    id, reason, detail.
+    """
+    from diysink.artifact import Workspace, write_manifest
+    from diysink.records import open_source, take_in
+    from pipelines.prepare.options import Options
+
+    options = Options.read(prepare)
+    work = Workspace(workspace, "prepare", {"take_in": prepare, "raw": str(raw)})
+    taken: dict[str, Intake] = {}
+    for name, (records, images) in options.paths(raw).items():
+        taken[name] = take_in(
+            open_source(records, images),
+            work,
+            name,
+            limits=options.image,
+            max_text_bytes=options.max_text_bytes,
+            duplicate_ids=options.duplicate_ids,
+            records_per_shard=options.records_per_shard,
+            workers=options.workers,
+        )
+        logger.info(
+            "%s: %d of %d items taken, %d quarantined",
+            name,
+            taken[name].records,
+            taken[name].items,
+            len(taken[name].rejections),
+        )
+    folder = work.folder("records")
+    counts = {name: {"items": t.items, "records": t.records} for name, t in taken.items()}
+    write_manifest(folder, kind="splits", splits=counts)
+    rows = [
+        (name, r.index, r.id, str(r.reason), r.detail)
+        for name, intake in taken.items()
+        for r in intake.rejections
+    ]
+    table = pd.DataFrame(rows, columns=["split", "index", "id", "reason", "detail"])
+    text = dict.fromkeys(("split", "id", "reason", "detail"), "str")
+    return folder, table.astype({"index": "int64", **text})
+
+
+def check_records(
+    candidates: Path, quarantine: pd.DataFrame, prepare: dict[str, Any], workspace: str
+) -> tuple[dict[str, Any], Path]:
+    """Run the suites over what was taken; return the summary and the folder of Data Docs.
+
+    A broken rule does not stop here: the summary and the pages are kept first, for whoever has to
+    find out why.
+    """
+    from diysink.artifact import Workspace, read_manifest, write_manifest
+    from pipelines.prepare.options import Options
+    from pipelines.prepare.pages import make_offline, write_index
+    from pipelines.prepare.suites import run_suites
+    from pipelines.prepare.tables import all_tables
+
+    options = Options.read(prepare)
+    splits: dict[str, dict[str, int]] = read_manifest(candidates)["splits"]
+    work = Workspace(workspace, "prepare", {"check": prepare})
+    # Pages are named by the time of the check: those of an earlier one must not stay among them.
+    shutil.rmtree(work.folder("data_docs"))
+    folder = work.folder("data_docs")
+    rules = run_suites(all_tables(candidates, splits, quarantine, options), options, folder)
+    summary = {
+        "passed": all(rule["passed"] for rule in rules),
+        "splits": {
+            name: counts | {"quarantined": counts["items"] - counts["records"]}
+            for name, counts in splits.items()
+        },
+        "quarantined": quarantine.groupby(["split", "reason"])
+        .size()
+        .reset_index(name="items")
+        .to_dict("records"),
+        "rules": rules,
+    }
+    make_offline(folder)
+    write_index(folder, summary)
+    write_manifest(folder, kind="data_docs")
+    return summary, folder
+
+
+def admit_records(candidates: Path, validation: dict[str, Any]) -> Path:
+    """Let the records through to be published, or stop the run.
+
+    Raises:
+        InvalidRecordsError: a rule is broken.
+    """
+    broken = [rule for rule in validation["rules"] if not rule["passed"]]
+    if broken:
+        lines = [
+            f"- {rule['table']}: {rule['rule']}: {rule['failed']} of {rule['checked']} fail; "
+            + (" | ".join(rule["examples"]) or "no examples")
+            for rule in broken
+        ]
+        raise InvalidRecordsError(
+            f"{len(broken)} of {len(validation['rules'])} rules are broken, no records were "
+            "published:\n" + "\n".join(lines) + "\nSee data/08_reporting/data_docs/index.html and "
+            "data/02_intermediate/quarantine.parquet"
+        )
+    return candidates

@@ -1,0 +1,160 @@
+"""The Great Expectations suites: one for each table, each expectation with its rule in words."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diysink.records import GROUPS
+from pipelines.prepare.options import Options
+from pipelines.prepare.tables import QUARANTINE
+
+EXAMPLES = 5
+
+
+def run_suites(
+    tables: dict[str, pd.DataFrame], options: Options, docs: Path
+) -> list[dict[str, Any]]:
+    """Hold every table against its suite and build the Data Docs in ``docs``.
+
+    Returns:
+        For each rule: table, rule, passed, checked and failed (rows), examples (five texts).
+    """
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    for site in list(context.get_site_names()):
+        context.delete_data_docs_site(site)
+    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
+    index = {"class_name": "DefaultSiteIndexBuilder"}
+    context.add_data_docs_site(
+        "records",
+        {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index},
+    )
+    source = context.data_sources.add_pandas("records")
+    rules: list[dict[str, Any]] = []
+    for name, table in tables.items():
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+        suite = context.suites.add(
+            gx.ExpectationSuite(name, expectations=expectations(name, options))
+        )
+        definition = context.validation_definitions.add(
+            gx.ValidationDefinition(name=name, data=batch, suite=suite)
+        )
+        checkpoint = gx.Checkpoint(
+            name=name,
+            validation_definitions=[definition],
+            result_format={
+                "result_format": "SUMMARY",
+                "unexpected_index_column_names": ["id"],
+                "partial_unexpected_count": EXAMPLES,
+            },
+        )
+        context.checkpoints.add(checkpoint)
+        (outcome,) = checkpoint.run({"dataframe": table}).run_results.values()
+        rules += [_rule(name, table, result) for result in outcome.results]
+    context.build_data_docs(["records"])
+    return rules
+
+
+def expectations(table: str, options: Options) -> list[Any]:
+    """The suite of the table called ``table``."""
+    split, _, kind = table.rpartition(" ")
+    match kind:
+        case "records":
+            return _of_records()
+        case "images":
+            return _of_images(options, held_out=split in options.held_out)
+        case "groups":
+            return _of_groups(options.min_group_share[split])
+        case _:
+            return _of_quarantine(options.quarantine_limit)
+
+
+def _of_records() -> list[Any]:
+    import great_expectations.expectations as gxe
+
+    return [
+        gxe.ExpectColumnValuesToNotBeNull(column="id", meta=_says("ids are present")),
+        gxe.ExpectColumnValuesToBeUnique(column="id", meta=_says("ids are unique")),
+        gxe.ExpectColumnValuesToMatchRegex(
+            column="speakers", regex="^(hg)*$", meta=_says("turns alternate, human first, gpt last")
+        ),
+        gxe.ExpectColumnPairValuesToBeEqual(
+            column_A="placeholders", column_B="expected", meta=_says("one placeholder an image")
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="shortest", min_value=1, meta=_says("answers are not empty")
+        ),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="group", value_set=list(GROUPS), meta=_says("groups are known or absent")
+        ),
+    ]
+
+
+def _of_images(options: Options, *, held_out: bool) -> list[Any]:
+    import great_expectations.expectations as gxe
+
+    limits = options.image
+    rules = [
+        gxe.ExpectColumnValuesToBeInSet(
+            column="decodes", value_set=["yes"], meta=_says("images decode from the shards")
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="short_side", min_value=limits.min_side, meta=_says("no side is too short")
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="pixels", max_value=limits.max_pixels, meta=_says("no image is too large")
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="aspect", max_value=limits.max_aspect, meta=_says("no image is too narrow")
+        ),
+    ]
+    if held_out:
+        alone = _says("no image is shared with another split")
+        rules.append(gxe.ExpectColumnValuesToBeNull(column="shared_with", meta=alone))
+    return rules
+
+
+def _of_groups(least: float) -> list[Any]:
+    import great_expectations.expectations as gxe
+
+    balanced = _says(f"every group has at least {least:.0%} of the labelled records")
+    return [gxe.ExpectColumnValuesToBeBetween(column="share", min_value=least, meta=balanced)]
+
+
+def _of_quarantine(limit: float) -> list[Any]:
+    import great_expectations.expectations as gxe
+
+    few = _says(f"at most {limit:.2%} of a split's items are quarantined")
+    return [gxe.ExpectColumnValuesToBeBetween(column="share", max_value=limit, meta=few)]
+
+
+def _says(rule: str) -> dict[str, str]:
+    return {"rule": rule}
+
+
+def _rule(name: str, table: pd.DataFrame, outcome: Any) -> dict[str, Any]:
+    found = outcome.result
+    failed = found.get("unexpected_count", 0)
+    if outcome.success or not failed:  # not failed and no success: the expectation itself raised
+        examples = [] if outcome.success else [str(outcome.exception_info)[:500]]
+    elif name == QUARANTINE:
+        bad = {row["id"] for row in found["partial_unexpected_index_list"]}
+        lists = table[table["id"].isin(bad)].set_index("id")["examples"].items()
+        examples = [f"{split}, {each}" for split, items in lists for each in items][:EXAMPLES]
+    else:
+        rows = found["partial_unexpected_index_list"][:EXAMPLES]
+        examples = [", ".join(f"{k}={v!r}" for k, v in sorted(row.items())) for row in rows]
+    return {
+        "table": name,
+        "rule": outcome.expectation_config.meta["rule"],
+        "passed": bool(outcome.success),
+        "checked": len(table) - int(found.get("missing_count") or 0),
+        "failed": int(failed),
+        "examples": examples,
+    }

@@ -1,0 +1,174 @@
+"""Images from untrusted bytes: content decides the type, limits come before decoding.
+
+An image is kept as the file it was, next to what was found when it was decoded once in full; it
+is decoded again where it is used. What is seen is always upright RGB of 8 bits: EXIF rotation is
+applied, 16-bit grey is scaled (not clipped, as Pillow would), transparent pixels stand on white
+(a diagram in black on nothing stays legible), of an animation the first frame is taken.
+"""
+
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from diysink.artifact import digest_bytes
+from diysink.records.rejection import BadItemError, Reason
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
+# Above this Pillow itself warns of a decompression bomb.
+_CEILING = Image.MAX_IMAGE_PIXELS or 89_478_485
+# EXIF orientation -> what puts the picture upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What is accepted as an image; checked on the header, before any pixel is decoded.
+
+    Attributes:
+        min_side: shortest side, in pixels.
+        max_pixels: width x height; at most 89,478,485, where Pillow sees a decompression bomb.
+        max_aspect: longest side / shortest side. A strip of 1 x 50,000 pixels becomes gigabytes
+            when a processor scales its shortest side to 336.
+        max_bytes: of the encoded file.
+    """
+
+    min_side: int = 8
+    max_pixels: int = 50_000_000
+    max_aspect: float = 100.0
+    max_bytes: int = 64 * 2**20
+
+    def __post_init__(self) -> None:
+        if min(self.min_side, self.max_pixels, self.max_aspect, self.max_bytes) < 1:
+            raise ValueError(f"{self}: every limit must be at least 1")
+        if self.max_pixels > _CEILING:
+            raise ValueError(
+                f"max_pixels={self.max_pixels}: Pillow refuses more than {_CEILING}; "
+                "scale such pictures down first"
+            )
+
+    def check(self, width: int, height: int) -> None:
+        """Raise `BadItemError` for a picture of this size that is out of bounds."""
+        short, long = sorted((width, height))
+        size = f"{width} x {height} pixels"
+        if width * height > self.max_pixels:
+            raise BadItemError(Reason.IMAGE_TOO_LARGE, f"{size}, at most {self.max_pixels} in all")
+        if short < self.min_side:
+            raise BadItemError(
+                Reason.IMAGE_TOO_SMALL, f"{size}, a side is at least {self.min_side}"
+            )
+        if long > self.max_aspect * short:
+            raise BadItemError(
+                Reason.IMAGE_TOO_NARROW,
+                f"{size}, one side is at most {self.max_aspect:g} x the other",
+            )
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An encoded image that has been decoded once.
+
+    Attributes:
+        data: the file as it was.
+        sha256: hexadecimal digest of ``data``.
+        format: JPEG, PNG, GIF, WEBP or BMP, by content.
+        width: in pixels, upright.
+        height: in pixels, upright.
+    """
+
+    data: bytes = field(repr=False)
+    sha256: str
+    format: str
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, data: bytes, limits: ImageLimits | None = None) -> "ImageFile":
+        """Check and decode ``data`` in full.
+
+        Raises:
+            BadItemError: empty, too large, not an image of a known format, or broken.
+        """
+        limits = limits or ImageLimits()
+        if not data:
+            raise BadItemError(Reason.EMPTY_FILE, "0 bytes")
+        if len(data) > limits.max_bytes:
+            raise BadItemError(
+                Reason.FILE_TOO_LARGE, f"{len(data)} bytes, at most {limits.max_bytes}"
+            )
+        image = _header(data)
+        limits.check(*image.size)
+        # A JPEG with previews attached (most phones) calls itself MPO; its first picture is a JPEG.
+        form = "JPEG" if image.format == "MPO" else str(image.format)
+        width, height = _decode(image).size
+        return cls(data, digest_bytes(data), form, width, height)
+
+    def open(self) -> Image.Image:
+        """The picture: upright, RGB, 8 bits.
+
+        Raises:
+            BadItemError: the bytes do not decode, or not to the recorded size.
+        """
+        image = _header(self.data)
+        # The recorded size passed the limits once; held to it, the bytes cannot become a bomb.
+        if sorted(image.size) != sorted((self.width, self.height)):
+            raise BadItemError(
+                Reason.BROKEN_IMAGE,
+                f"size {image.size}, recorded as {(self.width, self.height)}",
+            )
+        return _decode(image)
+
+
+def _header(data: bytes) -> Image.Image:
+    try:
+        return Image.open(BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadItemError(Reason.IMAGE_TOO_LARGE, str(error)) from error
+    except UnidentifiedImageError as error:
+        raise BadItemError(
+            Reason.NOT_AN_IMAGE,
+            f"the content, beginning {data[:12]!a}, is none of {', '.join(FORMATS)}",
+        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on hostile bytes
+        raise BadItemError(Reason.BROKEN_IMAGE, f"header: {error}") from error
+
+
+def _decode(image: Image.Image) -> Image.Image:
+    try:
+        image.load()
+        return _rgb(_upright(image))
+    except MemoryError:
+        raise
+    except Exception as error:  # as above
+        raise BadItemError(Reason.BROKEN_IMAGE, f"{type(error).__name__}: {error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # unreadable EXIF says nothing about the pixels: as stored
+        return image
+    method = _UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, also where Pillow widens it to 32
+        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        seen = image.convert("RGBA")
+        ground = Image.new("RGBA", seen.size, "white")
+        return Image.alpha_composite(ground, seen).convert("RGB")
+    return image.convert("RGB")

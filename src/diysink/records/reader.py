@@ -1,0 +1,99 @@
+"""Reads one split of published records, at random or in order, without holding it in memory."""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diysink.artifact import BrokenFolderError, digest_json, read_manifest
+from diysink.records.record import Record
+from diysink.records.shards import from_row
+
+Value = TypeVar("Value")
+
+
+class Records:
+    """One split: ``len(records)``, ``records[i]``, ``iter(records)``.
+
+    Handles are opened when first used and are not pickled, so that an instance can be sent to
+    the workers of a DataLoader.
+
+    Args:
+        folder: a split's folder, e.g. ``data/03_primary/records/train``.
+        row_groups: how many row groups (of 32 records) are kept in memory.
+
+    Raises:
+        BrokenFolderError: no manifest, or files other than those it lists.
+    """
+
+    def __init__(self, folder: Path | str, *, row_groups: int = 8) -> None:
+        self.folder = Path(folder)
+        manifest = read_manifest(self.folder)
+        if manifest.get("kind") != "records":
+            raise BrokenFolderError(
+                f"{folder} is not a split of records; give one split's folder, such as "
+                "data/03_primary/records/train"
+            )
+        self._files = [str(shard["file"]) for shard in manifest["shards"]]
+        # _ends[k] = records up to and including shard k
+        self._ends = list(accumulate(int(shard["records"]) for shard in manifest["shards"]))
+        self._row_group = int(manifest["row_group"])
+        self._digest = digest_json([manifest["files"][file]["sha256"] for file in self._files])
+        self._capacity = row_groups
+        self._forget()
+
+    def _forget(self) -> None:
+        self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+        self._shards: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the digests of the shards, in order: it changes with any record."""
+        return self._digest
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> Record:
+        position = range(len(self))[index]  # IndexError and negative indices as for a list
+        shard = bisect_right(self._ends, position)
+        within = position - (self._ends[shard - 1] if shard else 0)
+        group, row = divmod(within, self._row_group)
+        table = _recent(
+            self._groups,
+            (shard, group),
+            lambda: self._open(shard).read_row_group(group),
+            self._capacity,
+        )
+        return from_row(table.slice(row, 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[index] for index in range(len(self)))
+
+    def _open(self, shard: int) -> pq.ParquetFile:
+        path = self.folder / self._files[shard]
+        return _recent(self._shards, shard, lambda: pq.ParquetFile(path, memory_map=True), 32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_groups", "_shards")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+
+def _recent(
+    kept: OrderedDict[Any, Value], key: Any, make: Callable[[], Value], capacity: int
+) -> Value:
+    """``kept[key]``, made if missing; the least recently used one beyond ``capacity`` goes."""
+    if key not in kept:
+        kept[key] = make()
+        if len(kept) > capacity:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return kept[key]

@@ -1,0 +1,38 @@
+"""What one training or test item is."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from diysink.records.image import ImageFile
+
+Speaker = Literal["human", "gpt"]
+GROUPS = ("global", "local", "mixed")
+PLACEHOLDER = "<image>"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation; in a human's, `<image>` marks where an image goes."""
+
+    speaker: Speaker
+    text: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One item.
+
+    Attributes:
+        id: unique in its split.
+        images: in the order of their placeholders.
+        conversations: human and gpt in turns, the human first; empty where there is only an
+            image (enough to measure an encoder on).
+        group: ``global``, ``local``, ``mixed`` or None.
+        subtask: a finer label, or None.
+    """
+
+    id: str
+    images: tuple[ImageFile, ...]
+    conversations: tuple[Turn, ...]
+    group: str | None = None
+    subtask: str | None = None
