@@ -23,8 +23,13 @@ def decide(promote: dict[str, Any], register: dict[str, Any], seed: int) -> dict
         case True:
             decision = registry.rollback(name)
         case False:
-            options = {key: promote[key] for key in ("margin", "resamples", "level")}
-            decision = registry.promote(name, seed=seed, **options)
+            decision = registry.promote(
+                name,
+                margin=float(promote["margin"]),
+                resamples=promote["resamples"],
+                level=float(promote["level"]),
+                seed=seed,
+            )
         case other:
             raise ValueError(f"rollback = {other!r}; expected true or false")
     _log.info(
