@@ -1,0 +1,249 @@
+"""Measure the sinks of every encoder in the parameters, judge them, and show them."""
+
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from diysink.artifact import Workspace, digest_source, write_manifest
+
+if TYPE_CHECKING:
+    from diysink.engine import Task
+    from diysink.records import Records
+    from diysink.sinks import CalibrationSettings, SinkProfile, Statistics
+
+logger = logging.getLogger(__name__)
+
+
+class UnexpectedVerdictError(ValueError):
+    """An encoder is not what the parameters expect it to be."""
+
+
+def measure_sinks(records: Path, sinks: dict[str, Any], device: str, workspace: str) -> Path:
+    """Statistics and profile of every encoder, in a folder with one sub-folder an encoder."""
+    settings = _calibration(sinks)
+    tasks = _tasks(records, sinks, device)
+    split = _split(records, sinks["split"])
+    work = Workspace(
+        workspace,
+        "sinks",
+        {
+            "records": split.digest,
+            "encoders": {name: _what(task) for name, task in tasks.items()},
+            "sinks": {
+                key: value for key, value in sinks.items() if key not in ("encoders", "workers")
+            },
+        },
+    )
+    results = work.folder("results")
+    for name, task in tasks.items():
+        folder = work.folder(f"results/{name}")
+        if work.finished(f"profile-{name}") is None:
+            statistics, profile = _measure(task, split, sinks, settings, workspace)
+            statistics.save(folder / "statistics.safetensors")
+            profile.save(folder / "profile.json")
+            work.finish(f"profile-{name}", profile.digest)
+    write_manifest(results, kind="sink profiles", records=split.digest, encoders=sorted(tasks))
+    return results
+
+
+def judge_sinks(sink_profiles: Path, sinks: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Print every verdict and hold it against what the parameters expect.
+
+    Returns:
+        Verdicts and their evidence, as tables.
+
+    Raises:
+        UnexpectedVerdictError: a verdict differs from ``expect`` and ``unexpected`` is ``stop``.
+    """
+    from rich.console import Console
+
+    from diysink.sinks.tables import evidence_table, verdict_table
+
+    profiles = _profiles(sink_profiles)
+    console = Console()
+    for name, profile in profiles.items():
+        tau = "none" if profile.tau is None else f"{profile.tau:.3g}"
+        if profile.interval:
+            tau += f" ({profile.interval[0]:.3g} to {profile.interval[1]:.3g})"
+        console.print(
+            f"{name}: {profile.verdict}; tau {tau}, {profile.mean_sinks:.2f} sinks per image, "
+            f"{profile.images} images",
+            style="bold green" if profile.found else "bold yellow",
+            highlight=False,
+        )
+        for reason in profile.reasons:
+            console.print(f"  - {reason}", highlight=False)
+    wrong = [
+        f"{name} should be {expected!r} but is {profiles[name].verdict!r}: "
+        + " ".join(profiles[name].reasons)
+        for name, expected in (sinks["expect"] or {}).items()
+        if name in profiles and (expected == "found") != profiles[name].found
+    ]
+    if wrong and sinks["unexpected"] == "stop":
+        raise UnexpectedVerdictError(
+            f"{' '.join(wrong)} Look at the figures in data/08_reporting/sinks; change "
+            "sinks.expect, or set sinks.unexpected to warn."
+        )
+    for line in wrong:
+        logger.warning(line)
+    return verdict_table(profiles), evidence_table(profiles)
+
+
+def tabulate_sinks(
+    sink_profiles: Path, workspace: str
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Path]:
+    """Histogram, sinks per image and positions of every encoder, and a folder of figures."""
+    from diysink.sinks import Statistics
+    from diysink.sinks.figures import draw_norms, draw_positions, save_svg
+    from diysink.sinks.tables import counts_table, histogram_table, positions_table
+
+    profiles = _profiles(sink_profiles)
+    digests = {name: profile.digest for name, profile in profiles.items()}
+    figures = Workspace(workspace, "sinks", {"figures": digests}).folder("figures")
+    tables: tuple[list[pd.DataFrame], ...] = ([], [], [])
+    for name, profile in profiles.items():
+        statistics = Statistics.load(sink_profiles / name / "statistics.safetensors")
+        drawn = (
+            histogram_table(name, statistics),
+            counts_table(name, profile),
+            positions_table(name, statistics, profile),
+        )
+        for table, part in zip(tables, drawn, strict=True):
+            table.append(part)
+        save_svg(draw_norms(drawn[0], profile), figures / f"{name}-norms.svg")
+        save_svg(draw_positions(drawn[2], profile), figures / f"{name}-positions.svg")
+    write_manifest(figures, kind="sink figures", profiles=digests)
+    histogram, counts, positions = (pd.concat(parts, ignore_index=True) for parts in tables)
+    return histogram, counts, positions, figures
+
+
+def show_sinks(
+    records: Path, sink_profiles: Path, sinks: dict[str, Any], device: str
+) -> pd.DataFrame:
+    """A few images with every patch's norm and attention and which patches are sinks.
+
+    One row an encoder and image: ``encoder, id, image`` (bytes of the file), ``rows, columns,
+    norms, attention`` (over an even share), ``sinks``; the lists in raster order.
+    """
+    import torch
+
+    from diysink.engine import DTYPES, loaded, threads
+    from diysink.sinks import attention_relative_to_even, token_norms
+
+    split = _split(records, sinks["split"])
+    profiles = _profiles(sink_profiles)
+    wanted = min(sinks["examples"], len(split))
+    places = [index * len(split) // wanted for index in range(wanted)]
+    shown = [
+        (record.id, image)
+        for place in places
+        for record in [split[place]]
+        for image in record.images[:1]
+    ]
+    rows: list[dict[str, Any]] = []
+    for name, task in _tasks(records, sinks, device).items():
+        encoder, process = loaded(task)
+        for identity, image in shown:
+            with threads(task.threads), torch.inference_mode():
+                pixels = process([image.open()])
+                seen = encoder.observe(
+                    pixels.to(next(encoder.parameters()).device, DTYPES[task.dtype])
+                )
+            grid = encoder.grid(pixels)
+            attention = attention_relative_to_even(seen.attention, seen.tokens)
+            rows.append(
+                {
+                    "encoder": name,
+                    "id": identity,
+                    "image": image.data,
+                    "rows": grid[0],
+                    "columns": grid[1],
+                    "norms": token_norms(seen.hidden)[0].tolist(),
+                    "attention": attention[0].tolist(),
+                    "sinks": profiles[name].mask(seen.hidden)[0].tolist(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _measure(
+    task: "Task",
+    split: "Records",
+    sinks: dict[str, Any],
+    settings: "CalibrationSettings",
+    workspace: str,
+) -> "tuple[Statistics, SinkProfile]":
+    from diysink.engine import first_image, loaded, run_shards
+    from diysink.engine import split as shards_of
+    from diysink.sinks import Layout, calibrate
+
+    encoder, process = loaded(task)
+    rows, columns = encoder.grid(process([first_image(split).open()]))
+    layout = Layout(rows, columns, encoder.dim, anchor=settings.fixed, **sinks["bootstrap"])
+    shards = shards_of(task, layout, len(split), sinks["shard_size"], sinks["every"])
+    inputs = {
+        "records": split.digest,
+        "encoder": _what(task),
+        "layout": layout.to_dict(),
+        "size": sinks["shard_size"],
+        "every": sinks["every"],
+    }
+    statistics = run_shards(shards, Workspace(workspace, "sinks", inputs), sinks["workers"])
+    return statistics, calibrate(statistics, encoder.identity, settings)
+
+
+def _tasks(records: Path, sinks: dict[str, Any], device: str) -> "dict[str, Task]":
+    from diysink.engine import Task, resolve_device
+
+    chosen = {name: entry for name, entry in sinks["encoders"].items() if entry is not None}
+    if not chosen:
+        raise ValueError("sinks.encoders names no encoder: give {name: {path, revision, layer}}.")
+    common = {
+        "records": str(records / sinks["split"]),
+        "device": str(resolve_device(device)),
+        **{key: sinks[key] for key in ("dtype", "batch", "threads")},
+    }
+    return {
+        name: Task(
+            encoder=str(entry["path"]),
+            revision=entry.get("revision"),
+            layer=entry.get("layer", -2),
+            **common,
+        )
+        for name, entry in chosen.items()
+    }
+
+
+def _what(task: "Task") -> dict[str, Any]:
+    """All of a task that decides its numbers: content in place of paths."""
+    source = digest_source(task.encoder, task.revision)
+    return asdict(replace(task, encoder=source, records="", revision=None))
+
+
+def _calibration(sinks: dict[str, Any]) -> "CalibrationSettings":
+    from diysink.sinks import CalibrationSettings, Credibility
+
+    chosen = dict(sinks["calibration"])
+    credible = Credibility(**chosen.pop("credible", {}))
+    return CalibrationSettings(**chosen, credible=credible)
+
+
+def _split(records: Path, name: str) -> "Records":
+    from diysink.records import Records
+
+    if not (records / name).is_dir():
+        known = sorted(path.name for path in records.iterdir() if path.is_dir())
+        raise ValueError(
+            f"sinks.split is {name!r}, but the records have {', '.join(known) or 'no splits'}."
+        )
+    return Records(records / name)
+
+
+def _profiles(folder: Path) -> "dict[str, SinkProfile]":
+    from diysink.sinks import SinkProfile
+
+    paths = sorted(folder.glob("*/profile.json"))
+    return {path.parent.name: SinkProfile.load(path) for path in paths}
