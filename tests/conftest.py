@@ -44,3 +44,5 @@ def tracking(_empty_tracking: Path, tmp_path: Path) -> Iterator[Path]:
     while mlflow.active_run():
         mlflow.end_run()
     mlflow.set_tracking_uri(before)
+
+pytest_plugins = ["tests.tiny_models"]

@@ -12,7 +12,7 @@ LENGTH, TOKENS, DIM = 6, 3, 2
 
 
 def batch(sinks, *, arrangement="natural", choice=None, side="right", labels=None):
-    """Two sequences t i i i t t and t i i i t p; visual token j of image b has the value 10b + j."""
+    """Sequences t i i i t t and t i i i t p; visual token j of image b is 10 (b + 1) + j."""
     places = torch.tensor([[0, 1, 1, 1, 0, 0]] * 2).bool()
     mask = torch.tensor([[1] * 6, [1, 1, 1, 1, 1, 0]])
     text = torch.arange(100, 112).reshape(2, 6, 1).expand(2, 6, DIM).float()
@@ -67,7 +67,7 @@ def test_weights_scale_sinks_and_the_rest():
 def test_labels_travel_with_their_tokens():
     labels = torch.tensor([[-100, -100, -100, -100, 7, 8], [-100, -100, -100, -100, 9, -100]])
     spliced = batch([[0, 1, 0], [1, 0, 1]], choice=Choice.of(["sink", "sink"]), labels=labels)
-    assert spliced.labels.tolist() == [[-100, -100, 7, 8, -100], [-100, -100, -100, 9, -100]]
+    assert spliced.labels.tolist() == [[-100, -100, 7, 8], [-100, -100, -100, 9]]
 
 
 def test_two_images_in_one_sequence_are_arranged_apart():

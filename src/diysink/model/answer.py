@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import AutoTokenizer
 
+from diysink.artifact import digest_bytes
+from diysink.encoders import ImageProcessor, load_image_processor
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prompt import IGNORE, IMAGE, Prompter
 from diysink.records import Turn
@@ -29,7 +32,7 @@ class Answerer:
         self,
         model: DIYSinkForConditionalGeneration,
         prompter: Prompter,
-        image_processor: Any,
+        image_processor: ImageProcessor,
         selection: Selection | None = None,
         max_new_tokens: int = 16,
     ) -> None:
@@ -41,8 +44,6 @@ class Answerer:
 
     def answer(self, images: Sequence[Any], questions: Sequence[str]) -> list[str]:
         """Answers to one question about each PIL image."""
-        from diysink.artifact import digest_bytes
-
         batch = QuestionBatch(
             texts=tuple(questions),
             ids=tuple(str(i) for i in range(len(questions))),
@@ -54,10 +55,7 @@ class Answerer:
 
     def pixels(self, images: Sequence[Any]) -> Float[Tensor, "batch channels height width"]:
         """PIL images as pixel values."""
-        pixels: Tensor = self.image_processor(images=list(images), return_tensors="pt")[
-            "pixel_values"
-        ]
-        return pixels
+        return self.image_processor(images)
 
     def answer_batch(self, questions: QuestionBatch) -> tuple[list[str], Choice]:
         """Greedy answers, and the choice they were given under.
@@ -154,10 +152,6 @@ def load(
     A folder that also holds ReW (``reweight.safetensors``, ``reweight.json`` and the sentence
     encoder in ``sentence/``) answers with it unless another selection is given.
     """
-    from transformers import AutoTokenizer
-
-    from diysink.encoders import load_image_processor
-
     folder = Path(folder)
     model = DIYSinkForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

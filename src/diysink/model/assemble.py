@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.image_processing_base import ImageProcessingMixin
 
-from diysink.encoders import load_encoder, load_image_processor, load_vision_tower
+from diysink.artifact import write_json
+from diysink.encoders import Encoder, ImageProcessor, load_image_processor, load_vision_tower
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prompt import IMAGE, Prompter
@@ -41,13 +44,14 @@ class Assembled:
 
     model: DIYSinkForConditionalGeneration
     prompter: Prompter
-    image_processor: Any
+    image_processor: ImageProcessor
+    image_settings: dict[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Write model, tokenizer and image processor as one Hugging Face folder."""
+        """Write model, tokenizer and image processor's settings as one Hugging Face folder."""
         self.model.save_pretrained(folder)
         self.prompter.tokenizer.save_pretrained(folder)
-        self.image_processor.save_pretrained(folder)
+        write_json(folder / "preprocessor_config.json", self.image_settings)
 
 
 def assemble(
@@ -66,10 +70,14 @@ def assemble(
         ProfileMismatchError: the profile was made for another encoder or layer.
     """
     dtype = getattr(torch, parts.dtype)
-    encoder = load_encoder(parts.encoder, layer=parts.layer, revision=parts.encoder_revision)
+    tower = load_vision_tower(parts.encoder, parts.encoder_revision)
+    encoder = Encoder.of(tower, parts.layer)
     if profile is not None:
         profile.check(encoder.identity)
-    tower = load_vision_tower(parts.encoder, revision=parts.encoder_revision)
+    image_processor = load_image_processor(parts.encoder, parts.encoder_revision)
+    # The image processor decides the size, and with it how many tokens an image has.
+    rows, columns = encoder.grid(image_processor([Image.new("RGB", (64, 64))]))
+    tokens = rows * columns
     tokenizer = AutoTokenizer.from_pretrained(
         parts.language, revision=parts.language_revision, trust_remote_code=False
     )
@@ -87,12 +95,13 @@ def assemble(
         vision_config=tower.config,
         text_config=language.config,
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
-        image_seq_length=encoder.tokens,
+        image_seq_length=tokens,
         vision_feature_layer=parts.layer,
-        vision_feature_select_strategy="default" if encoder.special_tokens else "full",
+        vision_feature_select_strategy="default" if encoder.prefix else "full",
         connector=connector,
         tau=None if profile is None else profile.tau,
         arrangement=arrangement,
+        lm_head_bias=language.lm_head.bias is not None,
     )
     torch.manual_seed(seed)
     model = DIYSinkForConditionalGeneration(config)
@@ -102,6 +111,9 @@ def assemble(
     model.tie_weights()
     return Assembled(
         model.to(dtype),
-        Prompter(tokenizer, encoder.tokens),
-        load_image_processor(parts.encoder, revision=parts.encoder_revision),
+        Prompter(tokenizer, tokens),
+        image_processor,
+        ImageProcessingMixin.get_image_processor_dict(
+            parts.encoder, revision=parts.encoder_revision
+        )[0],
     )

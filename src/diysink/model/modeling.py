@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaModel
 
 from diysink.connector import build_connector
+from diysink.encoders import Encoder
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.splice import Spliced, splice
 from diysink.selection import Choice
-from diysink.sinks import token_norms
+from diysink.sinks import above_norm
 
 
 class DIYSinkModel(LlavaModel):
@@ -38,11 +39,9 @@ class DIYSinkModel(LlavaModel):
         self, pixel_values: Float[Tensor, "images channels height width"]
     ) -> Float[Tensor, "images tokens dim"]:
         """Hidden states at ``vision_feature_layer``: what the connector and the norms see."""
-        states = self.vision_tower(pixel_values, output_hidden_states=True).hidden_states[
-            self.config.vision_feature_layer
-        ]
-        # "default" drops the class token; SigLIP has none and is configured "full".
-        return states[:, 1:] if self.config.vision_feature_select_strategy == "default" else states
+        encoder = Encoder.of(self.vision_tower, self.config.vision_feature_layer)
+        states: Tensor = encoder(pixel_values)
+        return states
 
     def sink_mask(
         self, states: Float[Tensor, "images tokens dim"]
@@ -50,7 +49,7 @@ class DIYSinkModel(LlavaModel):
         """Tokens whose fp32 L2 norm is at least ``tau``; none if the model has no tau."""
         if self.config.tau is None:
             return torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device)
-        return token_norms(states) >= self.config.tau
+        return above_norm(states, self.config.tau)
 
     def splice(
         self,
@@ -87,6 +86,9 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
     def __init__(self, config: DIYSinkConfig) -> None:
         super().__init__(config)
         self.model = DIYSinkModel(config)
+        if config.lm_head_bias:
+            text = config.text_config
+            self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=True)
         self.post_init()
 
     def forward(

@@ -101,7 +101,7 @@ def splice(
         )
 
     # Stable: true tokens together, padding on its side; nothing moves where nothing is dropped.
-    together = torch.argsort((~kept if padding_side == "right" else kept).int(), 1, stable=True)
+    together = torch.argsort((~kept if padding_side == "right" else kept).int(), dim=1, stable=True)
     longest = int(kept.sum(1).max())
     together = together[:, :longest] if padding_side == "right" else together[:, length - longest :]
     true = kept.gather(1, together)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -69,6 +69,7 @@ class QuestionBatch:
     pixel_values: Float[Tensor, "batch channels height width"] | None = None
 
 
+@runtime_checkable
 class Selection(Protocol):
     """A rule from questions to a choice."""
 

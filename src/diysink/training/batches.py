@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from diysink.encoders import ImageProcessor
 from diysink.model import IGNORE, Prompter
 from diysink.records import Record, Records
 
@@ -81,7 +82,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, records: Records, prompter: Prompter, image_processor: Any, keep: int = 0
+        self, records: Records, prompter: Prompter, image_processor: ImageProcessor, keep: int = 0
     ) -> None:
         self.records = records
         self.prompter = prompter
@@ -104,9 +105,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
             "question": first_question(record),
         }
         if item["pixel_values"]:
-            item["pixel_values"] = self.image_processor(
-                images=item["pixel_values"], return_tensors="pt"
-            )["pixel_values"]
+            item["pixel_values"] = self.image_processor(item["pixel_values"])
         if len(self._kept) < self.keep:
             self._kept[index] = item
         return item

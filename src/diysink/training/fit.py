@@ -1,5 +1,9 @@
 """Run a stage's training with Lightning: device, precision, checkpoints, resuming, curves."""
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +44,7 @@ class Curves(Callback):
     """Loss and learning rate of every optimizer step; part of the checkpoint."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, Any]] = []
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -68,7 +72,7 @@ def fit(
     settings: FitSettings,
     folder: Path,
     logger: Any = None,
-) -> list[dict[str, float]]:
+) -> list[dict[str, Any]]:
     """Train to the end of the schedule, from the last checkpoint in ``folder`` if there is one.
 
     Returns:
@@ -84,7 +88,21 @@ def fit(
         mode="max",
         save_on_train_epoch_end=False,
     )
-    trainer = lightning.Trainer(
+    with quiet():
+        trainer = _trainer(training, settings, folder, logger, [curves, checkpoint])
+        trainer.fit(training, data, ckpt_path=latest(folder), weights_only=True)
+    return curves.rows
+
+
+def _trainer(
+    training: StageTraining,
+    settings: FitSettings,
+    folder: Path,
+    logger: Any,
+    callbacks: list[Callback],
+) -> lightning.Trainer:
+    bar = [RichProgressBar(refresh_rate=10)] if settings.progress else []
+    return lightning.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
         strategy=settings.strategy,
@@ -97,17 +115,28 @@ def fit(
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         logger=logger or False,
-        callbacks=[
-            curves,
-            checkpoint,
-            *([RichProgressBar(refresh_rate=10)] if settings.progress else []),
-        ],
+        callbacks=[*callbacks, *bar],
         enable_progress_bar=settings.progress,
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    trainer.fit(training, data, ckpt_path=latest(folder), weights_only=True)
-    return curves.rows
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's advertisements and its advice on workers (``workers`` is ours)."""
+    talker = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = talker.level
+    talker.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*does not have many workers")
+            warnings.filterwarnings("ignore", ".*exists and is not empty")
+            warnings.filterwarnings("ignore", ".*in eval mode at the start")  # frozen: intended
+            warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
+            yield
+    finally:
+        talker.setLevel(level)
 
 
 def latest(folder: Path) -> Path | None:

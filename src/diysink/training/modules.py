@@ -42,7 +42,8 @@ class StageTraining(lightning.LightningModule):
         self.model = model
         self.learning_rate, self.steps, self.warmup = learning_rate, steps, warmup
         self.weight_decay, self.seed = weight_decay, seed
-        self.model.requires_grad_(False)
+        self.model.requires_grad_(False).train()
+        self.model.model.vision_tower.eval()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Make what is random in this step depend on seed, step and rank alone."""
@@ -159,6 +160,7 @@ class ReweightTraining(StageTraining):
     ) -> None:
         super().__init__(model, **options)
         self.selection = selection
+        self.model.eval()
         selection.encoder.requires_grad_(False)
         selection.reweight.requires_grad_(True)
 

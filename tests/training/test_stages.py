@@ -1,0 +1,164 @@
+"""Stages: who learns, that it goes down, and that a killed run ends where an unbroken one does."""
+
+import pytest
+import torch
+
+from diysink.model import Parts, assemble
+from diysink.selection import (
+    QuestionBatch,
+    Reweight,
+    ReweightSelection,
+    ReweightSettings,
+    SentenceEncoder,
+)
+from diysink.training import (
+    ConnectorTraining,
+    EncodedRecords,
+    FitSettings,
+    LanguageTraining,
+    RecordsDataModule,
+    ReweightTraining,
+    fit,
+)
+
+SETTINGS = FitSettings(accelerator="cpu", checkpoint_every=2, progress=False)
+
+
+@pytest.fixture
+def made(parts):
+    made = assemble(
+        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
+        None,
+        connector="dual",
+        arrangement="front",
+    )
+    made.model.config.tau = 3.4
+    return made
+
+
+@pytest.fixture
+def data(made, tiny_records):
+    return EncodedRecords(tiny_records, made.prompter, made.image_processor, keep=100)
+
+
+def run(training, data, folder, *, steps=6, settings=SETTINGS):
+    return fit(training, RecordsDataModule(data, batch=2, steps=steps, seed=3), settings, folder)
+
+
+def learnt(model, before):
+    return {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+
+
+def copy(model):
+    return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+def options(**changes):
+    return {"learning_rate": 1e-2, "steps": 6, "warmup": 0.1, "seed": 3, **changes}
+
+
+def test_stage_1_trains_both_parts_of_the_connector_and_nothing_else(made, data, tmp_path):
+    before = copy(made.model)
+    rows = run(ConnectorTraining(made.model, **options()), data, tmp_path)
+    changed = learnt(made.model, before)
+    assert changed
+    assert all(name.startswith("model.multi_modal_projector.") for name in changed)
+    assert {name.split(".")[2] for name in changed} == {"sink", "nonsink"}
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_each_part_learns_from_its_own_view(made, data):
+    """With no sink anywhere, f_sink gets no gradient."""
+    made.model.config.tau = 1e9
+    batch = data.collate([data[0], data[1]])
+    ConnectorTraining(made.model, **options()).training_step(batch, 0).backward()
+    connector = made.model.model.multi_modal_projector
+    assert not connector.sink.linear_1.weight.grad.any()
+    assert connector.nonsink.linear_1.weight.grad.any()
+
+
+def test_stage_2_trains_connector_and_language_model_not_the_encoder(made, data, tmp_path):
+    before = copy(made.model)
+    run(LanguageTraining(made.model, **options()), data, tmp_path)
+    changed = learnt(made.model, before)
+    assert any("language_model" in name for name in changed)
+    assert any("multi_modal_projector" in name for name in changed)
+    assert not any("vision_tower" in name for name in changed)
+
+
+def test_lora_folds_into_a_plain_model(made, data, tmp_path):
+    before = copy(made.model)
+    names = set(made.model.state_dict())
+    lora = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"]}
+    training = LanguageTraining(made.model, lora, **options())
+    run(training, data, tmp_path)
+    batch = data.collate([data[0]])
+    adapted = training.loss(batch)
+    model = training.merged()
+    assert set(model.state_dict()) == names
+    changed = {n for n in learnt(model, before) if "language_model" in n}
+    assert changed
+    assert all("q_proj" in n or "v_proj" in n for n in changed)
+    torch.testing.assert_close(training.loss(batch), adapted, atol=1e-5, rtol=1e-5)
+
+
+def test_reweighting_trains_r_alone(made, data, parts, tmp_path, tiny_sentence):
+    torch.manual_seed(0)
+    encoder = SentenceEncoder.load(tiny_sentence)
+    selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)))
+    before, sentence = copy(made.model), copy(encoder)
+    run(ReweightTraining(made.model, selection, **options()), data, tmp_path)
+    assert not learnt(made.model, before)
+    assert not learnt(encoder, sentence)
+    question = QuestionBatch(("a b",), ("0",), (None,), ("x",))
+    assert not torch.equal(selection(question).weights, torch.ones(1, 2))
+
+
+def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(parts, tiny_records, tmp_path):
+    def fresh():
+        made = assemble(
+            Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
+            None, connector="dual", arrangement="front",
+        )  # fmt: skip
+        made.model.config.tau = 3.4
+        data = EncodedRecords(tiny_records, made.prompter, made.image_processor)
+        return LanguageTraining(made.model, **options()), data
+
+    class Killed(Exception):
+        pass
+
+    class Dying(LanguageTraining):
+        def training_step(self, batch, batch_idx):
+            if self.global_step == 5:
+                raise Killed
+            return super().training_step(batch, batch_idx)
+
+    whole, data = fresh()
+    rows = run(whole, data, tmp_path / "whole")
+    dying, data = fresh()
+    with pytest.raises(Killed):
+        run(Dying(dying.model, **options()), data, tmp_path / "broken")
+    resumed, data = fresh()
+    assert run(resumed, data, tmp_path / "broken") == rows
+    for (name, a), (_, b) in zip(
+        whole.model.named_parameters(), resumed.model.named_parameters(), strict=True
+    ):
+        assert torch.equal(a, b), name
+
+
+def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
+    """Same number of learnt tokens in each micro-batch, so the mean of means is the mean."""
+    ends = []
+    for batch, accumulate in ((4, 1), (2, 2)):
+        made = assemble(
+            Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
+            None, connector="single", arrangement="natural",
+        )  # fmt: skip
+        data = EncodedRecords(tiny_records, made.prompter, made.image_processor)
+        settings = FitSettings(accelerator="cpu", accumulate=accumulate, progress=False)
+        module = RecordsDataModule(data, batch=batch, steps=3 * accumulate, seed=3)
+        training = ConnectorTraining(made.model, **options(steps=3))
+        rows = fit(training, module, settings, tmp_path / str(batch))
+        assert [row["step"] for row in rows] == [1, 2, 3]
+        ends.append(made.model.model.multi_modal_projector.linear_2.weight)
+    torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=1e-3)
