@@ -1,8 +1,37 @@
-"""Wiring of the ``analyze`` stage."""
+"""Wiring of the analyses."""
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Pipeline, node
+
+from pipelines.analyze.nodes import ablate_tokens, measure_attention, tabulate_attention
 
 
 def create_pipeline() -> Pipeline:
-    """The ``analyze`` stage."""
-    return Pipeline([])
+    """Predictions and models in, tidy tables out."""
+    return Pipeline(
+        [
+            node(
+                ablate_tokens,
+                ["predictions", "params:analyze", "params:seed"],
+                ["token_ablation", "dissociation"],
+                name="ablate_tokens",
+            ),
+            node(
+                measure_attention,
+                [
+                    "records",
+                    "finetuned_models",
+                    "params:analyze",
+                    "params:workspace",
+                    "params:device",
+                ],
+                "visual_attention",
+                name="measure_attention",
+            ),
+            node(
+                tabulate_attention,
+                ["visual_attention", "params:analyze", "params:seed"],
+                ["attention_by_norm", "attention_by_kind"],
+                name="tabulate_attention",
+            ),
+        ]
+    )

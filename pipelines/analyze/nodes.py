@@ -1,0 +1,149 @@
+"""What sinks do: attention by norm, and what is lost without them."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from diysink.artifact import Workspace, atomic_path
+from pipelines.learning import folder_digest
+from pipelines.units import each_unit
+
+if TYPE_CHECKING:
+    from diysink.model import Answerer
+
+_log = logging.getLogger(__name__)
+
+
+def ablate_tokens(
+    predictions: pd.DataFrame, analyze: dict[str, Any], seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sinks only, non-sinks only, both: by group and subtask; and the double dissociation.
+
+    Both tables are empty where ``analyze.ablation`` is null; the second also where the items are
+    not of its groups.
+    """
+    from diysink.analysis import dissociation, token_ablation
+
+    asked = analyze["ablation"]
+    if asked is None:
+        return pd.DataFrame(), pd.DataFrame()
+    variants = (asked["both"], asked["sink"], asked["nonsink"])
+    options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
+    tables = [
+        token_ablation(predictions, variants, by, **options)
+        .rename(columns={by: "group"})
+        .assign(by=by)
+        for by in ("group", "subtask")
+    ]
+    groups = tuple(asked["groups"])
+    if missing := set(groups) - set(predictions["group"]):
+        _log.warning("No double dissociation: no item is of group %s", ", ".join(sorted(missing)))
+        return pd.concat(tables, ignore_index=True), pd.DataFrame()
+    return pd.concat(tables, ignore_index=True), dissociation(
+        predictions, variants, groups, **options
+    )
+
+
+def measure_attention(
+    records: Path, finetuned_models: Path, analyze: dict[str, Any], workspace: str, device: str
+) -> pd.DataFrame:
+    """Attention from the answer to every visual token of the first questions of a split.
+
+    One row per question and visual token: id, image, group, token (in raster order), norm, sink,
+    attention. Empty where ``analyze.attention`` is null.
+    """
+    from diysink.analysis import visual_attention
+    from diysink.evaluation import question_batch
+    from diysink.model import load
+    from diysink.records import Records
+
+    asked = analyze["attention"]
+    if asked is None:
+        return pd.DataFrame()
+    inputs = {
+        "records": folder_digest(records),
+        "models": folder_digest(finetuned_models),
+        "attention": asked,
+    }
+    work = Workspace(workspace, "analyze", inputs)
+    split = Records(records / asked["split"])
+    number = min(asked["items"], len(split))
+    loaded: list[Answerer] = []  # by the first batch that is not measured yet
+
+    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
+        if not loaded:
+            folder = finetuned_models / asked["connector"] / f"seed{asked['seed']}"
+            loaded.append(load(folder, device=_device(device)))
+            loaded[0].max_new_tokens = asked["max_new_tokens"]
+        start = int(name.removeprefix("items-"))
+        items = [split[i] for i in range(start, min(start + asked["batch"], number))]
+        questions = question_batch(loaded[0], items)
+        seen = visual_attention(loaded[0], questions)
+        tokens = seen.norms.shape[1]
+        table = pd.DataFrame(
+            {
+                "id": np.repeat(questions.ids, tokens),
+                "image": np.repeat(questions.images, tokens),
+                "group": np.repeat(np.array(questions.groups, dtype=object), tokens),
+                "token": np.tile(np.arange(tokens), len(items)),
+                "norm": seen.norms.flatten().numpy(),
+                "sink": seen.sinks.flatten().numpy(),
+                "attention": seen.attention.flatten().numpy(),
+            }
+        )
+        with atomic_path(result / "attention.parquet") as temporary:
+            table.to_parquet(temporary)
+        return [{"items": len(items)}]
+
+    units = [f"items-{start:08d}" for start in range(0, number, asked["batch"])]
+    results, _ = each_unit(work, units, unit)
+    return pd.concat(
+        [pd.read_parquet(results / name / "attention.parquet") for name in units],
+        ignore_index=True,
+    )
+
+
+def tabulate_attention(
+    visual_attention: pd.DataFrame, analyze: dict[str, Any], seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Attention in bins of norm, and of sinks against non-sinks, each with its control.
+
+    A column ``norms`` tells the measurement (``true``) from the control (``shuffled``), in which
+    every question's norms are shuffled over its tokens.
+    """
+    from diysink.analysis import attention_by_kind, attention_by_norm, norm_edges, shuffled_order
+
+    if visual_attention.empty:
+        return pd.DataFrame(), pd.DataFrame()
+    items = visual_attention.drop_duplicates("id")
+    attention, norms, sinks = (
+        visual_attention[name].to_numpy().reshape(len(items), -1)
+        for name in ("attention", "norm", "sink")
+    )
+    groups = {"all": np.ones(len(items), dtype=np.bool_)}
+    for group in sorted(set(items["group"].dropna())):
+        groups[group] = (items["group"] == group).to_numpy(dtype=np.bool_)
+    images = items["image"].tolist()
+    options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
+    tau = float(norms[sinks].min()) if sinks.any() else None  # sinks are what is at least tau
+    edges = norm_edges(norms, analyze["attention"]["bins"], tau)
+    order = shuffled_order(norms.shape, seed)
+    by_norm, by_kind = [], []
+    for name, places in (("true", np.sort(order, 1)), ("shuffled", order)):
+        n, s = (np.take_along_axis(part, places, 1) for part in (norms, sinks))
+        by_norm.append(attention_by_norm(attention, n, images, edges, **options).assign(norms=name))
+        by_kind.append(
+            attention_by_kind(attention, s, images, groups, **options).assign(norms=name)
+        )
+    return pd.concat(by_norm, ignore_index=True), pd.concat(by_kind, ignore_index=True)
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,152 @@
+"""Token ablation: the same model answers with both sets of visual tokens, with one, with the other.
+
+The model is one and the same, so a difference is due to what it sees. Where the model was trained
+on both sets, seeing one alone is also unusual to it: the loss is an upper bound of what the missing
+set carries. The paper's claim is a double dissociation, sinks for global and non-sinks for local
+questions; :func:`dissociation` is that claim as one number.
+"""
+
+import numpy as np
+import pandas as pd
+
+from diysink.resampling import interval, resampled_ratios
+
+TOKENS = ("both", "sink", "nonsink")
+
+
+def token_ablation(
+    predictions: pd.DataFrame,
+    variants: tuple[str, str, str],
+    by: str = "group",
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Accuracy of one model by what it sees, over all items and in each group.
+
+    Args:
+        predictions: one row per variant, seed and item.
+        variants: names of the variants that see both sets, sinks only and non-sinks only.
+        by: the column that groups the items; the result's column has the same name.
+        resamples: bootstrap resamples of the images.
+        level: of the intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        ``tokens`` (both, sink, nonsink), ``<by>`` (``all`` first), ``accuracy, low, high, change,
+        change_low, change_high, n_items, n_images``: shares of 1, averaged over training seeds;
+        ``change`` is the accuracy minus that of both, paired over images.
+
+    Raises:
+        ValueError: a variant is missing or did not answer the same items.
+    """
+    right = _right(predictions, variants, by)
+    rows = []
+    for group in ("all", *sorted(set(right[by].dropna()))):
+        members = right if group == "all" else right[right[by] == group]
+        images = members.groupby("image")[list(TOKENS)]
+        sums, counts = images.sum().to_numpy(), images.count().to_numpy()
+        drawn = resampled_ratios(sums, counts, resamples=resamples, seed=seed)
+        low, high = interval(drawn, level)
+        change_low, change_high = interval(drawn - drawn[:, :1], level)
+        accuracy = sums.sum(0) / counts.sum(0)
+        for i, tokens in enumerate(TOKENS):
+            rows.append(
+                {
+                    "tokens": tokens,
+                    by: group,
+                    "accuracy": accuracy[i],
+                    "low": low[i],
+                    "high": high[i],
+                    "change": accuracy[i] - accuracy[0],
+                    "change_low": change_low[i],
+                    "change_high": change_high[i],
+                    "n_items": len(members),
+                    "n_images": len(sums),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def dissociation(
+    predictions: pd.DataFrame,
+    variants: tuple[str, str, str],
+    groups: tuple[str, str] = ("global", "local"),
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How far sinks alone are ahead of non-sinks alone in each of two groups, and the difference.
+
+    The last row is the interaction, (sink - nonsink on the first group) - (sink - nonsink on the
+    second): above 0 as the paper says, 0 where the two sets serve both groups alike.
+
+    Args:
+        predictions: one row per variant, seed and item, with a column ``group``.
+        variants: names of the variants that see both sets, sinks only and non-sinks only.
+        groups: the two groups that are held against each other.
+        resamples: bootstrap resamples of the images.
+        level: of the intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        ``contrast`` (the group's name, last ``first - second``), ``value, low, high, n_images``.
+
+    Raises:
+        ValueError: a variant or a group is missing.
+    """
+    right = _right(predictions, variants, "group")
+    images = pd.Index(sorted(set(right["image"])))
+    sums, counts = [], []
+    for group in groups:
+        members = right[right["group"] == group]
+        if members.empty:
+            raise ValueError(
+                f"No item is of group {group!r}; there are "
+                f"{', '.join(sorted(set(right['group'].dropna())))}."
+            )
+        found = members.groupby("image")[["sink", "nonsink"]]
+        sums.append(found.sum().reindex(images, fill_value=0).to_numpy(dtype=np.float64))
+        counts.append(found.count().reindex(images, fill_value=0).to_numpy())
+    total, number = np.hstack(sums), np.hstack(counts)
+    there = number.any(1)
+    total, number = total[there], number[there]
+    drawn = resampled_ratios(total, number, resamples=resamples, seed=seed)
+    first, second = _contrasts(total.sum(0) / number.sum(0))
+    drawn_first, drawn_second = _contrasts(drawn)
+    values = np.stack([first, second, first - second])
+    low, high = interval(
+        np.stack([drawn_first, drawn_second, drawn_first - drawn_second], axis=1), level
+    )
+    names = [*groups, f"{groups[0]} - {groups[1]}"]
+    return pd.DataFrame(
+        {"contrast": names, "value": values, "low": low, "high": high, "n_images": len(total)}
+    )
+
+
+def _contrasts(accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sink minus non-sink of the first and of the second group, from four columns."""
+    return accuracy[..., 0] - accuracy[..., 1], accuracy[..., 2] - accuracy[..., 3]
+
+
+def _right(predictions: pd.DataFrame, variants: tuple[str, str, str], by: str) -> pd.DataFrame:
+    """One row per item: image, group, and the share of seeds that were right, by tokens seen."""
+    names = dict(zip(variants, TOKENS, strict=True))
+    chosen = predictions[predictions["variant"].isin(variants)]
+    if missing := [name for name in variants if name not in set(chosen["variant"])]:
+        raise ValueError(
+            f"The predictions hold no variant {', '.join(missing)}; there are "
+            f"{', '.join(dict.fromkeys(predictions['variant']))}. Evaluate it, or name another."
+        )
+    right = chosen.pivot_table(
+        index="id", columns="variant", values="correct", aggfunc="mean", observed=True
+    ).rename(columns=names)
+    if lacking := int(right.isna().any(axis=1).sum()):
+        raise ValueError(
+            f"{', '.join(variants)} did not answer the same items: {lacking} of {len(right)} lack "
+            "an answer of one of them. Evaluate them on one split."
+        )
+    items = chosen.drop_duplicates("id").set_index("id")[["image", by]]
+    return right.join(items).reset_index()

@@ -1,0 +1,152 @@
+"""Attention that each visual token gets while the answer is generated.
+
+The answer is generated first; then prompt and answer are read once more under eager attention, and
+each layer's matrix is reduced to one row per item as soon as it exists. So there is never more
+than one layer's matrix in memory, and the numbers are those of generation: what a causal model
+attends to at a position does not depend on what comes after.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from diysink.model import Answerer, DIYSinkForConditionalGeneration, Spliced
+from diysink.model.prompt import IMAGE
+from diysink.selection import QuestionBatch
+from diysink.sinks import token_norms
+
+
+@dataclass(frozen=True)
+class VisualAttention:
+    """What was measured of a batch of questions; visual tokens in raster order.
+
+    Attributes:
+        attention: share of one position's attention that goes to the token, mean over heads,
+            layers and generated tokens (the end of the answer is one).
+        norms: L2 norm of the token's hidden state before the connector.
+        sinks: which tokens are sinks.
+    """
+
+    attention: Float[Tensor, "batch tokens"]
+    norms: Float[Tensor, "batch tokens"]
+    sinks: Bool[Tensor, "batch tokens"]
+
+
+@torch.no_grad()
+def visual_attention(answerer: Answerer, questions: QuestionBatch) -> VisualAttention:
+    """Answer the questions and measure where the generated tokens look.
+
+    The model sees both sets of visual tokens at weight one, in its own arrangement.
+
+    Args:
+        answerer: the model; its selection is not used.
+        questions: one image each.
+
+    Raises:
+        ValueError: questions without pixel values.
+    """
+    if questions.pixel_values is None:
+        raise ValueError("questions without pixel_values: there are no visual tokens to look at")
+    model, prompter = answerer.model, answerer.prompter
+    rows = [prompter.question(f"{IMAGE}\n{text}") for text in questions.texts]
+    ids, mask = (part.to(model.device) for part in prompter.pad(rows, side="left"))
+    pixels = questions.pixel_values.to(model.device, model.dtype)
+    pad, end = prompter.tokenizer.pad_token_id, prompter.tokenizer.eos_token_id
+    sequences = model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        pixel_values=pixels,
+        max_new_tokens=answerer.max_new_tokens,
+        do_sample=False,
+        pad_token_id=pad,
+        eos_token_id=end,
+    )
+    states = model.model.visual_states(pixels)
+    return VisualAttention(
+        attention=answer_attention(model, ids, mask, pixels, sequences[:, ids.shape[1] :], end),
+        norms=token_norms(states).cpu(),
+        sinks=model.model.sink_mask(states).cpu(),
+    )
+
+
+@torch.no_grad()
+def answer_attention(
+    model: DIYSinkForConditionalGeneration,
+    input_ids: Int[Tensor, "batch length"],
+    attention_mask: Int[Tensor, "batch length"],
+    pixel_values: Float[Tensor, "batch channels height width"],
+    answers: Int[Tensor, "batch new"],
+    end: int,
+) -> Float[Tensor, "batch tokens"]:
+    """Attention to each visual token from the positions that the answers were generated at.
+
+    The first token of an answer is generated at the last token of the prompt, and so on.
+
+    Args:
+        model: any attention implementation; it is as before when this returns.
+        input_ids: prompts, one image each.
+        attention_mask: 1 for the prompts' true tokens.
+        pixel_values: one image per prompt.
+        answers: generated tokens; what follows the first ``end`` is not looked at.
+        end: token that ends an answer.
+    """
+    ended = (answers == end).long()
+    generated = (ended.cumsum(1) - ended == 0).to(attention_mask.dtype)
+    spliced = model.model.splice(
+        torch.cat([input_ids, answers], 1),
+        torch.cat([attention_mask, generated], 1),
+        pixel_values,
+    )
+    answer = (spliced.source >= input_ids.shape[1]) & spliced.mask.bool()
+    steps = torch.zeros_like(answer)
+    steps[:, :-1] = answer[:, 1:]  # a token is generated at the position before it
+    weights = steps / steps.sum(1, keepdim=True)
+    layers: list[Float[Tensor, "batch length"]] = []
+
+    def reduce(module: nn.Module, inputs: Any, output: Any) -> None:
+        matrix: Float[Tensor, "batch heads length length"] = output[1]
+        layers.append(torch.einsum("bq,bhqk->bk", weights, matrix.float()) / matrix.shape[1])
+
+    with _eager(model.model.language_model), _hooked(model.model.language_model, reduce):
+        model.model.language_model(
+            inputs_embeds=spliced.embeds,
+            attention_mask=spliced.mask,
+            position_ids=spliced.positions,
+            use_cache=False,
+        )
+    return _by_patch(torch.stack(layers).mean(0), spliced, model.config.image_seq_length).cpu()
+
+
+def _by_patch(
+    received: Float[Tensor, "batch length"], spliced: Spliced, tokens: int
+) -> Float[Tensor, "batch tokens"]:
+    """The visual tokens' columns, in the raster order that they had before any arrangement."""
+    batch = len(received)
+    order = spliced.source[spliced.visual].reshape(batch, tokens).argsort(1)
+    return received[spliced.visual].reshape(batch, tokens).gather(1, order)
+
+
+@contextmanager
+def _hooked(language_model: Any, reduce: Any) -> Iterator[None]:
+    handles = [layer.self_attn.register_forward_hook(reduce) for layer in language_model.layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _eager(language_model: Any) -> Iterator[None]:
+    """Eager attention, the only implementation that has a matrix to show."""
+    before = language_model.config._attn_implementation
+    language_model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        language_model.set_attn_implementation(before)
