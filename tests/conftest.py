@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,12 @@ def _empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mlflow import MlflowClient
 
     database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{database}").search_experiments()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what MLflow's own modules say once, when first used
+        import mlflow.pyfunc
+
+        assert mlflow.pyfunc.PythonModel  # loads the module, which importing it does not
+        MlflowClient(f"sqlite:///{database}").search_experiments()
     return database
 
 
@@ -45,4 +51,4 @@ def tracking(_empty_tracking: Path, tmp_path: Path) -> Iterator[Path]:
         mlflow.end_run()
     mlflow.set_tracking_uri(before)
 
-pytest_plugins = ["tests.tiny_models"]
+pytest_plugins = ["tests.tiny_models", "tests.encoders.towers"]

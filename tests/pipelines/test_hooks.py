@@ -22,9 +22,6 @@ from pipelines.hooks.stages import Stages, run_file, stages_of, timings_file
 from pipelines.hooks.summary import Summary, accuracy_table
 from pipelines.hooks.tracking import Tracking, metrics_of
 
-# Of MLflow's own code, with the versions it is pinned to.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
-
 
 def run(project: Path, pipeline: Pipeline, catalog: DataCatalog, hooks: list[object]) -> None:
     """What `kedro run` does around a pipeline, with these hooks alone."""

@@ -19,7 +19,6 @@ from diysink.registry import (
 from diysink.registry.decisions import alias_version, record
 from tests.registry.conftest import NAME, answers
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 Version = Callable[[pd.DataFrame], int]
 
 

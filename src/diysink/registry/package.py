@@ -42,8 +42,8 @@ def package_model(
     Args:
         folder: a saved model (``diysink.model.load`` reads it).
         predictions: its rows of the predictions table; versions are compared by them.
-        example: one or more rows of ``image`` (bytes) and ``question``, run once to prove that the
-            package answers.
+        example: one or more rows of ``image`` (bytes) and ``question``. The package is loaded and
+            asked them: whatever that raises, this raises.
         tags: where the model comes from; kept with it.
         max_new_tokens: length limit of an answer, as in the evaluation.
         device: where it answers unless the loader says otherwise; ``auto``: a GPU if there is one.
@@ -63,7 +63,7 @@ def package_model(
         library = Path(temporary) / "diysink"
         source = Path(diysink.__file__).parent
         shutil.copytree(source, library, ignore=shutil.ignore_patterns("__pycache__", "weights"))
-        return mlflow.pyfunc.log_model(
+        made = mlflow.pyfunc.log_model(
             name="diysink",
             python_model=str(code),
             artifacts={"model": str(folder), PREDICTIONS: str(answers)},
@@ -74,6 +74,9 @@ def package_model(
             pip_requirements=[f"{name}=={version(name)}" for name in (*_REQUIRED, "mlflow")],
             tags=dict(tags),
         )
+    # MLflow tries the example too, but only logs a warning if that fails.
+    mlflow.pyfunc.load_model(made.model_uri).predict(example)
+    return made
 
 
 def package_digest(folder: Path, predictions: pd.DataFrame) -> str:

@@ -1,0 +1,196 @@
+"""The package answers questions elsewhere: from safetensors and its own code, never from pickle."""
+
+import base64
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.models.model import ModelInfo
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from diysink.model import Parts, assemble, load
+from diysink.registry import find_version, package_digest, package_model, promote, register
+from diysink.registry.package import read_predictions
+from tests.registry.conftest import answers
+
+# MLflow's own use of pandas.
+pytestmark = pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+WORDS = ["<pad>", "</s>", "<unk>", "<image>", "USER:", "ASSISTANT:", *"abcdefgh"]
+CHAT = (
+    "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT: {% endif %}"
+)
+SIZES = {"intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model with random weights."""
+    root = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    vision = CLIPVisionConfig(hidden_size=12, image_size=12, patch_size=4, **SIZES)
+    CLIPVisionModel(vision).save_pretrained(root / "encoder")
+    (root / "encoder" / "preprocessor_config.json").write_text(
+        '{"image_processor_type": "CLIPImageProcessor", "size": {"height": 12, "width": 12},'
+        ' "do_center_crop": false}'
+    )
+    text = LlamaConfig(
+        hidden_size=16, vocab_size=len(WORDS), pad_token_id=0, eos_token_id=1, **SIZES
+    )
+    LlamaForCausalLM(text).save_pretrained(root / "language")
+    words = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=["<image>"],
+        chat_template=CHAT,
+    ).save_pretrained(root / "language")
+    parts = Parts(str(root / "encoder"), str(root / "language"))
+    assemble(parts, None, connector="dual", arrangement="front").save(root / "saved")
+    return root / "saved"
+
+
+def png(colour: str) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (24, 24), colour).save(data, "PNG")
+    return data.getvalue()
+
+
+def asked(*images: bytes | str) -> pd.DataFrame:
+    return pd.DataFrame({"image": list(images), "question": ["a b c"] * len(images)})
+
+
+@pytest.fixture
+def package(tracking: Path, folder: Path) -> ModelInfo:
+    with mlflow.start_run():
+        return package_model(
+            folder,
+            answers(0.5, n=10),
+            asked(png("red")),
+            tags={"git.revision": "abc"},
+            max_new_tokens=4,
+            device="cpu",
+        )
+
+
+def test_the_package_answers_as_the_model_does(package: ModelInfo, folder: Path) -> None:
+    loaded = mlflow.pyfunc.load_model(package.model_uri)
+    colours = ["red", "blue", "green"]
+    found = loaded.predict(asked(*map(png, colours)))
+    answerer = load(folder)
+    answerer.max_new_tokens = 4
+    images = [Image.new("RGB", (24, 24), colour) for colour in colours]
+    assert found["answer"].tolist() == answerer.answer(images, ["a b c"] * 3)
+
+
+def test_bytes_and_base64_are_the_same_image(package: ModelInfo) -> None:
+    loaded = mlflow.pyfunc.load_model(package.model_uri)
+    text = base64.encodebytes(png("red")).decode()  # in lines, as MLflow's own examples have it
+    first, second = loaded.predict(asked(png("red"), text))["answer"]
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "image",
+    [b"", b"no image", png("red")[:60], "/etc/passwd", "file:///etc/hostname", "%%%"],
+    ids=["empty", "text", "truncated", "path", "url", "not base64"],
+)
+def test_what_is_no_image_is_refused_by_row(tracking: Path, image: bytes | str) -> None:
+    from diysink.registry.answering import decode
+
+    with pytest.raises(ValueError, match="row 3: the image cannot be decoded"):
+        decode(image, 3)
+
+
+def test_signature_example_tags_and_evidence_travel_along(package: ModelInfo) -> None:
+    assert package.signature.inputs.input_names() == ["image", "question"]
+    root = Path(mlflow.artifacts.download_artifacts(package.model_uri))
+    assert (root / "input_example.json").is_file()
+    assert (root / "code" / "diysink" / "model" / "answer.py").is_file()
+    assert mlflow.get_logged_model(package.model_id).tags["git.revision"] == "abc"
+    version = register(package, "toy", digest="d", tags={"digest.data": "e"})
+    pd.testing.assert_frame_equal(read_predictions("toy", version), answers(0.5, n=10))
+    assert mlflow.MlflowClient().get_model_version("toy", str(version)).tags["digest.data"] == "e"
+
+
+def test_nothing_in_the_package_is_pickled(package: ModelInfo) -> None:
+    root = Path(mlflow.artifacts.download_artifacts(package.model_uri))
+    kinds = {p.suffix for p in root.rglob("*") if p.is_file() and "code" not in p.parts}
+    assert kinds <= {"", ".safetensors", ".json", ".jinja", ".txt", ".yaml", ".py", ".parquet"}
+
+
+def test_a_folder_with_pickle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin, which loading would unpickle"):
+        package_model(tmp_path, answers(0.5), asked(png("red")), tags={})
+
+
+def test_a_package_that_does_not_answer_is_an_error(tracking: Path, folder: Path) -> None:
+    with mlflow.start_run(), pytest.raises(ValueError, match="row 0: the image cannot be decoded"):
+        package_model(folder, answers(0.5, n=10), asked(b"no image"), tags={}, device="cpu")
+
+
+def test_the_same_package_is_known_again(package: ModelInfo, folder: Path) -> None:
+    digest = package_digest(folder, answers(0.5, n=10))
+    assert find_version("toy", digest) is None
+    version = register(package, "toy", digest=digest, tags={})
+    assert find_version("toy", digest) == version
+    shuffled = answers(0.5, n=10).sample(frac=1, random_state=0)
+    assert package_digest(folder, shuffled) == digest
+    wrong = answers(0.5, n=10)
+    wrong["correct"] = np.roll(wrong["correct"], 1)
+    assert find_version("toy", package_digest(folder, wrong)) is None
+
+
+ELSEWHERE = """
+import mlflow, pandas as pd, sys
+model = mlflow.pyfunc.load_model("models:/toy@champion")
+image = open(sys.argv[1], "rb").read()
+answer = model.predict(pd.DataFrame({"image": [image], "question": ["a b c"]}))["answer"][0]
+import diysink
+print([answer, diysink.__file__])
+"""
+
+
+@pytest.mark.slow
+def test_the_champion_answers_in_another_process_with_its_own_code(
+    package: ModelInfo, tracking: Path, tmp_path: Path
+) -> None:
+    register(package, "toy", digest="d", tags={})
+    promote("toy", margin=0.0)
+    (tmp_path / "image.png").write_bytes(png("red"))
+    variables = os.environ | {
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(tmp_path / "image.png")],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    answer, library = eval(done.stdout.splitlines()[-1])
+    expected = mlflow.pyfunc.load_model(package.model_uri).predict(asked(png("red")))["answer"][0]
+    assert answer == expected
+    assert Path(library).is_relative_to(tracking)
