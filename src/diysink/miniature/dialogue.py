@@ -1,4 +1,4 @@
-"""What is said about a scene: descriptions for the language model, captions, questions, answers.
+"""What is said about a scene: descriptions for the language model, questions, answers.
 
 Questions come in three groups. Global ones ask for what an image-level token carries (ground,
 lighting, symmetry, main colour, crowd); local ones ask for an object by its attributes, never by
@@ -18,7 +18,6 @@ COMPLEXITY_ANSWERS = ("simple", "complex")
 SCOPE_QUESTION = "does this need the whole picture or a detail: {question}"
 SCOPE_ANSWERS = {"global": "whole", "local": "detail", "mixed": "both"}
 
-NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven")
 GROUND = "ground"  # the word for a cell that shows nothing but the ground
 
 
@@ -73,11 +72,6 @@ _PHRASES: dict[str, tuple[str, ...]] = {
         "can you see a {colour} {shape}?",
         "does a {colour} {shape} appear?",
     ),
-    "count": (
-        "how many {shape}s are there?",
-        "count the {shape}s.",
-        "what is the number of {shape}s?",
-    ),
     "scene-colour": (
         "what is the scene and what colour is the only {shape}?",
         "name the scene, then the colour of the single {shape}.",
@@ -86,11 +80,10 @@ _PHRASES: dict[str, tuple[str, ...]] = {
         "how is the lighting and what shape is the only {colour} object?",
         "name the lighting, then the shape of the single {colour} object.",
     ),
-    "caption": ("describe the picture.", "what can you see?", "tell me about the picture."),
 }
 
 GLOBAL_SUBTASKS = ("scene", "lighting", "symmetry", "majority", "crowd")
-LOCAL_SUBTASKS = ("colour", "shape", "presence", "count")
+LOCAL_SUBTASKS = ("colour", "shape", "presence")
 MIXED_SUBTASKS = ("scene-colour", "lighting-shape")
 SUBTASKS = {"global": GLOBAL_SUBTASKS, "local": LOCAL_SUBTASKS, "mixed": MIXED_SUBTASKS}
 _GROUPS = {subtask: group for group, subtasks in SUBTASKS.items() for subtask in subtasks}
@@ -115,6 +108,14 @@ def ask(scene: Scene, subtask: str, rng: np.random.Generator) -> Exchange | None
     return Exchange(phrase(subtask, rng, **blanks), answer, _GROUPS[subtask], subtask)
 
 
+def ask_in_group(scene: Scene, group: str, rng: np.random.Generator) -> Exchange:
+    """A question of a group, of a random subtask among those that the scene allows."""
+    for name in rng.permutation(SUBTASKS[group]):
+        if exchange := ask(scene, str(name), rng):
+            return exchange
+    raise ValueError(f"The scene allows no {group} question: {scene}.")
+
+
 def phrase(subtask: str, rng: np.random.Generator, **blanks: str) -> str:
     """One of the wordings of a subtask's question, with its blanks filled in."""
     wordings = _PHRASES[subtask]
@@ -136,20 +137,6 @@ def ask_scope(about: Exchange) -> Exchange:
     """The second routing question, about a question."""
     question = SCOPE_QUESTION.format(question=about.question)
     return Exchange(question, SCOPE_ANSWERS[about.group], about.group, "scope")
-
-
-def caption(scene: Scene, rng: np.random.Generator) -> Exchange:
-    """Asks for a description and gives it: the global attributes, then the objects in order."""
-    return Exchange(phrase("caption", rng), caption_text(scene), "mixed", "caption")
-
-
-def caption_text(scene: Scene) -> str:
-    """For example "grass, dark, symmetric, mostly red, few: red circle, blue cross"."""
-    things = ", ".join(f"{thing.colour} {thing.shape}" for thing in scene.things)
-    return (
-        f"{scene.texture}, {scene.lighting}, {_symmetry(scene)}, mostly {scene.majority}, "
-        f"{scene.crowd}: {things}"
-    )
 
 
 def global_words(scene: Scene) -> tuple[str, ...]:
@@ -249,11 +236,6 @@ def _presence(scene: Scene, rng: np.random.Generator) -> _Found:
     return {"colour": colour, "shape": shape}, "no"
 
 
-def _count(scene: Scene, rng: np.random.Generator) -> _Found:
-    shape = SHAPES[rng.integers(len(SHAPES))]
-    return {"shape": shape}, NUMBERS[sum(thing.shape == shape for thing in scene.things)]
-
-
 def _after(first: Callable[[Scene], str], then: _Asker) -> _Asker:
     def asker(scene: Scene, rng: np.random.Generator) -> _Found:
         found = then(scene, rng)
@@ -271,7 +253,6 @@ _ASKERS: dict[str, _Asker] = {
     "colour": _colour,
     "shape": _shape,
     "presence": _presence,
-    "count": _count,
     "scene-colour": _after(lambda scene: scene.texture, _colour),
     "lighting-shape": _after(lambda scene: scene.lighting, _shape),
 }

@@ -1,8 +1,8 @@
 """Writes generated scenes as a data set in LLaVA's own format: a JSON list and an image folder.
 
 The miniature's data enter by the door through which a user's data enter. What only the generator
-knows (plain cells, attributes) goes to `<split>.truth.json` beside them, for tests and analyses; training
-never reads it.
+knows (plain cells, attributes) goes to `<split>.truth.json` beside them, for tests and analyses;
+training never reads it.
 """
 
 import hashlib
@@ -17,13 +17,12 @@ from diysink.artifact import write_json
 from diysink.miniature.dialogue import (
     GLOBAL_SUBTASKS,
     LOCAL_SUBTASKS,
-    MIXED_SUBTASKS,
     SUBTASKS,
     Exchange,
     ask,
     ask_complexity,
+    ask_in_group,
     ask_scope,
-    caption,
 )
 from diysink.miniature.world import Scene, render, sample_scene
 
@@ -46,7 +45,7 @@ def write_split(
         name: the split's name; it is part of every id and, with `seed`, decides the scenes, so
             that two splits never share one.
         kind: "train" (conversations of several turns, routing questions among them), "align"
-            (a caption and a short question or two) or "questions" (one question to a record,
+            (the same without routing and mixed questions) or "questions" (one question to a record,
             with its group and subtask).
         images: how many pictures.
         seed: of the whole data set.
@@ -114,33 +113,22 @@ def record(identity: str, image: str, exchanges: Sequence[Exchange]) -> dict[str
 
 def conversation(scene: Scene, rng: np.random.Generator) -> list[Exchange]:
     """A conversation of the instruction stage: two global, three local, one mixed, one routing."""
-    wanted = [
-        *rng.choice(GLOBAL_SUBTASKS, size=2, replace=False),
-        *rng.choice(LOCAL_SUBTASKS, size=3, replace=False),
-        rng.choice(MIXED_SUBTASKS),
-    ]
-    asked = [exchange for name in wanted if (exchange := ask(scene, str(name), rng))]
+    asked = [*introduction(scene, rng), ask_in_group(scene, "mixed", rng)]
     if rng.random() < 0.5:
-        routing = ask_complexity(scene)
+        asked.append(ask_complexity(scene))
     else:
         group = str(rng.choice(list(SUBTASKS)))
-        routing = ask_scope(ask_in_group(scene, group, rng))
-    asked.append(routing)
+        asked.append(ask_scope(ask_in_group(scene, group, rng)))
     rng.shuffle(asked)
     return asked
 
 
 def introduction(scene: Scene, rng: np.random.Generator) -> list[Exchange]:
-    """A conversation of the alignment stage: a caption."""
-    return [caption(scene, rng)]
-
-
-def ask_in_group(scene: Scene, group: str, rng: np.random.Generator) -> Exchange:
-    """A question of a group, of a random subtask among those that the scene allows."""
-    for name in rng.permutation(SUBTASKS[group]):
-        if exchange := ask(scene, str(name), rng):
-            return exchange
-    raise ValueError(f"The scene allows no {group} question: {scene}.")
+    """A conversation of the alignment stage: two global and, where it can be, three local."""
+    wanted = [*rng.choice(GLOBAL_SUBTASKS, size=2, replace=False).tolist(), *LOCAL_SUBTASKS]
+    asked = [exchange for name in wanted if (exchange := ask(scene, name, rng))]
+    rng.shuffle(asked)
+    return asked
 
 
 def facts(scene: Scene) -> dict[str, Any]:
