@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from diysink.records import MAX_TEXT_BYTES, RECORDS_PER_SHARD, ImageLimits
 
@@ -36,7 +36,7 @@ class Options:
     splits: dict[str, SplitPaths] = field(default_factory=dict)
     generate: dict[str, GeneratedSplit] = field(default_factory=dict)
     quarantine_limit: float = 0.01
-    duplicate_ids: Literal["quarantine", "number"] = "quarantine"
+    duplicate_ids: str = "quarantine"
     max_text_bytes: int = MAX_TEXT_BYTES
     image: ImageLimits = field(default_factory=ImageLimits)
     records_per_shard: int = RECORDS_PER_SHARD
@@ -61,7 +61,8 @@ class Options:
             }
         values["image"] = _build(ImageLimits, values.get("image") or {}, "prepare.image")
         values["held_out"] = tuple(values.get("held_out") or ())
-        values["min_group_share"] = dict(values.get("min_group_share") or {})
+        shares = values.get("min_group_share") or {}
+        values["min_group_share"] = {k: v for k, v in shares.items() if v is not None}
         options: Options = _build(cls, values, "prepare")
         if not options.splits and not options.generate:
             raise ValueError(

@@ -32,6 +32,8 @@ nav ol, nav ul { list-style: none; padding: 0; }
 
 def make_offline(folder: Path) -> None:
     """Take every reference to another host out of the pages below ``folder``."""
+    for path in folder.rglob("*.css"):
+        path.write_text(_REMOTE_URL.sub("none", path.read_text()))
     for path in folder.rglob("*.html"):
         page = _SCRIPT.sub("", path.read_text())
         page = _REMOTE_URL.sub("none", _ANCHOR.sub(r"\1", _REMOTE.sub("", page)))

@@ -82,7 +82,9 @@ def _of_records() -> list[Any]:
         gxe.ExpectColumnValuesToNotBeNull(column="id", meta=_says("ids are present")),
         gxe.ExpectColumnValuesToBeUnique(column="id", meta=_says("ids are unique")),
         gxe.ExpectColumnValuesToMatchRegex(
-            column="speakers", regex="^(hg)*$", meta=_says("turns alternate, human first, gpt last")
+            column="speakers",
+            regex="^(?:hg)*$",
+            meta=_says("turns alternate, human first, gpt last"),
         ),
         gxe.ExpectColumnPairValuesToBeEqual(
             column_A="placeholders", column_B="expected", meta=_says("one placeholder an image")

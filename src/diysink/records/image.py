@@ -6,6 +6,7 @@ applied, 16-bit grey is scaled (not clipped, as Pillow would), transparent pixel
 (a diagram in black on nothing stays legible), of an animation the first frame is taken.
 """
 
+import re
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -18,6 +19,8 @@ from diysink.records.rejection import BadItemError, Reason
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 # Above this Pillow itself warns of a decompression bomb.
 _CEILING = Image.MAX_IMAGE_PIXELS or 89_478_485
+# How files begin; BMP's two letters are no evidence.
+_BEGINNING = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|RIFF.{4}WEBP", re.DOTALL)
 # EXIF orientation -> what puts the picture upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -134,6 +137,8 @@ def _header(data: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadItemError(Reason.IMAGE_TOO_LARGE, str(error)) from error
     except UnidentifiedImageError as error:
+        if _BEGINNING.match(data):
+            raise BadItemError(Reason.BROKEN_IMAGE, "the header is cut off or damaged") from error
         raise BadItemError(
             Reason.NOT_AN_IMAGE,
             f"the content, beginning {data[:12]!a}, is none of {', '.join(FORMATS)}",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from diysink.artifact import Workspace, digest_bytes, digest_json
 from diysink.records.check import MAX_TEXT_BYTES, Draft, check_item, item_id
@@ -55,7 +55,7 @@ def take_in(
     *,
     limits: ImageLimits | None = None,
     max_text_bytes: int = MAX_TEXT_BYTES,
-    duplicate_ids: Literal["quarantine", "number"] = "quarantine",
+    duplicate_ids: str = "quarantine",
     records_per_shard: int = RECORDS_PER_SHARD,
     workers: int = 1,
 ) -> Intake:

@@ -67,7 +67,7 @@ class Records:
         table = _recent(
             self._groups,
             (shard, group),
-            lambda: self._open(shard).read_row_group(group),
+            lambda: self._open(shard).read_row_group(group, use_threads=False),
             self._capacity,
         )
         return from_row(table.slice(row, 1).to_pylist()[0])

@@ -164,8 +164,8 @@ class _Scanner:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._at)
-                # At the very end of what has been read, a number may go on in the next piece.
-                if end < len(self._text) or not self._more(_PIECE):
+                # Near the end of what has been read, a number may go on (1, 1E+, 1E+5).
+                if len(self._text) - end >= 3 or not self._more(_PIECE):
                     self._at = end
                     return value
             except json.JSONDecodeError as error:
