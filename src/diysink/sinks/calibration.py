@@ -27,8 +27,8 @@ class CalibrationSettings:
     Attributes:
         method: ``gap``, ``fixed`` or ``median``.
         fixed: tau of the ``fixed`` method (the paper's 100).
-        multiple: of the median norm, for the ``median`` method; also where the verdict looks for
-            high norms when there is no gap.
+        multiple: of the median norm, for the ``median`` method; without a gap the verdict looks
+            at the tokens above it, or at the highest hundredth if those are more.
         min_share: least share of tokens that make a second population.
         credible: what the verdict asks for.
     """
@@ -82,7 +82,8 @@ def calibrate(
                 f"method is {settings.method!r}; it must be 'gap', 'fixed' or 'median'."
             )
     # Without a threshold the verdict still looks at the highest norms, to say what they are.
-    evidence = tuple(weigh(statistics, high[0] if edge is None else edge, gap, replicates, asked))
+    looked_at = min(high[0], _top(norms[0])) if edge is None else edge
+    evidence = tuple(weigh(statistics, looked_at, gap, replicates, asked))
     return SinkProfile(
         encoder=encoder,
         tau=None if edge is None else float(edges[edge]),
@@ -124,6 +125,12 @@ def _mean_energy(
     energy: Int[np.ndarray, "bins dim"], counts: Int[np.ndarray, " bins"]
 ) -> Float[np.ndarray, " dim"]:
     return energy.sum(0) / SCALE / max(1, int(counts.sum()))
+
+
+def _top(histogram: Float[np.ndarray, " bins"], share: float = 0.01) -> int:
+    """The highest edge with at least a share of the tokens above it."""
+    above = histogram[::-1].cumsum()[::-1]
+    return int(np.flatnonzero(above >= share * above[0]).max())
 
 
 def _interval(edges: Float[np.ndarray, " edges"], found: list[int]) -> tuple[float, float] | None:

@@ -62,8 +62,9 @@ def weigh(
         replicates: what each bootstrap replicate shows.
         asked: the thresholds.
     """
-    edges, tables = statistics.layout.edges, statistics.tables
-    norms = tables["norms"].numpy()
+    edges = statistics.layout.edges
+    tables = {name: table.numpy().astype(np.float64) for name, table in statistics.tables.items()}
+    norms = tables["norms"]
     above, below = norms[:, edge:].sum(1), norms[:, :edge].sum(1)
     if not (above[0] and below[0]):
         yield Evidence(
@@ -100,7 +101,7 @@ def weigh(
     )
     share = above / np.maximum(above + below, 1)
     yield _bounded("few", share, asked.share, "Share of tokens above the threshold", False)
-    having = 1 - tables["counts"].numpy()[edge][0] / statistics.images
+    having = 1 - tables["counts"][edge][0] / statistics.images
     yield Evidence(
         "common",
         bool(having >= asked.images),
@@ -109,7 +110,7 @@ def weigh(
         asked.images,
         f"{having:.0%} of images have such a token (at least {asked.images:.0%} should).",
     )
-    places = np.sort(tables["positions"].numpy()[edge:].sum(0))[::-1]
+    places = np.sort(tables["positions"][edge:].sum(0))[::-1]
     top = max(1, round(above[0] / statistics.images))
     fixed = float(places[:top].sum() / above[0])
     yield Evidence(
@@ -121,11 +122,11 @@ def weigh(
         f"{fixed:.0%} of them sit at the {top} most frequent of {len(places)} positions (at most "
         f"{asked.concentration:.0%} should).",
     )
-    contrast = _ratio(tables["contrast"].numpy(), norms, edge)
+    contrast = _ratio(tables["contrast"], norms, edge)
     yield _ratio_evidence(
         "content", contrast, asked.contrast, "Pixel contrast of sinks over the rest", False
     )
-    attention = _ratio(tables["attention"].numpy(), norms, edge)
+    attention = _ratio(tables["attention"], norms, edge)
     yield _ratio_evidence(
         "attention", attention, asked.attention, "Attention received by sinks over the rest", True
     )

@@ -1,0 +1,65 @@
+"""A gap is found where there are two populations, and only there."""
+
+import numpy as np
+import pytest
+import torch
+
+from diysink.sinks.gap import find_gap
+from tests.sinks.populations import LAYOUT, at_random, heavy_tail, one_mode, two_modes
+
+
+def histogram(norms):
+    return torch.bincount(LAYOUT.bins(norms.flatten()), minlength=320).double().numpy()
+
+
+@pytest.mark.parametrize("images", [10, 60, 2000])
+@pytest.mark.parametrize("spread", [0.05, 0.2, 0.5])
+def test_one_mode_has_none(images, spread):
+    assert find_gap(histogram(one_mode(images, spread=spread))) is None
+
+
+@pytest.mark.parametrize("images", [10, 60, 2000])
+def test_a_heavy_tail_has_none(images):
+    norms = heavy_tail(images)
+    assert (norms > 3 * norms.median()).float().mean() > 0.01  # a ratio to the median flags it
+    assert find_gap(histogram(norms)) is None
+
+
+@pytest.mark.parametrize("images", [10, 60, 2000])
+@pytest.mark.parametrize("high", [25.0, 60.0, 400.0])
+def test_two_modes_have_one_in_between(images, high):
+    gap = find_gap(histogram(two_modes(at_random(images), high=high)))
+    tau = LAYOUT.edges[gap.edge]
+    assert 12 < tau < 0.75 * high
+    # in the middle, in logarithms, up to what the spread of the larger population takes
+    assert abs(np.log(tau / np.sqrt(10 * high))) < 0.35
+    assert gap.depth > 0.8
+    assert gap.low < gap.edge < gap.high
+
+
+def test_the_wider_of_two_gaps_wins():
+    norms = two_modes(at_random(500, sinks=2), high=200.0)
+    norms[:, 0] = one_mode(500)[:, 0] * 1.9
+    tau = LAYOUT.edges[find_gap(histogram(norms)).edge]
+    assert 25 < tau < 150
+
+
+def test_a_handful_of_outliers_is_no_population():
+    norms = one_mode(2000)
+    norms[0, :5] = 300.0
+    assert find_gap(histogram(norms)) is None
+
+
+def test_half_of_the_tokens_are_no_small_population():
+    assert find_gap(histogram(two_modes(at_random(200, sinks=18)))) is None
+
+
+def test_nothing_has_none():
+    assert find_gap(np.zeros(320)) is None
+
+
+def test_populations_at_the_ends_of_the_grid():
+    norms = torch.full((100, 36), 1e-5)
+    norms[:, :3] = 1e7
+    gap = find_gap(histogram(norms))
+    assert 0 < gap.low <= gap.edge <= gap.high < 320
