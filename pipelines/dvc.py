@@ -32,6 +32,8 @@ COMMAND = (
 )
 # They wire and describe, and cannot change what a stage computes.
 _NOT_A_CAUSE = {"dvc.py", "pipeline_registry.py"}
+# Where unfinished work is kept changes nothing about its result.
+_NO_PARAMETER = {"workspace"}
 # A reference to another parameter. Resolvers (`${name:...}`) depend on no parameter.
 _REFERENCE = re.compile(r"\$\{\s*([A-Za-z_][\w.]*)\s*\}")
 
@@ -61,13 +63,16 @@ class Layout:
         return entry or None
 
     def path(self, name: str) -> str | None:
-        """Where a dataset lies, from the project's root; None if it is kept in memory.
+        """Where a dataset lies, from the project's root; None if DVC has nothing to do with it.
+
+        That is one kept in memory, or whose catalog entry has ``metadata: {dvc: false}``.
 
         Raises:
             ValueError: it lies outside the project, where DVC cannot own it.
         """
         entry = self.entry(name) or {}
-        if (found := entry.get("filepath") or entry.get("path")) is None:
+        found = entry.get("filepath") or entry.get("path")
+        if found is None or (entry.get("metadata") or {}).get("dvc") is False:
             return None
         path = (self._project / found).resolve()
         if not path.is_relative_to(self._project.resolve()):
@@ -182,7 +187,8 @@ def _is_metrics(layout: Layout, name: str) -> bool:
 
 def _parameter_names(pipeline: Pipeline) -> set[str]:
     prefix = "params:"
-    return {name.removeprefix(prefix) for name in pipeline.inputs() if name.startswith(prefix)}
+    names = {name.removeprefix(prefix) for name in pipeline.inputs() if name.startswith(prefix)}
+    return names - _NO_PARAMETER
 
 
 def _references(value: Any) -> Iterator[str]:
