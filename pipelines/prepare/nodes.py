@@ -106,7 +106,7 @@ def check_records(
     options = Options.read(prepare)
     splits: dict[str, dict[str, int]] = read_manifest(candidates)["splits"]
     work = Workspace(workspace, "prepare", {"check": prepare})
-    # Pages are named by the time of the check: those of an earlier one must not stay among them.
+    # Of a check that was killed, no page may stay among the new ones.
     shutil.rmtree(work.folder("data_docs"))
     folder = work.folder("data_docs")
     rules = run_suites(all_tables(candidates, splits, quarantine, options), options, folder)

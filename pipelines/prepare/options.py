@@ -1,5 +1,6 @@
 """What ``parameters_prepare.yml`` may say; anything else is an error before work begins."""
 
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,12 @@ class Options:
                 "prepare: neither `splits` (your own data) nor `generate` (the miniature) is set; "
                 "there is nothing to prepare. See docs/guides/your-data.md"
             )
+        for name in (*options.splits, *options.generate):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                raise ValueError(
+                    f"prepare: a split is called {name!r}; names become folders: use letters, "
+                    "digits, - and _"
+                )
         if not 0 <= options.quarantine_limit <= 1:
             raise ValueError(
                 f"prepare.quarantine_limit is {options.quarantine_limit}; it is a share, 0 to 1"

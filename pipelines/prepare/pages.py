@@ -1,4 +1,4 @@
-"""Makes Great Expectations' pages readable without a network, and gives them a front page.
+"""Makes Great Expectations' pages readable offline and reproducible, with a front page of our own.
 
 As built, the pages fetch scripts, styles and a logo from seven hosts; without these they are
 hard to read, and with them they tell strangers that somebody is looking. The scripts only fold
@@ -17,6 +17,11 @@ _REMOTE = re.compile(
 )
 _REMOTE_URL = re.compile(r"""url\(\s*["']?(?:https?:)?//[^)]*\)""", re.IGNORECASE)
 _ANCHOR = re.compile(r"""(<a\b[^>]*?)\bhref\s*=\s*(["'])(?:https?:)?//.*?\2""", re.IGNORECASE)
+# Times of the check (not 1970, which stands in the names of the pages) and ids drawn at random.
+_VOLATILE = re.compile(
+    r"\d{4}-\d\d-\d\dT[\d:.]+Z|(?!1970)\d{8}T\d{6}\.\d+Z"
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
 STYLE = """<style>
 body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; }
 table { border-collapse: collapse; margin: .5rem 0; }
@@ -31,13 +36,14 @@ nav ol, nav ul { list-style: none; padding: 0; }
 
 
 def make_offline(folder: Path) -> None:
-    """Take every reference to another host out of the pages below ``folder``."""
+    """Take every reference to another host, every time and random id out of the pages."""
     for path in folder.rglob("*.css"):
         path.write_text(_REMOTE_URL.sub("none", path.read_text()))
     for path in folder.rglob("*.html"):
         page = _SCRIPT.sub("", path.read_text())
         page = _REMOTE_URL.sub("none", _ANCHOR.sub(r"\1", _REMOTE.sub("", page)))
-        path.write_text(page.replace("</head>", STYLE + "</head>", 1))
+        page = _VOLATILE.sub("-", page).replace("</head>", STYLE + "</head>", 1)
+        path.write_text(page)
 
 
 def write_index(folder: Path, summary: dict[str, Any]) -> None:

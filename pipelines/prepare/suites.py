@@ -1,6 +1,8 @@
 """The Great Expectations suites: one for each table, each expectation with its rule in words."""
 
 import os
+from datetime import UTC, datetime
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from pipelines.prepare.options import Options
 from pipelines.prepare.tables import QUARANTINE
 
 EXAMPLES = 5
+# Pages are named by the time of the check; the same records are to give the same pages.
+_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def run_suites(
@@ -23,6 +27,7 @@ def run_suites(
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
+    from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
@@ -55,7 +60,10 @@ def run_suites(
             },
         )
         context.checkpoints.add(checkpoint)
-        (outcome,) = checkpoint.run({"dataframe": table}).run_results.values()
+        outcomes = checkpoint.run(
+            {"dataframe": _escaped(table)}, run_id=RunIdentifier("prepare", _NO_TIME)
+        )
+        (outcome,) = outcomes.run_results.values()
         rules += [_rule(name, table, result) for result in outcome.results]
     context.build_data_docs(["records"])
     return rules
@@ -140,18 +148,27 @@ def _says(rule: str) -> dict[str, str]:
     return {"rule": rule}
 
 
+def _escaped(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its texts made harmless: the pages show users' texts as they come."""
+    return table.map(lambda value: escape(value) if isinstance(value, str) else value)
+
+
+def _plain(value: Any) -> Any:
+    return unescape(value) if isinstance(value, str) else value
+
+
 def _rule(name: str, table: pd.DataFrame, outcome: Any) -> dict[str, Any]:
     found = outcome.result
     failed = found.get("unexpected_count", 0)
     if outcome.success or not failed:  # not failed and no success: the expectation itself raised
         examples = [] if outcome.success else [str(outcome.exception_info)[:500]]
     elif name == QUARANTINE:
-        bad = {row["id"] for row in found["partial_unexpected_index_list"]}
+        bad = {_plain(row["id"]) for row in found["partial_unexpected_index_list"]}
         lists = table[table["id"].isin(bad)].set_index("id")["examples"].items()
         examples = [f"{split}, {each}" for split, items in lists for each in items][:EXAMPLES]
     else:
         rows = found["partial_unexpected_index_list"][:EXAMPLES]
-        examples = [", ".join(f"{k}={v!r}" for k, v in sorted(row.items())) for row in rows]
+        examples = [", ".join(f"{k}={_plain(row[k])!r}" for k in sorted(row)) for row in rows]
     return {
         "table": name,
         "rule": outcome.expectation_config.meta["rule"],
