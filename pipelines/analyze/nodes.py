@@ -56,7 +56,7 @@ def measure_attention(
     attention. Empty where ``analyze.attention`` is null.
     """
     from diysink.analysis import visual_attention
-    from diysink.evaluation import question_batch
+    from diysink.evaluation.runner import question_batch
     from diysink.model import load
     from diysink.records import Records
 

@@ -1,8 +1,67 @@
-"""Wiring of the ``report`` stage."""
+"""Wiring of the report."""
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Pipeline, node
+
+from pipelines.report.nodes import (
+    PARAMETERS,
+    gather_analyses,
+    gather_curves,
+    gather_provenance,
+    gather_sinks,
+    write_report,
+)
 
 
 def create_pipeline() -> Pipeline:
-    """The ``report`` stage."""
-    return Pipeline([])
+    """All that a run made in, one HTML page out."""
+    return Pipeline(
+        [
+            node(
+                gather_sinks,
+                ["sink_verdicts", "sink_evidence", "sink_histogram", "sink_examples"],
+                "report_sinks",
+                name="gather_sinks",
+            ),
+            node(
+                gather_curves,
+                ["align_curves", "finetune_curves", "reweight_curves"],
+                "report_curves",
+                name="gather_curves",
+            ),
+            node(
+                gather_analyses,
+                ["token_ablation", "dissociation", "attention_by_norm", "attention_by_kind"],
+                "report_analyses",
+                name="gather_analyses",
+            ),
+            node(
+                gather_provenance,
+                [
+                    "records",
+                    "finetuned_models",
+                    "validation",
+                    "registration",
+                    *(f"params:{name}" for name in PARAMETERS),
+                ],
+                "report_provenance",
+                name="gather_provenance",
+            ),
+            node(
+                write_report,
+                [
+                    "evaluation_results",
+                    "predictions",
+                    "report_sinks",
+                    "report_curves",
+                    "report_analyses",
+                    "report_provenance",
+                    "timings",
+                    "runs",
+                    "params:report",
+                    "params:model",
+                ],
+                "report",
+                name="write_report",
+            ),
+        ]
+    )

@@ -1,16 +1,11 @@
-"""What a model answers, whether that is right, and how sure the difference to another is."""
+"""What a model answers, whether that is right, and how sure the difference to another is.
+
+`diysink.evaluation.runner`, which asks the models, is imported by itself: it needs torch, and what
+judges its table does not.
+"""
 
 from diysink.evaluation.metrics import exact_match, normalize
-from diysink.evaluation.runner import predict, question_batch
 from diysink.evaluation.statistics import accuracy_table, comparisons
 from diysink.evaluation.verdict import verdict
 
-__all__ = [
-    "accuracy_table",
-    "comparisons",
-    "exact_match",
-    "normalize",
-    "predict",
-    "question_batch",
-    "verdict",
-]
+__all__ = ["accuracy_table", "comparisons", "exact_match", "normalize", "verdict"]

@@ -44,7 +44,7 @@ def accuracy_table(
         ValueError: the variants did not answer the same items.
     """
     answers = arrange(predictions, by)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for group, member in answers.groups():
         means = np.stack([right.mean(1)[member] for right in answers.correct.values()], axis=1)
         sums, counts = _by_image(answers, member, means)
@@ -65,7 +65,9 @@ def accuracy_table(
                     "n_seeds": right.shape[1],
                 }
             )
-    return _in_order(rows, by, list(answers.correct))
+    order = {variant: place for place, variant in enumerate(answers.correct)}
+    rows.sort(key=lambda row: order[row["variant"]])
+    return pd.DataFrame(rows)
 
 
 def comparisons(
@@ -136,7 +138,9 @@ def comparisons(
     corrected = holm([float(row["p_mcnemar"]) for row in rows])
     for row, p in zip(rows, corrected.tolist(), strict=True):
         row["p_holm"] = p
-    return _in_order(rows, by, [variant for variant, _ in pairs])
+    order = {pair: place for place, pair in enumerate(pairs)}
+    rows.sort(key=lambda row: order[row["variant"], row["baseline"]])
+    return pd.DataFrame(rows)
 
 
 def _by_image(
@@ -169,10 +173,3 @@ def _check_pair(answers: Answers, pair: tuple[str, str]) -> None:
             f"{pair[0]!r} was evaluated with training seeds {first}, {pair[1]!r} with {second}: "
             "seeds are compared pair by pair. Train both with the same seeds."
         )
-
-
-def _in_order(rows: list[dict[str, Any]], by: str, variants: list[str]) -> pd.DataFrame:
-    """Variants in the order given, each with its groups in theirs."""
-    place = {variant: i for i, variant in reversed(list(enumerate(variants)))}
-    rows.sort(key=lambda row: place[str(row["variant"])])
-    return pd.DataFrame(rows)

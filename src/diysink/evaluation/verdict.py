@@ -84,9 +84,11 @@ def _headline(row: Row, level: float, p: str = "p_mcnemar") -> str:
         f"{row['variant']} {says[result]} {row['baseline']}: {points(row)}, McNemar "
         f"p {p_value(row[p])}{corrected}, {row['n_images']} images, {row['n_items']} questions."
     )
-    if result == UNDECIDED:
-        text += f" Neither is ahead at the {100 * level:g} % level."
-    return text
+    if result != UNDECIDED:
+        return text
+    if (row[p] < 1 - level) != (row["low"] > 0 or row["high"] < 0):
+        return f"{text} Interval and test disagree, which is no proof either way."
+    return f"{text} Neither is ahead at the {100 * level:g} % level."
 
 
 def _brief(row: Row, level: float) -> str:

@@ -1,0 +1,128 @@
+"""Everything the run made, as one page."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipelines.learning import folder_digest
+
+Curves = pd.DataFrame
+
+
+def gather_curves(align: Curves, finetune: Curves, reweight: Curves) -> dict[str, Curves]:
+    """Training curves by stage."""
+    return {"align": align, "finetune": finetune, "reweight": reweight}
+
+
+def gather_sinks(
+    verdicts: pd.DataFrame, evidence: pd.DataFrame, histogram: pd.DataFrame, examples: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """What was measured of the encoders, by the name that the report has for it."""
+    return {
+        "sink_verdicts": verdicts,
+        "sink_evidence": evidence,
+        "sink_histogram": histogram,
+        "sink_examples": examples,
+    }
+
+
+def gather_analyses(
+    token_ablation: pd.DataFrame | None,
+    dissociation: pd.DataFrame | None,
+    attention_by_norm: pd.DataFrame | None,
+    attention_by_kind: pd.DataFrame | None,
+) -> dict[str, pd.DataFrame | None]:
+    """The analyses that were run, by the name that the report has for them."""
+    return {
+        "token_ablation": token_ablation,
+        "dissociation": dissociation,
+        "attention_by_norm": attention_by_norm,
+        "attention_by_kind": attention_by_kind,
+    }
+
+
+def gather_provenance(
+    records: Path,
+    finetuned_models: Path,
+    validation: dict[str, Any],
+    registration: dict[str, Any] | None,
+    *parameters: Any,
+) -> dict[str, Any]:
+    """Where the results come from.
+
+    Args:
+        records: the records' folder.
+        finetuned_models: the models' folder.
+        validation: what was checked of the records.
+        registration: which registered version this is.
+        parameters: values of the parameters named in ``PARAMETERS``, in that order.
+    """
+    return {
+        "validation": validation,
+        "registration": registration,
+        "digests": {
+            "records": folder_digest(records),
+            "fine-tuned models": folder_digest(finetuned_models),
+        },
+        "parameters": dict(zip(PARAMETERS, parameters, strict=True)),
+    }
+
+
+PARAMETERS = (
+    "seed",
+    "seeds",
+    "model",
+    "prepare",
+    "sinks",
+    "align",
+    "finetune",
+    "reweight",
+    "evaluate",
+    "analyze",
+)
+
+
+def write_report(
+    evaluation_results: dict[str, Any],
+    predictions: pd.DataFrame,
+    sinks: dict[str, Any],
+    curves: dict[str, Any],
+    analyses: dict[str, Any],
+    provenance: dict[str, Any],
+    timings: dict[str, Any],
+    runs: dict[str, Any],
+    report: dict[str, Any],
+    model: dict[str, Any],
+) -> str:
+    """The page.
+
+    Timings and runs come to this node and no earlier one: it is the last to start, so that all
+    stages before it have theirs. An older report's own are left out.
+    """
+    from diysink.report import Inputs, render
+
+    return render(
+        Inputs(
+            title=report["title"],
+            induced=says_induced(model["encoder"]),
+            results=evaluation_results,
+            predictions=predictions,
+            curves=curves,
+            differing=report["differing"],
+            timings={name: value for name, value in timings.items() if name != "report"},
+            runs={name: value for name, value in runs.items() if name != "report"},
+            **sinks,
+            **analyses,
+            **provenance,
+        )
+    )
+
+
+def says_induced(encoder: str) -> bool:
+    """Whether the encoder's own model card says that its sinks were induced.
+
+    The card travels with the weights, so that no copy of them loses the warning.
+    """
+    card = Path(encoder) / "README.md"
+    return card.is_file() and "induced" in card.read_text("utf-8", errors="replace").lower()

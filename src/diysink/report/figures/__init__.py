@@ -1,0 +1,20 @@
+"""Figures of the report: each says what it shows, from the data, and how sure that is."""
+
+from diysink.report.figures.analyses import draw_ablation, draw_attention
+from diysink.report.figures.drawing import Drawing
+from diysink.report.figures.examples import Example, draw_examples
+from diysink.report.figures.results import draw_accuracy, draw_differences
+from diysink.report.figures.sinks import draw_norms
+from diysink.report.figures.training import draw_curves
+
+__all__ = [
+    "Drawing",
+    "Example",
+    "draw_ablation",
+    "draw_accuracy",
+    "draw_attention",
+    "draw_curves",
+    "draw_differences",
+    "draw_examples",
+    "draw_norms",
+]
