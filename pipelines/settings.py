@@ -11,10 +11,16 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 from pathlib import Path
 
 from kedro.config import OmegaConfigLoader
+from kedro.utils import find_kedro_project
 
 from pipelines.hooks import HOOKS
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+def _project(path: str) -> str:
+    """A path inside the project that the command runs in: ``${project:mlruns}``."""
+    return str((find_kedro_project(Path.cwd()) or PROJECT) / path)
 
 
 def _shipped(name: str) -> str:
@@ -27,9 +33,11 @@ CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
+    # A preset says only what differs from base, down to single values; null takes an entry out.
+    "merge_strategy": {"parameters": "soft"},
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"]},
     "custom_resolvers": {
-        "project": lambda path: str(PROJECT / path),
+        "project": _project,
         "miniature": _shipped,
     },
 }

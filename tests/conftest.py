@@ -51,4 +51,4 @@ def tracking(_empty_tracking: Path, tmp_path: Path) -> Iterator[Path]:
         mlflow.end_run()
     mlflow.set_tracking_uri(before)
 
-pytest_plugins = ["tests.tiny_models", "tests.encoders.towers"]
+pytest_plugins = ["tests.tiny_models", "tests.encoders.towers", "tests.pipelines.project"]

@@ -27,7 +27,7 @@ def predict_answers(
     """Generated answers of every variant and seed to every test question."""
     from diysink.records import Records
 
-    from diysink.evaluation import predict
+    from diysink.evaluation.runner import predict
     from diysink.model import load
 
     asked = ("split", "batch", "max_new_tokens", "cot", "variants")
@@ -62,7 +62,8 @@ def predict_answers(
             table.to_parquet(temporary)
         return [{"items": len(table)}]
 
-    units = [f"{variant}/seed{seed}" for seed in seeds for variant in evaluate["variants"]]
+    variants = [name for name, how in evaluate["variants"].items() if how is not None]
+    units = [f"{variant}/seed{seed}" for seed in seeds for variant in variants]
     results, _ = each_unit(work, units, unit)
     return pd.concat(
         [pd.read_parquet(results / name / "predictions.parquet") for name in units],
@@ -123,7 +124,7 @@ def summarize(
     options = {"resamples": evaluate["resamples"], "level": evaluate["level"], "seed": seed}
     accuracy = accuracy_table(predictions, by="group", **options)
     subtasks = accuracy_table(predictions, by="subtask", **options)
-    variants = [v for v in evaluate["variants"] if v != evaluate["baseline"]]
+    variants = [v for v in predictions["variant"].unique() if v != evaluate["baseline"]]
     differences = comparisons(predictions, [(v, evaluate["baseline"]) for v in variants], **options)
     results = {
         "accuracy": accuracy.to_dict("records"),

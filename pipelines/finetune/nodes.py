@@ -74,7 +74,7 @@ def finetune_models(
             int(seed),
             scratch,
         )
-        assembled.model = training.merged().cpu()  # type: ignore[attr-defined]
+        assembled.model = training.merged().cpu()
         assembled.save(result)
         profile.save(result / "profile.json")
         write_json(result / "provenance.json", {**inputs, "unit": name})

@@ -4,7 +4,7 @@ from diysink.encoders.encoder import Encoder, Observation
 from diysink.encoders.families import FAMILIES
 from diysink.encoders.identity import EncoderIdentity
 from diysink.encoders.images import ImageProcessor, load_image_processor
-from diysink.encoders.loading import load_encoder, load_vision_tower
+from diysink.encoders.loading import load_encoder, load_vision_tower, quiet_loading
 
 __all__ = [
     "FAMILIES",
@@ -15,4 +15,5 @@ __all__ = [
     "load_encoder",
     "load_image_processor",
     "load_vision_tower",
+    "quiet_loading",
 ]

@@ -53,7 +53,7 @@ def load_vision_tower(
     source = str(path_or_id)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     architecture = getattr(transformers, FAMILIES[family_of(config.model_type)].architecture)
-    with _quiet():
+    with quiet_loading():
         model, report = architecture.from_pretrained(
             source, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
@@ -70,7 +70,7 @@ def load_vision_tower(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """Without the table of unused weights: that text towers are left out is the point."""
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from diysink.artifact import digest_bytes
-from diysink.encoders import ImageProcessor, load_image_processor
+from diysink.encoders import ImageProcessor, load_image_processor, quiet_loading
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prompt import IGNORE, IMAGE, Prompter
 from diysink.records import Turn
@@ -153,7 +153,8 @@ def load(
     encoder in ``sentence/``) answers with it unless another selection is given.
     """
     folder = Path(folder)
-    model = DIYSinkForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
+    with quiet_loading():
+        model = DIYSinkForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if selection is None and (folder / "reweight.json").is_file():
         selection = load_reweight(folder, folder / "sentence")

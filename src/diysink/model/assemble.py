@@ -10,7 +10,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.image_processing_base import ImageProcessingMixin
 
 from diysink.artifact import write_json
-from diysink.encoders import Encoder, ImageProcessor, load_image_processor, load_vision_tower
+from diysink.encoders import (
+    Encoder,
+    ImageProcessor,
+    load_image_processor,
+    load_vision_tower,
+    quiet_loading,
+)
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prompt import IMAGE, Prompter
@@ -81,12 +87,13 @@ def assemble(
     tokenizer = AutoTokenizer.from_pretrained(
         parts.language, revision=parts.language_revision, trust_remote_code=False
     )
-    language = AutoModelForCausalLM.from_pretrained(
-        parts.language,
-        revision=parts.language_revision,
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
+    with quiet_loading():
+        language = AutoModelForCausalLM.from_pretrained(
+            parts.language,
+            revision=parts.language_revision,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
     if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
         tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
     if len(tokenizer) > language.config.vocab_size:

@@ -2,7 +2,12 @@
 
 from diysink.training.batches import BatchSchedule, EncodedRecords, RecordsDataModule
 from diysink.training.fit import FitSettings, fit
-from diysink.training.modules import ConnectorTraining, LanguageTraining, ReweightTraining
+from diysink.training.modules import (
+    ConnectorTraining,
+    LanguageTraining,
+    ReweightTraining,
+    StageTraining,
+)
 from diysink.training.tracking import mlflow_logger
 
 __all__ = [
@@ -13,6 +18,7 @@ __all__ = [
     "LanguageTraining",
     "RecordsDataModule",
     "ReweightTraining",
+    "StageTraining",
     "fit",
     "mlflow_logger",
 ]

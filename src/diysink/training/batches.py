@@ -98,14 +98,13 @@ class EncodedRecords(Dataset[dict[str, Any]]):
             return self._kept[index]
         record = self.records[index]
         encoded = self.prompter.dialogue(record.conversations)
+        images = [image.open() for image in record.images]
         item = {
             "input_ids": encoded.input_ids,
             "labels": encoded.labels,
-            "pixel_values": [image.open() for image in record.images],
+            "pixel_values": self.image_processor(images) if images else None,
             "question": first_question(record),
         }
-        if item["pixel_values"]:
-            item["pixel_values"] = self.image_processor(item["pixel_values"])
         if len(self._kept) < self.keep:
             self._kept[index] = item
         return item
@@ -113,13 +112,13 @@ class EncodedRecords(Dataset[dict[str, Any]]):
     def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A batch, padded on the right; the images of all its items in one tensor.
 
-        ``choice_questions`` are the texts that a selection reads.
+        ``questions`` are the texts that a selection reads.
         """
         ids, mask = self.prompter.pad([item["input_ids"] for item in items], side="right")
         labels, _ = self.prompter.pad(
             [item["labels"] for item in items], side="right", value=IGNORE
         )
-        images = [item["pixel_values"] for item in items if len(item["pixel_values"])]
+        images = [item["pixel_values"] for item in items if item["pixel_values"] is not None]
         return {
             "input_ids": ids,
             "attention_mask": mask,

@@ -106,7 +106,7 @@ def _trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
         strategy=settings.strategy,
-        precision=settings.precision,  # type: ignore[arg-type]
+        precision=settings.precision,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip,
         max_steps=training.steps,
@@ -125,18 +125,21 @@ def _trainer(
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without Lightning's advertisements and its advice on workers (``workers`` is ours)."""
-    talker = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = talker.level
-    talker.setLevel(logging.WARNING)
+    talkers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers")
             warnings.filterwarnings("ignore", ".*exists and is not empty")
+            warnings.filterwarnings("ignore", ".*smaller than the logging interval")
             warnings.filterwarnings("ignore", ".*in eval mode at the start")  # frozen: intended
             warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
             yield
     finally:
-        talker.setLevel(level)
+        for talker, level in zip(talkers, levels, strict=True):
+            talker.setLevel(level)
 
 
 def latest(folder: Path) -> Path | None:

@@ -1,0 +1,81 @@
+"""A project of its own for a test: this checkout's configuration, empty data, its own tracking."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_project(folder: Path) -> Path:
+    """A project in ``folder`` with this checkout's conf; the code is imported from here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    shutil.copytree(ROOT / "conf", folder / "conf", dirs_exist_ok=True)
+    (folder / "conf" / "local").mkdir(exist_ok=True)
+    return folder
+
+
+def kedro_run(project: Path, *pipelines: str, env: str = "test", **params: Any) -> None:
+    """``kedro run --pipelines ... --env ... --params ...`` inside ``project``, in this process."""
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    before = Path.cwd()
+    os.chdir(project)
+    try:
+        bootstrap_project(project)
+        with KedroSession.create(project_path=project, env=env, runtime_params=params) as session:
+            session.run(pipeline_names=list(pipelines) or None)
+    finally:
+        os.chdir(before)
+
+
+# --- In a process of its own, to be killed ---------------------------------------------------
+
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload(["tests.pipelines.preload"])
+
+
+def _child(project: Path, pipeline: str, kill_at: int | None, counter: Any) -> None:
+    """Run ``pipeline``; die by SIGKILL at the ``kill_at``-th time that a file takes its place."""
+    replace, rename = Path.replace, Path.rename
+
+    def dying(move: Any) -> Any:
+        def moved(self: Path, target: Any) -> Any:
+            with counter.get_lock():
+                counter.value += 1
+                if counter.value == kill_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return move(self, target)
+
+        return moved
+
+    Path.replace, Path.rename = dying(replace), dying(rename)  # type: ignore[method-assign]
+    kedro_run(project, pipeline)
+
+
+def run_in_child(project: Path, pipeline: str, kill_at: int | None = None) -> tuple[int, int]:
+    """Run a pipeline in a fresh process; return its exit code and how many files took their place.
+
+    A file that takes its place (the rename at the end of an atomic write) is where what is on disk
+    changes for a reader: dying just before each of them is dying at every distinguishable moment.
+    """
+    counter = _server.Value("i", 0)
+    process = _server.Process(target=_child, args=(project, pipeline, kill_at, counter))
+    process.start()
+    process.join()
+    return process.exitcode or 0, counter.value
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the default pipeline ran once, in the test environment."""
+    project = make_project(tmp_path_factory.mktemp("whole") / "project")
+    kedro_run(project)
+    return project
