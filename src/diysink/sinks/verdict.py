@@ -42,7 +42,7 @@ class Credibility:
     share: float = 0.2
     images: float = 0.5
     concentration: float = 0.5
-    attention: float = 1.2
+    attention: float = 1.0
     contrast: float = 1.0
 
 
@@ -161,9 +161,9 @@ def _ratio(
 
 
 def _ratio_evidence(
-    name: str, values: Float[np.ndarray, " rows"], bound: float, what: str, at_least: bool
+    name: str, values: Float[np.ndarray, " rows"], bound: float, what: str, more: bool
 ) -> Evidence:
-    return _bounded(name, values, bound, what, at_least, unit="x")
+    return _bounded(name, values, bound, what, more, unit="x")
 
 
 def _bounded(
@@ -171,15 +171,15 @@ def _bounded(
     values: Float[np.ndarray, " rows"],
     bound: float,
     what: str,
-    at_least: bool,
+    more: bool,
     unit: str = "",
 ) -> Evidence:
     """Evidence whose whole interval, not only its value, must be on the right side of a bound."""
     value, interval = float(values[0]), interval_of(values[1:])
     low, high = interval or (-np.inf, np.inf)
-    passed = low >= bound if at_least else high <= bound
+    passed = low > bound if more else high <= bound
     between = f"95 % interval {low:.3g} to {high:.3g}" if interval else "no interval"
-    wanted = "at least" if at_least else "at most"
+    wanted = "more than" if more else "at most"
     return Evidence(
         name,
         bool(passed),
