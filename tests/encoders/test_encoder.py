@@ -167,3 +167,9 @@ def test_pickled_weights_are_refused(tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(OSError, match="safetensors"):
         load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["/no/such/folder", "./nowhere", "a/b/c"])
+def test_a_folder_that_is_not_there(source):
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .* or a hub id"):
+        load_encoder(source)

@@ -78,7 +78,7 @@ def test_high_norms_on_detail_are_not():
     where = at_random()
     profile = profile_of(two_modes(where), attended(where), contrast=attended(where, 1.7))
     assert failed(profile) == {"content"}
-    assert profile.reasons[0].startswith("Pixel contrast of sinks over the rest: 1.7x")
+    assert profile.reasons[0].startswith("Pixel contrast above the threshold over below: 1.7x")
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0])

@@ -16,6 +16,8 @@ from transformers import (
 )
 from transformers.image_processing_base import ImageProcessingMixin
 
+from diysink.encoders.source import source_of
+
 ImageProcessor = Callable[[Sequence[Image.Image]], Float[Tensor, "batch channels height width"]]
 
 _PROCESSORS = {
@@ -43,7 +45,7 @@ def load_image_processor(path_or_id: str | Path, revision: str | None = None) ->
         ValueError: for a kind of image processor that is not supported.
         OSError: there is none.
     """
-    source = str(path_or_id)
+    source = source_of(path_or_id)
     settings, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=revision)
     kind = settings.get("image_processor_type") or settings.get("feature_extractor_type") or ""
     kind = (

@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from diysink.encoders.encoder import Encoder
 from diysink.encoders.families import FAMILIES, family_of
+from diysink.encoders.source import source_of
 
 
 def load_encoder(
@@ -50,7 +51,7 @@ def load_vision_tower(
         ValueError: unsupported architecture or missing weights.
         OSError: nothing there, or no safetensors.
     """
-    source = str(path_or_id)
+    source = source_of(path_or_id)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     architecture = getattr(transformers, FAMILIES[family_of(config.model_type)].architecture)
     with quiet_loading():

@@ -1,4 +1,4 @@
-"""Whether the tokens above a threshold are credible sinks: seven questions, each with its answer.
+"""Whether the tokens above a threshold are credible sinks: eight questions, each with its answer.
 
 Norm alone is never enough. A token of high norm may be one of a long tail, may always be the same
 corner, may simply show an object, and may be of no interest to any other token. So the verdict asks
@@ -85,7 +85,9 @@ def weigh(
         f"the {above[0] / norms[0].sum():.1%} of tokens above it are its tail.",
     )
     ratio = median_norm(norms[:, edge:], edges[edge:]) / median_norm(norms[:, :edge], edges)
-    yield _ratio_evidence("norm", ratio, asked.ratio, "Norm of sinks over the rest (medians)", True)
+    yield _ratio_evidence(
+        "norm", ratio, asked.ratio, "Norm above the threshold over norm below it (medians)", True
+    )
 
     taus = [edges[one.edge] for one in replicates if one is not None]
     again = len(taus) / len(replicates)
@@ -124,11 +126,15 @@ def weigh(
     )
     contrast = _ratio(tables["contrast"], norms, edge)
     yield _ratio_evidence(
-        "content", contrast, asked.contrast, "Pixel contrast of sinks over the rest", False
+        "content", contrast, asked.contrast, "Pixel contrast above the threshold over below", False
     )
     attention = _ratio(tables["attention"], norms, edge)
     yield _ratio_evidence(
-        "attention", attention, asked.attention, "Attention received by sinks over the rest", True
+        "attention",
+        attention,
+        asked.attention,
+        "Attention received above the threshold over below",
+        True,
     )
 
 
