@@ -20,15 +20,15 @@ from diysink.report import Inputs
 VARIANTS = {  # chance of a right answer on global, local, mixed questions
     "single": (0.9, 0.8, 0.75),
     "matched": (0.91, 0.81, 0.76),
-    "single+front": (0.9, 0.8, 0.75),
-    "single+end": (0.85, 0.74, 0.7),
+    "single-front": (0.9, 0.8, 0.75),
+    "single-end": (0.85, 0.74, 0.7),
     "dual": (0.93, 0.84, 0.8),
-    "dual+sinks": (0.86, 0.22, 0.15),
-    "dual+nonsinks": (0.5, 0.78, 0.35),
-    "dual+reweight": (0.94, 0.85, 0.8),
-    "dual+cot": (0.92, 0.8, 0.78),
-    "dual+random": (0.75, 0.6, 0.5),
-    "dual+oracle": (0.93, 0.86, 0.8),
+    "dual-sinks": (0.86, 0.22, 0.15),
+    "dual-nonsinks": (0.5, 0.78, 0.35),
+    "dual-reweight": (0.94, 0.85, 0.8),
+    "dual-cot": (0.92, 0.8, 0.78),
+    "dual-random": (0.75, 0.6, 0.5),
+    "dual-oracle": (0.93, 0.86, 0.8),
 }
 OPTIONS = {"resamples": 200, "level": 0.95, "seed": 0}
 
@@ -67,16 +67,16 @@ def make_predictions(images=60, seeds=(0, 1), seed=0):
 
 def make_results(predictions):
     pairs = [(variant, "matched") for variant in VARIANTS if variant != "matched"]
-    pairs += [("dual+reweight", "dual+random")]
+    pairs += [("dual-reweight", "dual-random")]
     compared = comparisons(predictions, pairs, **OPTIONS)
     return {
         "accuracy": accuracy_table(predictions, **OPTIONS).to_dict("records"),
         "subtasks": accuracy_table(predictions, by="subtask", **OPTIONS).to_dict("records"),
         "comparisons": compared.to_dict("records"),
-        "verdict": verdict(compared, candidate="dual+reweight", baseline="matched"),
+        "verdict": verdict(compared, candidate="dual-reweight", baseline="matched"),
         "settings": {
             "baseline": "matched",
-            "candidate": "dual+reweight",
+            "candidate": "dual-reweight",
             "level": 0.95,
             "resamples": 200,
         },
@@ -87,7 +87,9 @@ def make_sinks(rng, images=40, side=6):
     sinks = np.zeros((images, side * side), dtype=bool)
     for row in sinks:
         row[rng.choice(side * side, 3, replace=False)] = True
-    norms = np.where(sinks, rng.lognormal(4.1, 0.06, sinks.shape), rng.lognormal(2.3, 0.12, sinks.shape))
+    norms = np.where(
+        sinks, rng.lognormal(4.1, 0.06, sinks.shape), rng.lognormal(2.3, 0.12, sinks.shape)
+    )
     return norms, sinks
 
 
@@ -109,11 +111,21 @@ def make_png(rng, side=48):
 
 def make_verdict(name, found, norms, tau):
     return {
-        "encoder": name, "family": "clip", "layer": 3, "method": "gap", "tau": tau,
-        "low": tau * 0.9, "high": tau * 1.1, "found": found, "images": len(norms), "patches": 36,
-        "sinks_per_image": float((norms >= tau).sum(1).mean()), "share_without": 0.0,
-        "sink_dimensions": [3, 17] if found else [], "digest": "ab" * 32,
-    }  # fmt: skip
+        "encoder": name,
+        "family": "clip",
+        "layer": 3,
+        "method": "gap",
+        "tau": tau,
+        "low": tau * 0.9,
+        "high": tau * 1.1,
+        "found": found,
+        "images": len(norms),
+        "patches": 36,
+        "sinks_per_image": float((norms >= tau).sum(1).mean()),
+        "share_without": 0.0,
+        "sink_dimensions": [3, 17] if found else [],
+        "digest": "ab" * 32,
+    }
 
 
 def make_curve(rng, units, steps=60):
@@ -146,7 +158,7 @@ def make_inputs():
         by_kind.append(
             attention_by_kind(attention, s, images, groups, **OPTIONS).assign(norms=name)
         )
-    seen = ("dual", "dual+sinks", "dual+nonsinks")
+    seen = ("dual", "dual-sinks", "dual-nonsinks")
     ablation = [
         token_ablation(predictions, seen, by, **OPTIONS).rename(columns={by: "group"}).assign(by=by)
         for by in ("group", "subtask")
@@ -182,13 +194,18 @@ def make_inputs():
         sink_examples=pd.DataFrame(
             [
                 {
-                    "encoder": encoder, "id": f"train-{i:06d}", "image": make_png(rng), "rows": 6,
-                    "columns": 6, "norms": values[i].tolist(), "sinks": (values[i] > 30).tolist(),
+                    "encoder": encoder,
+                    "id": f"train-{i:06d}",
+                    "image": make_png(rng),
+                    "rows": 6,
+                    "columns": 6,
+                    "norms": values[i].tolist(),
+                    "sinks": (values[i] > 30).tolist(),
                 }
                 for encoder, values in (("induced", norms), ("control", tail))
                 for i in range(3)
             ]
-        ),  # fmt: skip
+        ),
         curves={
             "align": make_curve(rng, units),
             "finetune": make_curve(rng, units),
@@ -205,8 +222,11 @@ def make_inputs():
             "rules": [{"rule": "ids are unique", "passed": True}],
         },
         registration={
-            "name": "diysink", "version": "3", "alias": "challenger", "training_seed": 0,
-        },  # fmt: skip
+            "name": "diysink",
+            "version": "3",
+            "alias": "challenger",
+            "training_seed": 0,
+        },
         timings={
             stage: {
                 "stage": stage,

@@ -114,21 +114,14 @@ def dissociation(
     there = number.any(1)
     total, number = total[there], number[there]
     drawn = resampled_ratios(total, number, resamples=resamples, seed=seed)
-    first, second = _contrasts(total.sum(0) / number.sum(0))
-    drawn_first, drawn_second = _contrasts(drawn)
-    values = np.stack([first, second, first - second])
-    low, high = interval(
-        np.stack([drawn_first, drawn_second, drawn_first - drawn_second], axis=1), level
-    )
+    # Columns: sinks and non-sinks on the first group, then on the second.
+    contrasts = np.array([[1, 0, 1], [-1, 0, -1], [0, 1, -1], [0, -1, 1]])
+    values = (total.sum(0) / number.sum(0)) @ contrasts
+    low, high = interval(drawn @ contrasts, level)
     names = [*groups, f"{groups[0]} - {groups[1]}"]
     return pd.DataFrame(
         {"contrast": names, "value": values, "low": low, "high": high, "n_images": len(total)}
     )
-
-
-def _contrasts(accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sink minus non-sink of the first and of the second group, from four columns."""
-    return accuracy[..., 0] - accuracy[..., 1], accuracy[..., 2] - accuracy[..., 3]
 
 
 def _right(predictions: pd.DataFrame, variants: tuple[str, str, str], by: str) -> pd.DataFrame:

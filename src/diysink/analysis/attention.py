@@ -95,17 +95,14 @@ def answer_attention(
         answers: generated tokens; what follows the first ``end`` is not looked at.
         end: token that ends an answer.
     """
+    prompt = model.model.splice(input_ids, attention_mask, pixel_values, padding_side="left")
     ended = (answers == end).long()
-    generated = (ended.cumsum(1) - ended == 0).to(attention_mask.dtype)
-    spliced = model.model.splice(
-        torch.cat([input_ids, answers], 1),
-        torch.cat([attention_mask, generated], 1),
-        pixel_values,
-    )
-    answer = (spliced.source >= input_ids.shape[1]) & spliced.mask.bool()
-    steps = torch.zeros_like(answer)
-    steps[:, :-1] = answer[:, 1:]  # a token is generated at the position before it
-    weights = steps / steps.sum(1, keepdim=True)
+    generated = (ended.cumsum(1) - ended == 0).to(prompt.mask.dtype)
+    mask = torch.cat([prompt.mask, generated], 1)
+    # A token is generated at the position before it: the first at the prompt's last token.
+    last = prompt.mask.shape[1] - 1
+    weights = torch.zeros(mask.shape, device=mask.device)
+    weights[:, last:-1] = generated / generated.sum(1, keepdim=True)
     layers: list[Float[Tensor, "batch length"]] = []
 
     def reduce(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -114,12 +111,13 @@ def answer_attention(
 
     with _eager(model.model.language_model), _hooked(model.model.language_model, reduce):
         model.model.language_model(
-            inputs_embeds=spliced.embeds,
-            attention_mask=spliced.mask,
-            position_ids=spliced.positions,
+            inputs_embeds=torch.cat([prompt.embeds, model.get_input_embeddings()(answers)], 1),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
             use_cache=False,
         )
-    return _by_patch(torch.stack(layers).mean(0), spliced, model.config.image_seq_length).cpu()
+    received = torch.stack(layers).mean(0)[:, : last + 1]
+    return _by_patch(received, prompt, model.config.image_seq_length).cpu()
 
 
 def _by_patch(

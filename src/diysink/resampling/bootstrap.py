@@ -7,7 +7,7 @@ images carry different numbers of questions or tokens, both sums are drawn again
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from numpy import ndarray
 
 _BUDGET = 2**24  # drawn images in memory at a time
@@ -43,7 +43,7 @@ def draw_images(images: int, resamples: int, seed: int) -> Iterator[Float[ndarra
 
 def resampled_ratios(
     sums: Float[ndarray, "images columns"],
-    counts: Float[ndarray, "images columns"] | Int[ndarray, "images columns"],
+    counts: Real[ndarray, "images #columns"],
     *,
     resamples: int,
     seed: int,
@@ -76,7 +76,7 @@ def interval(
 
 def ratio_interval(
     sums: Float[ndarray, "images columns"],
-    counts: Float[ndarray, "images columns"] | Int[ndarray, "images columns"],
+    counts: Real[ndarray, "images #columns"],
     *,
     resamples: int,
     level: float,
