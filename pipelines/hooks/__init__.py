@@ -5,6 +5,8 @@ imported inside the functions that use them.
 """
 
 import logging
+import os
+import sys
 
 from pipelines.hooks.cleaning import Cleaning
 from pipelines.hooks.stages import Stages
@@ -16,5 +18,11 @@ from pipelines.hooks.tracking import Tracking
 logging.getLogger("py.warnings").addFilter(
     lambda record: "Add type hints to the `predict` method" not in record.getMessage()
 )
+
+# Progress bars are for a terminal; a log file would hold each of their steps.
+if not sys.stderr.isatty():
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 HOOKS: tuple[object, ...] = (Summary(), Cleaning(), Stages(), Tracking())

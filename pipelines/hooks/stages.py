@@ -99,6 +99,7 @@ class Stages:
 
     def _start(self, node: Node) -> None:
         if node.name in self._stages and node.name not in self._started:
+            _log.info("%s: %s", self._stages[node.name], node.name)
             reset_peak()
             self._started[node.name] = time.perf_counter()
 
@@ -133,7 +134,7 @@ class Stages:
             **self._facts,
         }
         write_json(self._project / run_file(stage), run)
-        _log.info("Stage %s: %.1f s", stage, timings["seconds"])
+        _log.info("%s done in %.1f s", stage, timings["seconds"])
 
 
 def _log_cost(stage: str, timings: dict[str, Any]) -> str | None:

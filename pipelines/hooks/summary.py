@@ -41,7 +41,8 @@ class Summary:
             return
         console = self._console or Console()
         results = json.loads((project / RESULTS_FILE).read_text())
-        console.print(accuracy_table(results["accuracy"]))
+        digits = 1 if console.width >= 100 else 0
+        console.print(accuracy_table(results["accuracy"], digits=digits))
         for sentence in results.get("verdict", []):
             console.print(sentence, markup=False)
         if "report" in ran:
@@ -51,27 +52,29 @@ class Summary:
             console.print("            see it with: kedro mlflow ui", markup=False)
 
 
-def accuracy_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def accuracy_table(rows: Sequence[Mapping[str, Any]], *, digits: int = 1) -> Table:
     """Variants down, groups across; each cell an accuracy in percent with its interval.
 
     Args:
         rows: mappings with ``variant``, ``group``, ``accuracy``, ``low``, ``high`` (shares of 1)
             and ``n_items``.
+        digits: decimals of the intervals' ends.
     """
     groups = list(dict.fromkeys(row["group"] for row in rows))
     counts = {row["group"]: row["n_items"] for row in rows}
-    cells = {(row["variant"], row["group"]): _cell(row) for row in rows}
-    table = Table(title="Accuracy on the test items, % [95 % interval]", title_justify="left")
+    cells = {(row["variant"], row["group"]): _cell(row, digits) for row in rows}
+    title = "Accuracy on the test items, % \\[interval]"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("variant", no_wrap=True)
     for group in groups:
-        table.add_column(f"{group} (n={counts[group]})", justify="right", no_wrap=True)
+        table.add_column(f"{group}\nn={counts[group]}", justify="right", no_wrap=True)
     for variant in dict.fromkeys(row["variant"] for row in rows):
         table.add_row(variant, *(cells.get((variant, group), "") for group in groups))
     return table
 
 
-def _cell(row: Mapping[str, Any]) -> str:
+def _cell(row: Mapping[str, Any], digits: int) -> str:
     middle = f"{100 * row['accuracy']:.1f}"
     if row["low"] is None or row["high"] is None:
         return middle
-    return f"{middle} \\[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    return f"{middle} \\[{100 * row['low']:.{digits}f}, {100 * row['high']:.{digits}f}]"

@@ -221,7 +221,7 @@ def test_the_closing_table_names_every_variant_and_where_to_look(
         run(tmp_path, pipeline, catalog_of(tmp_path, results=entry), [Summary(console)])
     printed = text.getvalue()
     assert "90.0 [88.0, 92.0]" in printed
-    assert "all (n=500)" in printed
+    assert "n=500" in printed
     assert "dual [beats] single" in printed
     assert str(tmp_path / "data/08_reporting/report.html") in printed
     assert active.info.run_id in printed
@@ -244,6 +244,14 @@ def test_missing_cells_and_intervals_leave_no_hole() -> None:
     line = next(line for line in text.getvalue().splitlines() if "dual" in line)
     assert "90.0 " in line
     assert "80.0 [78.0, 82.0]" in line
+
+
+def test_the_table_fits_a_narrow_terminal() -> None:
+    groups = ("all", "global", "local", "mixed")
+    rows = [row("dual-nonsinks", group, 0.855) for group in groups]
+    text = io.StringIO()
+    Console(file=text, width=80).print(accuracy_table(rows, digits=0))
+    assert text.getvalue().count("85.5 [84, 88]") == 4
 
 
 def test_stages_come_in_the_order_of_the_run() -> None:
