@@ -16,6 +16,8 @@ from kedro.utils import find_kedro_project
 from pipelines.hooks import HOOKS
 
 PROJECT = Path(__file__).resolve().parents[1]
+# Before matplotlib is imported: its list of fonts stays out of the user's home.
+os.environ.setdefault("MPLCONFIGDIR", str(PROJECT / ".cache/matplotlib"))
 
 
 def _project(path: str) -> str:

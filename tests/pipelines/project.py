@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.pipelines.offline.command import Offline
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -75,7 +77,8 @@ def run_in_child(project: Path, pipeline: str, kill_at: int | None = None) -> tu
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the default pipeline ran once, in the test environment."""
+    """A project in which the default pipeline ran once, in the test environment and offline."""
     project = make_project(tmp_path_factory.mktemp("whole") / "project")
-    kedro_run(project)
+    done = Offline(project).python("-m", "kedro", "run", "--env", "test")
+    assert done.returncode == 0, done.stdout + done.stderr
     return project

@@ -4,6 +4,11 @@ Aliases: ``challenger`` is the version registered last, ``champion`` the one in 
 is only replaced by a challenger that is better on the same items, or not worse by a set margin.
 """
 
+import os
+
+# Before MLflow is imported: by default it reports its use to its makers.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
 from diysink.registry.comparison import Comparison, ItemsDifferError, compare
 from diysink.registry.decisions import CHALLENGER, CHAMPION, Decision, decisions
 from diysink.registry.package import package_digest, package_model
