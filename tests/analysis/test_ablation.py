@@ -5,10 +5,10 @@ import pytest
 from diysink.analysis import dissociation, token_ablation
 
 OPTIONS = {"resamples": 300, "level": 0.95, "seed": 0}
-VARIANTS = ("dual", "dual+sinks", "dual+nonsinks")
+VARIANTS = ("dual", "dual-sinks", "dual-nonsinks")
 # Chances of a right answer on global and local questions, as the paper claims them to differ.
-CLAIMED = {"dual": (0.9, 0.8), "dual+sinks": (0.85, 0.2), "dual+nonsinks": (0.5, 0.75)}
-ALIKE = {"dual": (0.9, 0.8), "dual+sinks": (0.6, 0.5), "dual+nonsinks": (0.6, 0.5)}
+CLAIMED = {"dual": (0.9, 0.8), "dual-sinks": (0.85, 0.2), "dual-nonsinks": (0.5, 0.75)}
+ALIKE = {"dual": (0.9, 0.8), "dual-sinks": (0.6, 0.5), "dual-nonsinks": (0.6, 0.5)}
 
 
 def predictions(chances, images=120, seeds=(0, 1)):
@@ -82,7 +82,7 @@ def test_images_of_one_group_only_count_there():
 def test_refuses_missing_variants_answers_and_groups():
     table = predictions(CLAIMED, images=6)
     with pytest.raises(ValueError, match="no variant sinks; there are dual, dual"):
-        token_ablation(table, ("dual", "sinks", "dual+nonsinks"), **OPTIONS)
+        token_ablation(table, ("dual", "sinks", "dual-nonsinks"), **OPTIONS)
     lacking = table[(table["variant"] != "dual") | (table["id"] != "0-global")]
     with pytest.raises(ValueError, match="1 of 12 lack an answer"):
         token_ablation(lacking, VARIANTS, **OPTIONS)

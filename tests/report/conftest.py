@@ -42,7 +42,7 @@ def make_predictions(images=60, seeds=(0, 1), seed=0):
             for variant, chances in VARIANTS.items():
                 for training in seeds:
                     right = bool(0.7 * hard + 0.3 * rng.uniform() < chances[g])
-                    chooses = variant.startswith("dual+") and "sinks" not in variant
+                    chooses = variant.startswith("dual-") and "sinks" not in variant
                     weight = rng.uniform(0.6, 1.4) if chooses else 1.0
                     rows.append(
                         {

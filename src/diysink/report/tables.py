@@ -38,7 +38,7 @@ def choices(predictions: pd.DataFrame | None) -> list[dict[str, Any]]:
 
     Variants that treat all questions alike are left out.
     """
-    if predictions is None:
+    if predictions is None or predictions.empty:
         return []
     rows = []
     for variant, answers in predictions.groupby("variant", sort=False):
@@ -69,7 +69,7 @@ def differing(
 
     The first training seed's answers, in the order of the items' names: nothing is picked.
     """
-    if predictions is None:
+    if predictions is None or predictions.empty:
         return []
     seeds = predictions.loc[predictions["variant"].isin([candidate, baseline]), "seed"]
     first = predictions[predictions["seed"] == seeds.min()]

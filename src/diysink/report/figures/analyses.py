@@ -15,6 +15,7 @@ from diysink.report.figures.drawing import (
     Drawing,
     drawing,
     level_name,
+    short,
 )
 
 Rows = Sequence[Mapping[str, Any]]
@@ -40,7 +41,7 @@ def draw_ablation(rows: Rows, dissociation: Rows, level: float) -> Drawing:
                 label = _NAMES[tokens] if g == 0 else None
                 axes.barh(y, 100 * row["accuracy"], 0.25, color=colour, label=label)
                 axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=INK, linewidth=1.4)
-        axes.set_yticks(range(len(groups)), groups)
+        axes.set_yticks(range(len(groups)), [short(group) for group in groups])
         axes.set_ylim(len(groups) - 0.5, -0.5)
         axes.set_xlim(0, 100)
         axes.grid(visible=False, axis="y")

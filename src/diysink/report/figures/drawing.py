@@ -109,6 +109,15 @@ def _inline(svg: str, name: str, title: str) -> Markup:
     return Markup(opening + svg.removeprefix("<svg "))
 
 
+def short(name: str, length: int = 24) -> str:
+    """A name that leaves room for the figure; the tables have it in full.
+
+    >>> short("dual-reweight"), short("a" * 30, 5)
+    ('dual-reweight', 'aaaa…')
+    """
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
 def level_name(level: float) -> str:
     """As it is written: ``95 %``."""
     return f"{100 * level:g} %"

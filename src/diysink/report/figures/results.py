@@ -14,6 +14,7 @@ from diysink.report.figures.drawing import (
     Drawing,
     drawing,
     level_name,
+    short,
 )
 
 Rows = Sequence[Mapping[str, Any]]
@@ -56,7 +57,9 @@ def draw_differences(rows: Rows, settings: Mapping[str, Any]) -> Drawing | None:
 
     def draw(axes: Axes) -> None:
         axes.axvline(0, color=INK, linewidth=1)
-        _points(axes, rows, "difference", f"difference to {baseline} (percentage points)", level)
+        _points(
+            axes, rows, "difference", f"difference to {short(baseline)} (percentage points)", level
+        )
 
     return drawing(
         "differences",
@@ -93,9 +96,9 @@ def _points(axes: Axes, rows: Rows, value: str, label: str, level: float | None 
     for g, group in enumerate(groups):
         axes.plot(
             [], [], MARKERS[g % len(MARKERS)], color=SERIES[g % len(SERIES)], markersize=5,
-            label=group,
+            label=short(group),
         )  # fmt: skip
-    axes.set_yticks(range(len(variants)), variants)
+    axes.set_yticks(range(len(variants)), [short(variant) for variant in variants])
     axes.set_ylim(len(variants) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     for edge in range(1, len(variants)):

@@ -18,7 +18,7 @@ def draw_norms(verdict: Mapping[str, Any], histogram: Sequence[Mapping[str, Any]
         histogram: its bins, rising.
     """
     name, tau = verdict["encoder"], verdict["tau"]
-    known = tau is not None and np.isfinite(tau)
+    known = tau is not None and bool(np.isfinite(tau))
     edges = np.array([*(row["norm_low"] for row in histogram), histogram[-1]["norm_high"]])
     tokens = np.array([row["tokens"] for row in histogram])
     interval = (verdict["low"], verdict["high"])

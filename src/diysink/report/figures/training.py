@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from diysink.report.figures.drawing import LINES, SERIES, Drawing, drawing
+from diysink.report.figures.drawing import LINES, SERIES, Drawing, drawing, short
 
 
 def draw_curves(stage: str, curves: pd.DataFrame) -> Drawing:
@@ -27,7 +27,7 @@ def draw_curves(stage: str, curves: pd.DataFrame) -> Drawing:
             axes.plot(
                 rows["step"], rows["loss"].rolling(window, min_periods=1).mean(),
                 color=SERIES[i % len(SERIES)], linestyle=LINES[i % len(LINES)], linewidth=1.5,
-                label=kinds[i] if first else None,
+                label=short(kinds[i]) if first else None,
             )  # fmt: skip
         axes.set(xlabel="step", ylabel="loss (nats per answer token)")
         axes.set_ylim(bottom=0)

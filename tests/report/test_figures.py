@@ -1,0 +1,180 @@
+import base64
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diysink.report.figures import (
+    draw_ablation,
+    draw_accuracy,
+    draw_attention,
+    draw_curves,
+    draw_differences,
+    draw_examples,
+    draw_norms,
+)
+from diysink.report.inputs import records
+
+
+def contrast(name, value, spread=0.05):
+    return {"contrast": name, "value": value, "low": value - spread, "high": value + spread}
+
+
+def seen(accuracy=(0.9, 0.8, 0.3)):
+    rows = []
+    for group in ("all", "global", "local"):
+        for tokens, value in zip(("both", "sink", "nonsink"), accuracy, strict=True):
+            rows.append(
+                {
+                    "tokens": tokens, "group": group, "accuracy": value, "low": value - 0.05,
+                    "high": value + 0.05, "n_items": 90, "n_images": 30,
+                }
+            )  # fmt: skip
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "title"),
+    [
+        (
+            0.3,
+            -0.4,
+            "A double dissociation: sinks alone are 30 points ahead on global questions, "
+            "non-sinks alone are 40 points ahead on local questions",
+        ),
+        (0.3, 0.01, "The groups differ as claimed, but not both ways: "),
+        (0.1, 0.1, "No dissociation: "),
+        (-0.3, 0.3, "No dissociation: non-sinks alone are 30 points ahead on global"),
+    ],
+)
+def test_the_ablation_s_title_follows_the_data(first, second, title):
+    rows = [
+        contrast("global", first),
+        contrast("local", second),
+        contrast("global - local", first - second),
+    ]
+    assert draw_ablation(seen(), rows, 0.95).title.startswith(title)
+
+
+def test_without_groups_the_ablation_tells_the_accuracies():
+    title = draw_ablation(seen(), [], 0.95).title
+    assert title == "Sinks alone: 80 % right; non-sinks alone: 30 %; both: 90 %"
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (6.0, "A sink gets 6.0 times the attention"),
+        (1.0, "about the same attention"),
+        (0.5, "A sink gets less attention than another visual token: 0.50 times"),
+    ],
+)
+def test_the_attention_s_title_follows_the_data(inputs, value, says):
+    kinds = [
+        {
+            "norms": norms,
+            "group": "all",
+            "kind": "ratio",
+            "value": v,
+            "low": v - 0.1,
+            "high": v + 0.1,
+        }
+        for norms, v in (("true", value), ("shuffled", 1.0))
+    ]
+    drawn = draw_attention(records(inputs.attention_by_norm), kinds, 0.95)
+    assert says in drawn.title
+    assert "with norms shuffled 1.00 [0.90, 1.10]" in drawn.title
+
+
+def test_attention_without_sinks_is_drawn_and_says_so(inputs):
+    drawn = draw_attention(records(inputs.attention_by_norm), [], 0.95)
+    assert drawn.title == "No token counts as a sink here: nothing to compare"
+
+
+def test_norms_are_told_with_and_without_tau(inputs):
+    verdicts = {row["encoder"]: row for row in records(inputs.sink_verdicts)}
+    bins = [r for r in records(inputs.sink_histogram) if r["encoder"] == "induced"]
+    found = draw_norms(verdicts["induced"], bins)
+    assert found.title == "induced: credible sinks, 3 of 36 tokens per image above tau = 30"
+    assert "its 95 % bootstrap interval, 27 to 33" in found.caption
+    exceed = draw_norms(verdicts["control"], bins).title
+    assert exceed.startswith("control: no credible sinks, though")
+    nothing = {**verdicts["control"], "tau": np.nan, "low": np.nan, "high": np.nan}
+    without = draw_norms(nothing, bins)
+    assert without.title == "control: no credible sinks, and no second population of norms"
+    assert "tau" not in without.caption
+    fixed = {**verdicts["induced"], "low": np.nan, "high": np.nan, "method": "fixed"}
+    assert "(fixed, without an interval)" in draw_norms(fixed, bins).caption
+
+
+def test_the_most_and_the_candidate_are_named(inputs):
+    settings = inputs.results["settings"]
+    rows = [
+        {
+            "variant": variant, "group": "all", "accuracy": accuracy, "low": accuracy - 0.1,
+            "high": accuracy, "n_items": 9, "n_images": 3, "n_seeds": 1,
+        }
+        for variant, accuracy in (("matched", 0.5), ("dual-reweight", 0.7), ("dual", 0.8))
+    ]  # fmt: skip
+    drawn = draw_accuracy(rows, settings)
+    assert drawn.title == "dual answers 80.0 % right (the most); dual-reweight answers 70.0 % right"
+    assert "9 questions about 3 images, one training seed" in drawn.caption
+    assert (
+        draw_accuracy(rows[:2], settings).title == "dual-reweight answers 70.0 % right (the most)"
+    )
+
+
+def test_no_comparison_with_the_baseline_no_figure(inputs):
+    settings = {**inputs.results["settings"], "baseline": "another"}
+    assert draw_differences(inputs.results["comparisons"], settings) is None
+
+
+def test_curves_end_where_they_end(inputs):
+    curves = inputs.curves["align"].copy()
+    curves.loc[curves["step"] >= 54, "loss"] = 0.125
+    drawn = draw_curves("align", curves)
+    assert drawn.title == "align: the loss ends at 0.125 (single), 0.125 (matched), 0.125 (dual)"
+    one = draw_curves("reweight", inputs.curves["reweight"].head(1))
+    assert one.title.startswith("reweight: the loss ends at")
+
+
+def test_examples_show_the_pixels_and_the_places(inputs):
+    row = records(inputs.sink_examples)[0]
+    example = draw_examples([row])[0]
+    assert example.sinks == tuple((i // 6, i % 6) for i, sink in enumerate(row["sinks"]) if sink)
+    shown = Image.open(io.BytesIO(base64.b64decode(example.picture.partition(",")[2])))
+    np.testing.assert_array_equal(
+        np.asarray(shown), np.asarray(Image.open(io.BytesIO(row["image"])).convert("RGB"))
+    )
+    norms = np.asarray(Image.open(io.BytesIO(base64.b64decode(example.norms.partition(",")[2]))))
+    assert norms.shape == (6, 6, 3)
+    brightness = norms.astype(int).sum(-1).ravel()
+    assert np.argmax(brightness) == np.argmax(row["norms"])
+
+
+def test_a_large_photograph_is_made_small(inputs):
+    file = io.BytesIO()
+    Image.new("RGB", (1500, 900), (10, 200, 30)).save(file, "PNG")
+    row = {**records(inputs.sink_examples)[0], "image": file.getvalue()}
+    example = draw_examples([row])[0]
+    shown = Image.open(io.BytesIO(base64.b64decode(example.picture.partition(",")[2])))
+    assert max(shown.size) == 448
+
+
+def test_metadata_of_an_image_stays_behind(inputs):
+    file = io.BytesIO()
+    image = Image.new("RGB", (300, 300))
+    exif = image.getexif()
+    exif[0x010E] = "taken at home"
+    image.save(file, "JPEG", exif=exif)
+    assert b"taken at home" in file.getvalue()
+    example = draw_examples([{**records(inputs.sink_examples)[0], "image": file.getvalue()}])[0]
+    assert b"taken at home" not in base64.b64decode(example.picture.partition(",")[2])
+
+
+def test_an_example_is_frozen(inputs):
+    example = draw_examples(records(inputs.sink_examples)[:1])[0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        example.id = "other"

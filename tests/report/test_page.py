@@ -1,0 +1,199 @@
+import dataclasses
+import html
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from diysink.report import Inputs, render
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+SECTIONS = (
+    "results", "differences", "sinks", "ablation", "attention", "choices", "training", "data",
+    "provenance",
+)  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and notes what a page refers to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.text = [], [], [], ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def values(self, *names):
+        return [value for _, name, value in self.attributes if name in names]
+
+
+@pytest.fixture(scope="module")
+def text(inputs):
+    return render(inputs)
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+def test_has_every_section_with_something_in_it(page, text):
+    for section in SECTIONS:
+        assert f'<h2 id="{section}">' in text
+    missing = ("not run", "not measured", "were given", "No timings", "Nothing was", "No selection")
+    assert not any(words in page.text for words in missing)
+
+
+def test_the_verdict_comes_first(inputs, page):
+    first = page.text.index(inputs.results["verdict"][0])
+    assert first < page.text.index("Results")
+    for sentence in inputs.results["verdict"]:
+        assert sentence in page.text
+
+
+def test_says_induced_where_it_is_and_only_there(inputs, page):
+    assert "Induced sinks: this is a model organism, no evidence" in page.text
+    assert page.text.index("Induced sinks") < page.text.index(inputs.results["verdict"][0])
+    other = Page(render(dataclasses.replace(inputs, induced=False)))
+    assert "model organism" not in other.text
+
+
+def test_asks_for_nothing_outside_itself(page, text):
+    assert not {"script", "iframe", "object", "embed", "link", "base", "form"} & set(page.tags)
+    for value in page.values("src", "href", "xlink:href", "action", "data", "srcset", "poster"):
+        assert value.startswith(("#", "data:image/png;base64,", "data:image/jpeg;base64,"))
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert "@import" not in text
+    assert re.findall(r"url\((?!#)", text) == []
+    assert any("default-src 'none'" in value for value in page.values("content"))
+
+
+def test_inner_names_are_unique_and_found(page):
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    pointed = [value[1:] for value in page.values("href", "xlink:href") if value.startswith("#")]
+    for _, _, value in page.attributes:
+        pointed += re.findall(r"url\(#([^)]+)\)", value)
+    assert set(pointed) <= set(ids)
+
+
+def test_figures_take_the_page_s_colours_and_letters(text):
+    svgs = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)).lower()
+    for colour in ("#1b1f24", "#5b6570", "#d9dee3", "#d55e00", "#0072b2", "#009e73", "#a87900"):
+        assert colour not in svgs
+    assert "dejavu" not in svgs
+    assert "var(--ink)" in svgs
+    used = set(re.findall(r"var\((--[a-z-]+)\)", text))
+    light, dark = text.split("prefers-color-scheme: dark")[:2]
+    assert used <= set(re.findall(r"(--[a-z-]+):", light))
+    assert used - {"--font"} <= set(re.findall(r"(--[a-z-]+):", dark.split("* {")[0]))
+
+
+def test_every_figure_has_a_title_a_caption_and_a_name_for_screen_readers(page, text):
+    figures = re.findall(r"<figure>\s*<figcaption>.*?</figure>", text, flags=re.DOTALL)
+    assert len(figures) == 9
+    for figure in figures:
+        title = re.search(r"<strong>(.*?)</strong>", figure)[1]
+        assert f'aria-label="{title}"' in figure
+        assert 'class="quiet"' in figure
+
+
+def test_the_same_inputs_make_the_same_page(inputs, text):
+    assert render(inputs) == text
+
+
+def test_is_small_enough_to_send(text):
+    assert len(text) < 600_000
+
+
+def test_shows_results_alone_and_says_what_is_missing(inputs):
+    page = Page(render(Inputs(title="Bare", results=inputs.results)))
+    for words in (
+        "No sink measurements were given", "No example images were given",
+        "The ablation was not run", "Attention was not measured", "No selection chose",
+        "No training curves were given", "No validation summary was given", "No timings",
+        "no git revision",
+    ):  # fmt: skip
+        assert words in page.text
+
+
+# What a run may lack by itself, and what then stands without the table it goes with.
+LACKING = [
+    ("predictions", "sink_evidence", "sink_examples", "dissociation", "attention_by_kind"),
+    ("sink_histogram", "token_ablation", "attention_by_norm", "registration", "validation"),
+    ("sink_verdicts",),
+]
+
+
+@pytest.mark.parametrize("names", LACKING)
+@pytest.mark.parametrize("empty", [False, True])
+def test_can_do_without_some(inputs, names, empty):
+    """Missing, or a table without a row, as a stage leaves that was told to do nothing."""
+    lacking = {
+        name: pd.DataFrame() if empty and isinstance(getattr(inputs, name), pd.DataFrame) else None
+        for name in names
+    }
+    Page(render(dataclasses.replace(inputs, **lacking, curves={})))
+
+
+NASTY = "<script>alert(\"1\")</script><img src=x onerror=alert(2)> $\\frac{1}{2}$ & 'quoted'"
+
+
+def test_data_stay_data(inputs):
+    """Names, questions and answers of others: shown as they are, never run or interpreted."""
+    predictions = inputs.predictions.assign(
+        question=NASTY, prediction=lambda p: p["prediction"] + NASTY, group=NASTY
+    )
+    results = dict(inputs.results)
+    results["accuracy"] = [
+        {**row, "group": NASTY if row["group"] == "global" else row["group"]}
+        for row in results["accuracy"]
+    ]
+    results["comparisons"] = [
+        {**row, "variant": NASTY if row["variant"] == "dual" else row["variant"]}
+        for row in results["comparisons"]
+    ]
+    results["verdict"] = [NASTY]
+    page = Page(
+        render(
+            dataclasses.replace(
+                inputs, title=NASTY, results=results, predictions=predictions,
+                sink_verdicts=inputs.sink_verdicts.replace("induced", NASTY),
+                sink_histogram=inputs.sink_histogram.replace("induced", NASTY),
+                sink_evidence=inputs.sink_evidence.assign(says=NASTY),
+                sink_examples=inputs.sink_examples.assign(id=NASTY, encoder=NASTY),
+                token_ablation=inputs.token_ablation.replace("local", NASTY),
+                dissociation=inputs.dissociation.assign(contrast=NASTY),
+                curves={"align": inputs.curves["align"].assign(unit=f"{NASTY}/seed0")},
+                parameters={NASTY: {NASTY: NASTY}},
+                digests={NASTY: NASTY},
+            )
+        )
+    )  # fmt: skip
+    assert not {"script", "img"} & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert page.text.count(NASTY) > 20
+    assert html.escape(NASTY) not in page.text  # escaped once, not twice
+
+
+def test_an_image_that_does_not_decode_is_told(inputs):
+    broken = inputs.sink_examples.assign(image=[b"not an image"] * len(inputs.sink_examples))
+    page = Page(render(dataclasses.replace(inputs, sink_examples=broken)))
+    assert page.text.count("not readable") == len(broken)
