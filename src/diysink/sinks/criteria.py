@@ -34,9 +34,12 @@ def has_massive_activation(
     hidden states.
     """
     magnitude = hidden.detach().abs().float()
-    median = magnitude.flatten(1).median(dim=1).values[:, None]
     largest = magnitude.amax(dim=-1)
-    return (largest >= MASSIVE_VALUE) & (largest >= MASSIVE_RATIO * median)
+    large = largest >= MASSIVE_VALUE
+    if not large.any():  # the rule, and in most encoders it spares the median
+        return large
+    median = magnitude.flatten(1).median(dim=1).values[:, None]
+    return large & (largest >= MASSIVE_RATIO * median)
 
 
 def attention_relative_to_even(

@@ -1,0 +1,108 @@
+"""What do sink statistics cost on top of the bare encoder forward that they need?
+
+One interleaved run on the same batches: bare forward to the layer, then the same with attention
+received and all statistics; the ratio of medians. Reading and decoding images is in neither.
+`python benchmarks/extraction.py [--shape miniature|base|large] [--device cuda] [--out FILE]`.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from diysink.encoders import Encoder
+from diysink.sinks import Layout, attention_relative_to_even, measure, patch_contrast
+
+SHAPES = {
+    "miniature": {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4,
+                  "num_attention_heads": 3, "image_size": 48, "patch_size": 8},
+    "base": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+             "num_attention_heads": 12, "image_size": 224, "patch_size": 16},
+    "large": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+              "num_attention_heads": 16, "image_size": 336, "patch_size": 14},
+}  # fmt: skip
+BATCH = {"miniature": 64, "base": 8, "large": 32}
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(found, platform.processor())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=SHAPES, default="miniature")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--out", type=Path, help="add the result to this JSON file")
+    args = parser.parse_args()
+    cuda = args.device.startswith("cuda")
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = CLIPVisionModel(CLIPVisionConfig(**SHAPES[args.shape])).eval()
+    dtype = torch.bfloat16 if cuda else torch.float32
+    encoder = Encoder.of(model.to(args.device, dtype), -2)
+    batch, side = BATCH[args.shape], SHAPES[args.shape]["image_size"]
+    pixels = torch.randn(batch, 3, side, side)
+    rows, columns = encoder.grid(pixels)
+    layout = Layout(rows, columns, encoder.dim)
+    names = [f"image-{index}" for index in range(batch)]
+
+    def bare() -> None:
+        encoder(pixels.to(args.device, dtype)).sum().item()  # waits for the device
+
+    def observed() -> None:
+        encoder.observe(pixels.to(args.device, dtype)).hidden.sum().item()
+
+    def measured() -> None:
+        seen = encoder.observe(pixels.to(args.device, dtype))
+        attention = attention_relative_to_even(seen.attention, seen.tokens)
+        measure(layout, seen.hidden, attention, patch_contrast(pixels, rows, columns), names)
+
+    ways: dict[str, Callable[[], None]] = {
+        "bare": bare,
+        "with attention": observed,
+        "with statistics": measured,
+    }
+    # On a CPU: processor time of one thread, which a busy machine disturbs least.
+    clock = time.perf_counter if cuda else time.process_time
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    with torch.inference_mode():
+        for step in range(args.steps + 2):
+            for name, way in ways.items():
+                start = clock()
+                way()
+                if step >= 2:  # the first ones warm up
+                    seconds[name].append(clock() - start)
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    result = {
+        "ratio_statistics_to_bare": median["with statistics"] / median["bare"],
+        "ratio_attention_to_bare": median["with attention"] / median["bare"],
+        "median_seconds": median,
+        "images_per_second": batch / median["with statistics"],
+        "batch": batch,
+        "steps": args.steps,
+        "shape": SHAPES[args.shape],
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": torch.cuda.get_device_name() if cuda else processor(),
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+    }
+    print(json.dumps(result, indent=2))
+    print(f"statistics / bare forward: {result['ratio_statistics_to_bare']:.3f}")
+    if args.out:
+        known = json.loads(args.out.read_text()) if args.out.exists() else {}
+        known[f"{args.shape}, {'cuda' if cuda else 'cpu'}"] = result
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
