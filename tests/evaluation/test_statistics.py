@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from diysink.evaluation import accuracy_table, comparisons
 
@@ -52,6 +53,14 @@ def test_accuracies_counted_by_hand():
     assert list(made["group"]) == ["all", "global", "local"]
 
 
+@pytest.mark.parametrize("right", [0, 1])
+def test_all_alike_is_not_certain(right):
+    """None (or all) of 30 images: the exact binomial interval, as scipy has it."""
+    made = cell(accuracy_table(table({"a": np.full((30, 1, 1), right)}), **OPTIONS), group="all")
+    exact = binomtest(30 * right, 30).proportion_ci(0.95)
+    assert (made["low"], made["high"]) == pytest.approx((exact.low, exact.high))
+
+
 def test_intervals_hold_the_accuracy_and_shrink_with_images():
     few, many = (
         cell(accuracy_table(random_table(images), **OPTIONS), variant="a", group="all")
@@ -86,7 +95,9 @@ def test_items_without_a_label_count_in_all_only():
 def test_identical_predictions_differ_by_nothing():
     right = np.random.default_rng(0).uniform(size=(30, 2, 2)) < 0.5
     made = comparisons(table({"a": right, "b": right}, (0, 1)), [("a", "b")], **OPTIONS)
-    assert (made[["difference", "low", "high", "only_variant", "only_baseline"]] == 0).all(axis=None)
+    assert (made[["difference", "low", "high", "only_variant", "only_baseline"]] == 0).all(
+        axis=None
+    )
     assert (made[["p_mcnemar", "p_holm"]] == 1).all(axis=None)
 
 

@@ -45,8 +45,8 @@ def seen(accuracy=(0.9, 0.8, 0.3)):
             "non-sinks alone are 40 points ahead on local questions",
         ),
         (0.3, 0.01, "The groups differ as claimed, but not both ways: "),
-        (0.1, 0.1, "No dissociation: "),
-        (-0.3, 0.3, "No dissociation: non-sinks alone are 30 points ahead on global"),
+        (0.1, 0.1, "No dissociation shown: "),
+        (-0.3, 0.3, "No dissociation shown: non-sinks alone are 30 points ahead on global"),
     ],
 )
 def test_the_ablation_s_title_follows_the_data(first, second, title):

@@ -9,7 +9,7 @@ questions; :func:`dissociation` is that claim as one number.
 import numpy as np
 import pandas as pd
 
-from diysink.resampling import interval, resampled_ratios
+from diysink.resampling import interval, never_certain, resampled_ratios
 
 TOKENS = ("both", "sink", "nonsink")
 
@@ -48,7 +48,7 @@ def token_ablation(
         images = members.groupby("image")[list(TOKENS)]
         sums, counts = images.sum().to_numpy(), images.count().to_numpy()
         drawn = resampled_ratios(sums, counts, resamples=resamples, seed=seed)
-        low, high = interval(drawn, level)
+        low, high = never_certain(*interval(drawn, level), images=len(sums), level=level)
         change_low, change_high = interval(drawn - drawn[:, :1], level)
         accuracy = sums.sum(0) / counts.sum(0)
         for i, tokens in enumerate(TOKENS):

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from diysink.evaluation.answers import Answers, arrange
-from diysink.resampling import holm, ratio_interval, sign_flip_test
+from diysink.resampling import holm, never_certain, ratio_interval, sign_flip_test
 
 
 def accuracy_table(
@@ -48,7 +48,11 @@ def accuracy_table(
     for group, member in answers.groups():
         means = np.stack([right.mean(1)[member] for right in answers.correct.values()], axis=1)
         sums, counts = _by_image(answers, member, means)
-        low, high = ratio_interval(sums, counts, resamples=resamples, level=level, seed=seed)
+        low, high = never_certain(
+            *ratio_interval(sums, counts, resamples=resamples, level=level, seed=seed),
+            images=len(counts),
+            level=level,
+        )
         for i, (variant, right) in enumerate(answers.correct.items()):
             by_seed = right[member].mean(0)
             rows.append(

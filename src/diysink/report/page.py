@@ -74,7 +74,7 @@ def _sinks(inputs: Inputs) -> dict[str, Any]:
                 else None,
                 "evidence": evidence.get(verdict["encoder"], []),
             }
-            for verdict in verdicts
+            for verdict in sorted(verdicts, key=lambda verdict: not verdict["found"])
         ],
         "examples": _by_encoder(figures.draw_examples(records(inputs.sink_examples))),
     }
@@ -97,7 +97,7 @@ def _analyses(inputs: Inputs) -> dict[str, Any]:
         "ablation_rows": ablation,
         "contrasts": contrasts,
         "attention": figures.draw_attention(by_norm, by_kind, level) if by_norm else None,
-        "attention_rows": by_kind,
+        "attention_rows": tables.attention(by_kind),
         "curves": [
             figures.draw_curves(stage, table)
             for stage, table in inputs.curves.items()

@@ -5,13 +5,20 @@ image and answers of several training seeds to one image are not independent of 
 are.
 """
 
-from diysink.resampling.bootstrap import draw_images, interval, ratio_interval, resampled_ratios
+from diysink.resampling.bootstrap import (
+    draw_images,
+    interval,
+    never_certain,
+    ratio_interval,
+    resampled_ratios,
+)
 from diysink.resampling.exact import holm, sign_flip_test
 
 __all__ = [
     "draw_images",
     "holm",
     "interval",
+    "never_certain",
     "ratio_interval",
     "resampled_ratios",
     "sign_flip_test",

@@ -74,6 +74,24 @@ def interval(
     return low, high
 
 
+def never_certain(
+    low: Float[ndarray, " columns"],
+    high: Float[ndarray, " columns"],
+    images: int,
+    level: float,
+) -> tuple[Float[ndarray, " columns"], Float[ndarray, " columns"]]:
+    """Give the interval of a share that is 0 or 1 in every image the width it should have.
+
+    Where all images are alike, every resample is too, and the bootstrap says "certain". The exact
+    binomial (Clopper-Pearson) limit for none (or all) of so many images takes its place.
+    """
+    reach = 1 - ((1 - level) / 2) ** (1 / images)
+    return (
+        np.where((low == 1) & (high == 1), 1 - reach, low),
+        np.where((low == 0) & (high == 0), reach, high),
+    )
+
+
 def ratio_interval(
     sums: Float[ndarray, "images columns"],
     counts: Real[ndarray, "images #columns"],

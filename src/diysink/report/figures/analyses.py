@@ -79,7 +79,7 @@ def _ablation_title(rows: Rows, dissociation: Rows) -> str:
         return f"A double dissociation: {sides}"
     if contrast["low"] > 0:
         return f"The groups differ as claimed, but not both ways: {sides}"
-    return f"No dissociation: {sides}"
+    return f"No dissociation shown: {sides}"
 
 
 def draw_attention(by_norm: Rows, by_kind: Rows, level: float) -> Drawing:

@@ -77,7 +77,7 @@ def _title(verdict: Mapping[str, Any], known: bool) -> str:
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers inside an interval of a logarithmic axis."""
     tens = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
+    for steps in (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
         ticks = [float(ten * step) for ten in tens for step in steps if low <= ten * step <= high]
         if len(ticks) <= 7:
             return ticks

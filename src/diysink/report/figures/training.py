@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from diysink.report.figures.drawing import LINES, SERIES, Drawing, drawing, short
 
@@ -31,8 +32,9 @@ def draw_curves(stage: str, curves: pd.DataFrame) -> Drawing:
             )  # fmt: skip
         axes.set(xlabel="step", ylabel="loss (nats per answer token)")
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(kinds) > 1:
-            axes.legend(loc="upper right")
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, len(kinds)))
 
     ends = curves.sort_values("step").groupby("unit", sort=False).tail(last)
     means = ends.groupby("kind")["loss"].mean()
