@@ -1,0 +1,137 @@
+"""Registration and promotion as Kedro runs them: the candidate's folder, the challenger."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from diysink.artifact import read_manifest
+from diysink.registry import decisions
+from pipelines.promote.nodes import decide
+from pipelines.register.nodes import assemble_candidate, register_candidate
+from pipelines.settings import CONFIG_LOADER_ARGS
+from tests.pipelines.project import ROOT, kedro_run
+from tests.registry.conftest import NAME, answers, version  # noqa: F401 - a fixture
+
+Version = Callable[[pd.DataFrame], int]
+SETTINGS = {"margin": 0.02, "level": 0.95, "resamples": 200, "rollback": False}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, False),
+        ({"rollback": True}, True),
+        ({"promote": {"rollback": True}}, True),
+        ({"promote": {"margin": 0.1}}, False),
+    ],
+)
+def test_rollback_is_asked_for_in_either_way(given: dict[str, Any], expected: bool) -> None:
+    loader = OmegaConfigLoader(str(ROOT / "conf"), runtime_params=given, **CONFIG_LOADER_ARGS)
+    promote = loader["parameters"]["promote"]
+    assert promote["rollback"] is expected
+    assert promote["margin"] == given.get("promote", {}).get("margin", 0.02)
+
+
+def test_the_node_promotes_refuses_and_rolls_back(version: Version) -> None:  # noqa: F811
+    register = {"name": NAME}
+    version(answers(0.5))
+    assert decide(SETTINGS, register, 0)["action"] == "first"
+    version(answers(0.6))
+    assert decide(SETTINGS, register, 0)["action"] == "promote"
+    version(answers(0.4))
+    assert decide(SETTINGS, register, 0)["action"] == "refuse"
+    back = decide({**SETTINGS, "rollback": True}, register, 0)
+    assert (back["action"], back["champion"]) == ("rollback", 1)
+    assert json.dumps(back)
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_rollback_is_a_truth_value(value: Any) -> None:
+    with pytest.raises(ValueError, match="expected true or false"):
+        decide({**SETTINGS, "rollback": value}, {"name": NAME}, 0)
+
+
+@pytest.mark.parametrize("selection", ["cot", "random", "oracle", "sink"])
+def test_a_selection_that_no_folder_can_hold_is_refused(selection: str, tmp_path: Path) -> None:
+    evaluate = {"candidate": "x", "variants": {"x": {"selection": selection}}}
+    with pytest.raises(ValueError, match=f"selects by '{selection}'"):
+        assemble_candidate(tmp_path, tmp_path, evaluate, {}, {}, str(tmp_path))
+
+
+def test_a_candidate_without_predictions_is_refused(tmp_path: Path) -> None:
+    evaluate, register = {"candidate": "dual"}, {"seed": 7, "name": NAME}
+    with pytest.raises(ValueError, match="no predictions of 'dual' with training seed 7"):
+        register_candidate(tmp_path, answers(0.5), tmp_path, tmp_path, evaluate, {}, register)
+
+
+@pytest.fixture(scope="module")
+def registered(whole: Path) -> Iterator[Path]:
+    """The whole run's project; MLflow's address is put back afterwards."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{whole}/mlruns/mlflow.db")
+    yield whole
+    mlflow.set_tracking_uri(before)
+
+
+def read(project: Path, name: str) -> Any:
+    return json.loads((project / "data/08_reporting" / name).read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Kedro's plugins, loaded in this process, warn of their own
+class TestAfterAWholeRun:
+    def test_the_evaluated_candidate_is_the_challenger(self, registered: Path) -> None:
+        made = read(registered, "registration.json")
+        assert (made["alias"], made["version"]) == ("challenger", 1)
+        tags = mlflow.MlflowClient().get_model_version(made["name"], "1").tags
+        assert tags["digest.package"] == made["digest"]
+        assert {"git.revision", "digest.data", "digest.profile", "dvc.stage"} <= tags.keys()
+
+    def test_the_candidate_folder_is_whole_and_selects_as_evaluated(self, registered: Path) -> None:
+        folder = registered / "data/06_models/candidate"
+        manifest = read_manifest(folder, thorough=True)
+        assert manifest["inputs"]["how"]["selection"] == "reweight"
+        assert (folder / "reweight.safetensors").is_file()
+        assert (folder / "sentence/model.safetensors").is_file()
+
+    def test_the_package_repeats_the_evaluation(self, registered: Path) -> None:
+        """What was registered is what was judged: the same answers to the same questions."""
+        from diysink.records import Records
+        from diysink.registry.package import read_predictions
+
+        made = read(registered, "registration.json")
+        model = mlflow.pyfunc.load_model(f"models:/{made['name']}@challenger")
+        judged = read_predictions(made["name"], made["version"]).set_index("id")
+        records = list(Records(registered / "data/03_primary/records/test"))[:12]
+        asked = pd.DataFrame(
+            {
+                "image": [record.images[0].data for record in records],
+                "question": [judged.loc[record.id, "question"] for record in records],
+            }
+        )
+        expected = [judged.loc[record.id, "prediction"] for record in records]
+        assert model.predict(asked)["answer"].tolist() == expected
+
+    def test_promote_then_nothing_to_roll_back_to(self, registered: Path) -> None:
+        kedro_run(registered, "promote")
+        name = read(registered, "registration.json")["name"]
+        made = read(registered, "decision.json")
+        assert (made["action"], made["champion"]) == ("first", 1)
+        assert decisions(name)[-1].to_json() == made
+        assert made["run_id"] is not None
+        assert mlflow.pyfunc.load_model(f"models:/{name}@champion") is not None
+        with pytest.raises(LookupError, match="nothing to roll back to"):
+            kedro_run(registered, "promote", rollback=True)
+
+    def test_the_same_candidate_is_registered_once(self, registered: Path) -> None:
+        before = read(registered, "registration.json")
+        kedro_run(registered, "register")
+        assert read(registered, "registration.json") == before
+        versions = mlflow.MlflowClient().search_model_versions(f"name = '{before['name']}'")
+        assert len(versions) == 1
