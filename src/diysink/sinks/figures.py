@@ -45,6 +45,8 @@ def draw_norms(histogram: pd.DataFrame, profile: SinkProfile) -> Figure:
     )
     lower.axhline(1, color=GREY, linewidth=1)
     lower.set(xlabel="L2 norm at the layer", ylabel="attention received\n(1 = an even share)")
+    lower.xaxis.set_major_formatter("{x:g}")
+    lower.xaxis.set_minor_formatter("{x:g}")
     if profile.tau is not None:
         for axes in (upper, lower):
             axes.axvline(profile.tau, color=ORANGE)
