@@ -166,6 +166,7 @@ def show_sinks(
                     "sinks": profiles[name].mask(seen.hidden)[0].tolist(),
                 }
             )
+    loaded.cache_clear()  # no later stage needs the encoder: the device's memory is theirs
     return pd.DataFrame(rows)
 
 
