@@ -46,6 +46,13 @@ def test_bins_hold_every_token_once_and_their_own_mean():
         assert row["low"] <= row["attention"] <= row["high"]
 
 
+def test_a_norm_at_an_edge_belongs_above_it():
+    """As in the sink mask: a token is a sink from tau on."""
+    norms, attention = np.array([[1.0, 5.0, 9.0]]), np.array([[0.1, 0.2, 0.4]])
+    made = attention_by_norm(attention, norms, ["x"], [1.0, 5.0, 9.5], **OPTIONS)
+    assert made["attention"].tolist() == pytest.approx([0.1, 0.3])
+
+
 def test_groups_are_apart_and_those_without_sinks_are_left_out():
     attention, norms, sinks, images = measured()
     half = np.arange(len(norms)) < 30

@@ -113,6 +113,14 @@ def test_differences_counted_by_hand():
     assert row["p_holm"] == pytest.approx(2 * 756 / 8192)  # two rows: all and the one group
 
 
+def test_questions_of_one_image_are_one_piece_of_evidence():
+    """Ten images, both questions of each won: ten coins that fell alike, not twenty."""
+    a, b = np.ones((10, 2, 1)), np.zeros((10, 2, 1))
+    made = comparisons(table({"a": a, "b": b}), [("a", "b")], **OPTIONS)
+    assert cell(made, group="all")["p_mcnemar"] == pytest.approx(2 * 0.5**10)
+    assert cell(made, group="all")["only_variant"] == 20
+
+
 def test_differences_follow_from_their_counts_and_from_the_accuracies():
     predictions = random_table()
     made = comparisons(predictions, [("b", "a"), ("c", "a"), ("c", "b")], **OPTIONS)
