@@ -30,7 +30,6 @@ def assemble_candidate(
     import shutil
 
     from diysink.artifact import write_json
-    from diysink.selection import SentenceEncoder
 
     candidate = evaluate["candidate"]
     how = evaluate["variants"][candidate]
@@ -55,9 +54,7 @@ def assemble_candidate(
     if how["selection"] == "reweight":
         trained = reweightings / f"seed{register['seed']}"
         shutil.copytree(trained, folder, dirs_exist_ok=True)
-        sentence = SentenceEncoder.load(model["sentence"])
-        sentence.model.save_pretrained(folder / "sentence")
-        sentence.tokenizer.save_pretrained(folder / "sentence")
+        _copy_sentence_encoder(model["sentence"], folder / "sentence")
     write_manifest(folder, kind="candidate", variant=candidate, inputs=inputs)
     return folder
 
@@ -117,6 +114,22 @@ def register_candidate(
         "training_seed": seed,
         "accuracy": float(judged["correct"].mean()),
     }
+
+
+def _copy_sentence_encoder(source: str, target: Path) -> None:
+    """Its files as they are: loading and saving would add the weights it lacks, at random."""
+    import shutil
+
+    from huggingface_hub import snapshot_download
+
+    kinds = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+    folder = Path(source)
+    if not folder.is_dir():
+        folder = Path(snapshot_download(source, allow_patterns=kinds))
+    target.mkdir(exist_ok=True)
+    for kind in kinds:
+        for file in folder.glob(kind):
+            shutil.copy(file, target)
 
 
 def _example(split: Path) -> pd.DataFrame:
