@@ -41,8 +41,9 @@ def data(made, tiny_records):
     return EncodedRecords(tiny_records, made.prompter, made.image_processor, keep=100)
 
 
-def run(training, data, folder, *, steps=6, settings=SETTINGS):
-    return fit(training, RecordsDataModule(data, batch=2, steps=steps, seed=3), settings, folder)
+def run(training, data, folder, *, steps=6, settings=SETTINGS, batch=2):
+    module = RecordsDataModule(data, batch=batch, steps=steps, seed=3)
+    return fit(training, module, settings, folder)
 
 
 def learnt(model, before):
@@ -159,6 +160,28 @@ def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
         module = RecordsDataModule(data, batch=batch, steps=3 * accumulate, seed=3)
         training = ConnectorTraining(made.model, **options(steps=3))
         rows = fit(training, module, settings, tmp_path / str(batch))
+        assert [row["step"] for row in rows] == [1, 2, 3]
+        ends.append(made.model.model.multi_modal_projector.linear_2.weight)
+    torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=1e-3)
+
+
+def test_two_processes_train_the_global_batches_of_one(parts, tiny_records, tmp_path):
+    """Data-parallel: two ranks with half batches end where one process with whole ones does.
+
+    A connector without tau sees every token through f_nonsink, so that all records weigh alike.
+    """
+    ends = []
+    for batch, devices, strategy in ((4, 1, "auto"), (2, 2, "ddp_fork")):
+        made = assemble(
+            Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
+            None, connector="single", arrangement="natural",
+        )  # fmt: skip
+        data = EncodedRecords(tiny_records, made.prompter, made.image_processor)
+        settings = FitSettings(
+            accelerator="cpu", devices=devices, strategy=strategy, progress=False
+        )
+        training = ConnectorTraining(made.model, **options(steps=3))
+        rows = run(training, data, tmp_path / strategy, steps=3, settings=settings, batch=batch)
         assert [row["step"] for row in rows] == [1, 2, 3]
         ends.append(made.model.model.multi_modal_projector.linear_2.weight)
     torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=1e-3)

@@ -1,5 +1,6 @@
 """Run a stage's training with Lightning: device, precision, checkpoints, resuming, curves."""
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 
+from diysink.artifact import write_json
 from diysink.training.batches import RecordsDataModule
 from diysink.training.modules import StageTraining
 
@@ -41,9 +43,13 @@ class FitSettings:
 
 
 class Curves(Callback):
-    """Loss and learning rate of every optimizer step; part of the checkpoint."""
+    """Loss and learning rate of every optimizer step; part of the checkpoint.
 
-    def __init__(self) -> None:
+    At the end they are written to ``path``: training may have run in processes of its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.rows: list[dict[str, Any]] = []
 
     def on_train_batch_end(
@@ -56,6 +62,11 @@ class Curves(Callback):
             self.rows.append({"step": trainer.global_step, "loss": loss, "learning_rate": rate})
             module.log("loss", loss)
             module.log("learning_rate", rate)
+
+    def on_train_end(self, trainer: Any, module: Any) -> None:
+        """Write the rows; one process does."""
+        if trainer.is_global_zero:
+            write_json(self.path, self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""
@@ -78,7 +89,7 @@ def fit(
     Returns:
         One row per optimizer step: step, loss, learning_rate.
     """
-    curves = Curves()
+    curves = Curves(folder / "curves.json")
     checkpoint = ModelCheckpoint(
         folder,
         filename="{step}",
@@ -91,7 +102,8 @@ def fit(
     with quiet():
         trainer = _trainer(training, settings, folder, logger, [curves, checkpoint])
         trainer.fit(training, data, ckpt_path=latest(folder), weights_only=True)
-    return curves.rows
+    rows: list[dict[str, Any]] = json.loads(curves.path.read_text())
+    return rows
 
 
 def _trainer(
@@ -114,6 +126,7 @@ def _trainer(
         limit_val_batches=0,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
+        use_distributed_sampler=False,  # BatchSchedule gives every process its own part
         logger=logger or False,
         callbacks=[*callbacks, *bar],
         enable_progress_bar=settings.progress,
