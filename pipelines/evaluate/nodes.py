@@ -25,10 +25,9 @@ def predict_answers(
     device: str,
 ) -> pd.DataFrame:
     """Generated answers of every variant and seed to every test question."""
-    from diysink.records import Records
-
     from diysink.evaluation.runner import predict
     from diysink.model import load
+    from diysink.records import Records
 
     asked = ("split", "batch", "max_new_tokens", "cot", "variants")
     inputs = {
@@ -124,14 +123,19 @@ def summarize(
     options = {"resamples": evaluate["resamples"], "level": evaluate["level"], "seed": seed}
     accuracy = accuracy_table(predictions, by="group", **options)
     subtasks = accuracy_table(predictions, by="subtask", **options)
-    variants = [v for v in predictions["variant"].unique() if v != evaluate["baseline"]]
-    differences = comparisons(predictions, [(v, evaluate["baseline"]) for v in variants], **options)
+    variants = list(predictions["variant"].unique())
+    pairs = [(v, evaluate["baseline"]) for v in variants if v != evaluate["baseline"]]
+    pairs += [(a, b) for a, b in evaluate["compare"] if {a, b} <= set(variants)]
+    differences = comparisons(predictions, pairs, **options)
     results = {
         "accuracy": accuracy.to_dict("records"),
         "subtasks": subtasks.to_dict("records"),
         "comparisons": differences.to_dict("records"),
         "verdict": verdict(
-            differences, candidate=evaluate["candidate"], baseline=evaluate["baseline"]
+            differences,
+            candidate=evaluate["candidate"],
+            baseline=evaluate["baseline"],
+            level=evaluate["level"],
         ),
         "settings": {
             name: evaluate[name] for name in ("baseline", "candidate", "level", "resamples")
