@@ -1,11 +1,15 @@
 """Tau and the verdict on made-up populations: every reason to doubt is one question's alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from diysink.sinks import CalibrationSettings, Credibility, calibrate
+from diysink.sinks.gap import find_gap
 from diysink.sinks.layout import Layout
 from diysink.sinks.statistics import Statistics, measure
+from diysink.sinks.verdict import weigh
 from tests.sinks.populations import (
     IDENTITY,
     LAYOUT,
@@ -121,6 +125,16 @@ def test_a_second_population_in_one_image_is_not_stable():
     profile = profile_of(norms, attended(where), min_share=0.002)
     assert "stability" in failed(profile) or profile.tau is None
     assert not profile.found
+
+
+def test_gaps_at_very_different_norms_are_not_stable():
+    where = at_random()
+    statistics = count(two_modes(where, high=200.0), attended(where))
+    gap = find_gap(statistics.tables["norms"][0].double().numpy())
+    for shift, stable in ((6, True), (20, False)):  # sixteenths of an octave between the replicates
+        elsewhere = replace(gap, edge=gap.edge + shift)
+        evidence = weigh(statistics, gap.edge, gap, (gap, elsewhere) * 20, Credibility())
+        assert {one.name: one.passed for one in evidence}["stability"] == stable
 
 
 def test_the_papers_fixed_tau():

@@ -38,10 +38,13 @@ def test_two_modes_have_one_in_between(images, high):
 
 
 def test_the_wider_of_two_gaps_wins():
-    norms = two_modes(at_random(500, sinks=2), high=200.0)
-    norms[:, 0] = one_mode(500)[:, 0] * 1.9
-    tau = LAYOUT.edges[find_gap(histogram(norms)).edge]
-    assert 25 < tau < 150
+    for between, above in ((2, 1), (1, 2)):  # which of the upper two is the larger
+        norms = one_mode(500)
+        norms[:, :between] *= 3
+        norms[:, 10 : 10 + above] *= 30
+        without = norms[norms < 80]
+        assert 13 < LAYOUT.edges[find_gap(histogram(without)).edge] < 25
+        assert 45 < LAYOUT.edges[find_gap(histogram(norms)).edge] < 200
 
 
 def test_a_handful_of_outliers_is_no_population():

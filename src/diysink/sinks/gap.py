@@ -85,12 +85,11 @@ def _gap(density: Float[np.ndarray, " bins"], valley: int) -> Gap:
     peak = min(density[lower], density[upper])
     between = density[lower : upper + 1]
     bottom = between.min()
-    low = lower + int(between.argmin())
-    high = low + 1
-    while density[low - 1] <= bottom + FLOOR * (peak - bottom):
-        low -= 1
-    while density[high] <= bottom + FLOOR * (peak - bottom):
-        high += 1
+    # The widest stretch along the floor: where two valleys lie between the peaks, the larger one.
+    floor = np.flatnonzero(between <= bottom + FLOOR * (peak - bottom))
+    stretches = np.split(floor, np.flatnonzero(np.diff(floor) > 1) + 1)
+    widest = max(stretches, key=len)
+    low, high = lower + int(widest[0]), lower + int(widest[-1]) + 1
     return Gap(
         edge=round((low + high) / 2),
         low=low,
