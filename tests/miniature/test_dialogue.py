@@ -14,8 +14,10 @@ from diysink.miniature.dialogue import (
     ask_complexity,
     ask_in_group,
     ask_scope,
+    caption,
     describe,
     global_words,
+    inventory,
     phrases,
 )
 from diysink.miniature.world import COLOURS, SHAPES, Scene, Thing, sample_scene
@@ -74,9 +76,9 @@ def test_mixed_answers_are_true(seed: int, subtask: str) -> None:
     scene = sample_scene(rng)
     if exchange := ask(scene, subtask, rng):
         whole, detail = exchange.answer.split()
-        part = "colour" if subtask == "scene-colour" else "shape"
-        assert whole == (scene.texture if part == "colour" else scene.lighting)
-        assert detail == true_local_answer(scene, part, exchange.question)
+        first, second = subtask.split("-")
+        assert whole == (scene.texture if first == "scene" else scene.lighting)
+        assert detail == true_local_answer(scene, second, exchange.question)
 
 
 def test_global_answers_by_hand() -> None:
@@ -109,6 +111,13 @@ def test_presence_is_balanced_and_its_negatives_are_hard() -> None:
             assert blanks(exchange.question) in apart
 
 
+def test_the_main_colour_is_no_shortcut_to_a_local_answer() -> None:
+    rng = np.random.default_rng(2)
+    for scene in (sample_scene(rng) for _ in range(300)):
+        exchange = ask(scene, "colour", rng)
+        assert exchange is None or exchange.answer != scene.majority
+
+
 def test_routing_questions_by_hand() -> None:
     assert ask_complexity(SCENE).answer == "simple"
     rng = np.random.default_rng(0)
@@ -117,6 +126,13 @@ def test_routing_questions_by_hand() -> None:
     exchange = ask(SCENE, "scene", rng)
     assert exchange is not None
     assert exchange.question in ask_scope(exchange).question
+
+
+def test_caption_and_inventory_by_hand() -> None:
+    assert inventory(SCENE, np.random.default_rng(0)).answer == "circle red, cross red, circle blue"
+    assert caption(SCENE, np.random.default_rng(0)).answer == (
+        "sand, soft, uneven, mostly red, few: red circle, red cross, blue circle"
+    )
 
 
 @given(seeds)

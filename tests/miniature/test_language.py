@@ -115,7 +115,7 @@ def test_only_answerable_questions_are_asked() -> None:
         }
 
 
-_META = ("scope", "complexity")
+_META = ("scope", "complexity", "caption", "inventory")
 
 
 def test_routing_questions_are_in_the_texts(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -28,7 +28,8 @@ def build(
     Args:
         directory: where the folders go.
         seed: of everything; the figures are measured with other seeds.
-        parameters: for each part, and for "tokenizer", the keywords of its training function.
+        parameters: for each part and for "tokenizer" the keywords of its training function, and for
+            "figures" `images` and `scenes`, how many to measure with.
 
     Returns:
         What was measured, for each part.
@@ -42,7 +43,7 @@ def build(
 
 def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises ValueError unless there are parameters for every part and for nothing else."""
-    known = {*PARTS, "tokenizer"}
+    known = {*PARTS, "tokenizer", "figures"}
     if set(parameters) != known:
         raise ValueError(
             f"The miniature needs parameters for {sorted(known)}; got {sorted(parameters)}."
@@ -69,13 +70,15 @@ def _train(
         model = train_encoder(induced=part == "encoder", seed=seed, **parameters[part])
         model.save_pretrained(folder)
         image_processor().save_pretrained(folder)
-        return encoder_figures(model, seed=unseen)
+        return encoder_figures(model, seed=unseen, images=parameters["figures"]["images"])
     tokenizer = train_tokenizer(seed=seed, **parameters["tokenizer"])
     if part == "language":
         language = train_language_model(tokenizer, seed=seed, **parameters[part])
         language.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        return language_figures(language, tokenizer, seed=unseen)
+        return language_figures(
+            language, tokenizer, seed=unseen, scenes=parameters["figures"]["scenes"]
+        )
     sentence = train_sentence_encoder(tokenizer, seed=seed, **parameters[part])
     sentence.save_pretrained(folder)
     tokenizer.chat_template = None  # it embeds questions and holds no conversation

@@ -1,4 +1,4 @@
-"""What is said about a scene: descriptions for the language model, questions, answers.
+"""What is said about a scene: descriptions for the language model, captions, questions, answers.
 
 Questions come in three groups. Global ones ask for what an image-level token carries (ground,
 lighting, symmetry, main colour, crowd); local ones ask for an object by its attributes, never by
@@ -18,6 +18,7 @@ COMPLEXITY_ANSWERS = ("simple", "complex")
 SCOPE_QUESTION = "does this need the whole picture or a detail: {question}"
 SCOPE_ANSWERS = {"global": "whole", "local": "detail", "mixed": "both"}
 
+NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven")
 GROUND = "ground"  # the word for a cell that shows nothing but the ground
 
 
@@ -72,6 +73,11 @@ _PHRASES: dict[str, tuple[str, ...]] = {
         "can you see a {colour} {shape}?",
         "does a {colour} {shape} appear?",
     ),
+    "count": (
+        "how many {shape}s are there?",
+        "count the {shape}s.",
+        "what is the number of {shape}s?",
+    ),
     "scene-colour": (
         "what is the scene and what colour is the only {shape}?",
         "name the scene, then the colour of the single {shape}.",
@@ -80,20 +86,31 @@ _PHRASES: dict[str, tuple[str, ...]] = {
         "how is the lighting and what shape is the only {colour} object?",
         "name the lighting, then the shape of the single {colour} object.",
     ),
+    "scene-presence": (
+        "what is the scene and is there a {colour} {shape}?",
+        "name the scene, then say whether a {colour} {shape} appears.",
+    ),
+    "caption": ("describe the picture.", "what can you see?", "tell me about the picture."),
+    "inventory": ("list the shapes with their colours.", "which shapes are there?"),
 }
 
 GLOBAL_SUBTASKS = ("scene", "lighting", "symmetry", "majority", "crowd")
 LOCAL_SUBTASKS = ("colour", "shape", "presence")
-MIXED_SUBTASKS = ("scene-colour", "lighting-shape")
+MIXED_SUBTASKS = ("scene-colour", "lighting-shape", "scene-presence")
 SUBTASKS = {"global": GLOBAL_SUBTASKS, "local": LOCAL_SUBTASKS, "mixed": MIXED_SUBTASKS}
-_GROUPS = {subtask: group for group, subtasks in SUBTASKS.items() for subtask in subtasks}
+# Asked of descriptions only, never of pictures: half of the answers stay wrong, but to count a
+# shape is practice in looking for it.
+PRACTICE = ("count",)
+_GROUPS = dict.fromkeys(PRACTICE, "local") | {
+    subtask: group for group, subtasks in SUBTASKS.items() for subtask in subtasks
+}
 
 
 def ask(scene: Scene, subtask: str, rng: np.random.Generator) -> Exchange | None:
     """One question of a subtask about a scene, or None where the scene allows none.
 
-    "The only circle" needs a scene with exactly one circle; the other subtasks always have an
-    answer.
+    "The only circle" needs a scene with exactly one circle, and one that is not of the main
+    colour where the colour is asked; "the only red object" likewise. All else can always be asked.
 
     Raises:
         ValueError: for a subtask that is not in `SUBTASKS`.
@@ -137,6 +154,25 @@ def ask_scope(about: Exchange) -> Exchange:
     """The second routing question, about a question."""
     question = SCOPE_QUESTION.format(question=about.question)
     return Exchange(question, SCOPE_ANSWERS[about.group], about.group, "scope")
+
+
+def caption(scene: Scene, rng: np.random.Generator) -> Exchange:
+    """Asks for a description and gives it: the global attributes, then the objects in order.
+
+    For example "grass, dark, symmetric, mostly red, few: red circle, blue cross".
+    """
+    things = ", ".join(f"{thing.colour} {thing.shape}" for thing in scene.things)
+    answer = (
+        f"{scene.texture}, {scene.lighting}, {_symmetry(scene)}, mostly {scene.majority}, "
+        f"{scene.crowd}: {things}"
+    )
+    return Exchange(phrase("caption", rng), answer, "mixed", "caption")
+
+
+def inventory(scene: Scene, rng: np.random.Generator) -> Exchange:
+    """Asks for the objects, shape first: for example "circle red, cross blue"."""
+    answer = ", ".join(f"{thing.shape} {thing.colour}" for thing in scene.things)
+    return Exchange(phrase("inventory", rng), answer, "local", "inventory")
 
 
 def global_words(scene: Scene) -> tuple[str, ...]:
@@ -195,9 +231,12 @@ def _symmetry(scene: Scene) -> str:
     return "symmetric" if scene.mirrored else "uneven"
 
 
-def _only(values: Sequence[str], rng: np.random.Generator) -> int | None:
-    """The place of a value that occurs once, chosen at random among such."""
-    single = [index for index, value in enumerate(values) if values.count(value) == 1]
+def _only(
+    values: Sequence[str], rng: np.random.Generator, allowed: Sequence[bool] | None = None
+) -> int | None:
+    """The allowed place of a value that occurs once, chosen at random among such."""
+    allowed = allowed or [True] * len(values)
+    single = [i for i, value in enumerate(values) if values.count(value) == 1 and allowed[i]]
     return int(rng.choice(single)) if single else None
 
 
@@ -210,7 +249,13 @@ def _always(answer: Callable[[Scene], str]) -> _Asker:
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> _Found:
-    index = _only([thing.shape for thing in scene.things], rng)
+    """Asks only where the answer is not the main colour.
+
+    Else the main colour, a global word, would be right every second time, and that is what is
+    learned instead of looking.
+    """
+    shapes = [thing.shape for thing in scene.things]
+    index = _only(shapes, rng, [thing.colour != scene.majority for thing in scene.things])
     if index is None:
         return None
     return {"shape": scene.things[index].shape}, scene.things[index].colour
@@ -236,6 +281,11 @@ def _presence(scene: Scene, rng: np.random.Generator) -> _Found:
     return {"colour": colour, "shape": shape}, "no"
 
 
+def _count(scene: Scene, rng: np.random.Generator) -> _Found:
+    shape = SHAPES[rng.integers(len(SHAPES))]
+    return {"shape": shape}, NUMBERS[sum(thing.shape == shape for thing in scene.things)]
+
+
 def _after(first: Callable[[Scene], str], then: _Asker) -> _Asker:
     def asker(scene: Scene, rng: np.random.Generator) -> _Found:
         found = then(scene, rng)
@@ -253,6 +303,8 @@ _ASKERS: dict[str, _Asker] = {
     "colour": _colour,
     "shape": _shape,
     "presence": _presence,
+    "count": _count,
     "scene-colour": _after(lambda scene: scene.texture, _colour),
     "lighting-shape": _after(lambda scene: scene.lighting, _shape),
+    "scene-presence": _after(lambda scene: scene.texture, _presence),
 }

@@ -24,7 +24,7 @@ TIMES_MEDIAN = 3.0  # a token with more than this many median norms counts as hi
 
 
 @torch.no_grad()
-def encoder_figures(model: CLIPVisionModel, *, seed: int, images: int = 1024) -> dict[str, float]:
+def encoder_figures(model: CLIPVisionModel, *, seed: int, images: int) -> dict[str, float]:
     """Norms of the plain cells' tokens and of the others, and what can be read from them.
 
     Reads with linear probes (ridge regression, fitted on fresh pictures, tested on others).
@@ -91,7 +91,7 @@ def probe(
 
 @torch.no_grad()
 def language_figures(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, seed: int, scenes: int = 200
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, seed: int, scenes: int
 ) -> dict[str, float]:
     """Shares of answers that are right to the last token, by subtask and by group.
 

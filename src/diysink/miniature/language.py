@@ -22,13 +22,16 @@ from diysink.miniature.dialogue import (
     GROUND,
     LOCAL_SUBTASKS,
     MIXED_SUBTASKS,
+    PRACTICE,
     SUBTASKS,
     Exchange,
     ask,
     ask_complexity,
     ask_in_group,
     ask_scope,
+    caption,
     describe,
+    inventory,
 )
 from diysink.miniature.schedule import warm_cosine
 from diysink.miniature.tokens import ASSISTANT, END, USER
@@ -55,7 +58,7 @@ def new_language_model(
     *,
     seed: int,
     width: int = 128,
-    intermediate: int = 288,
+    intermediate: int = 256,
     layers: int = 4,
     heads: int = 4,
 ) -> LlamaForCausalLM:
@@ -78,18 +81,24 @@ def new_language_model(
             initializer_range=width**-0.5,  # the usual 0.02 is for wide models; here it stalls
         )
     )
-    _start_compounds_as_sums(model, tokenizer)
+    _start_with_lookups(model, tokenizer)
     return model
 
 
 @torch.no_grad()
-def _start_compounds_as_sums(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Lets "red-circle" start as "red" + "circle": the lookups are learned many times sooner."""
+def _start_with_lookups(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Lets words look for words like themselves; from a plain start that takes most of the steps.
+
+    Queries start equal to keys, so that a word attends to its likes, and "red-circle" starts as
+    "red" + "circle", so that it is like both.
+    """
+    for layer in model.model.layers:
+        layer.self_attn.q_proj.weight.copy_(layer.self_attn.k_proj.weight)
     rows = model.get_input_embeddings().weight
     for text, row in tokenizer.get_vocab().items():
         first, dash, second = text.partition("-")
-        parts = tokenizer.convert_tokens_to_ids([first, f"{first[:1]}{second}"])
         # The first character is the tokenizer's sign for the space before a word.
+        parts = tokenizer.convert_tokens_to_ids([first, f"{first[:1]}{second}"])
         if dash and second and None not in parts:
             rows[row] = rows[parts].sum(0)
 
@@ -99,10 +108,10 @@ def train_language_model(
     *,
     seed: int,
     steps: int,
-    batch: int = 48,
+    batch: int = 16,
     learning_rate: float = 2e-3,
     width: int = 128,
-    intermediate: int = 288,
+    intermediate: int = 256,
     layers: int = 4,
     heads: int = 4,
     device: str = "cpu",
@@ -188,7 +197,7 @@ def questions_for(scene: Scene, view: str, rng: np.random.Generator) -> list[Exc
     if view != "nonsink":
         wanted += rng.choice(GLOBAL_SUBTASKS, size=2, replace=False).tolist()
     if view != "sink":
-        wanted += [*LOCAL_SUBTASKS, "presence"]
+        wanted += [*LOCAL_SUBTASKS, *PRACTICE, *rng.choice(LOCAL_SUBTASKS, size=2).tolist()]
     if view == "both":
         wanted += rng.choice(MIXED_SUBTASKS, size=1).tolist()
     asked = [exchange for name in wanted if (exchange := ask(scene, name, rng))]
@@ -196,6 +205,11 @@ def questions_for(scene: Scene, view: str, rng: np.random.Generator) -> list[Exc
         asked.append(ask_complexity(scene))
     if rng.random() < 0.3:
         asked.append(ask_scope(ask_in_group(scene, str(rng.choice(list(SUBTASKS))), rng)))
+    # To say "red circle" is to look a colour's shape up, to say "circle red" the reverse: without
+    # a list of either kind, the questions that need its lookup stay at chance for very long.
+    for tell in (caption, inventory):
+        if rng.random() < 0.3:
+            asked.append(tell(scene, rng))
     rng.shuffle(asked)
     return asked
 

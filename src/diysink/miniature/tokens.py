@@ -9,11 +9,15 @@ from diysink.miniature.dialogue import (
     GLOBAL_SUBTASKS,
     LOCAL_SUBTASKS,
     MIXED_SUBTASKS,
+    NUMBERS,
+    PRACTICE,
     SCOPE_ANSWERS,
     ask,
     ask_complexity,
     ask_scope,
+    caption,
     describe,
+    inventory,
 )
 from diysink.miniature.world import sample_scene
 
@@ -82,9 +86,11 @@ def _sentences(seed: int, scenes: int) -> list[str]:
     for _ in range(scenes):
         scene = sample_scene(rng)
         said.append(" " + " ".join(describe(scene, rng)))
-        for subtask in (*GLOBAL_SUBTASKS, *LOCAL_SUBTASKS, *MIXED_SUBTASKS):
+        for told in (caption(scene, rng), inventory(scene, rng)):
+            said += [told.question, " " + told.answer]
+        for subtask in (*GLOBAL_SUBTASKS, *LOCAL_SUBTASKS, *PRACTICE, *MIXED_SUBTASKS):
             if exchange := ask(scene, subtask, rng):
                 said += [exchange.question, " " + exchange.answer, ask_scope(exchange).question]
         said.append(ask_complexity(scene).question)
-        said += [" " + word for word in (*COMPLEXITY_ANSWERS, *SCOPE_ANSWERS.values())]
+        said += [" " + word for word in (*NUMBERS, *COMPLEXITY_ANSWERS, *SCOPE_ANSWERS.values())]
     return said
