@@ -52,8 +52,9 @@ def _child(project: Path, pipeline: str, kill_at: int | None, counter: Any) -> N
         def moved(self: Path, target: Any) -> Any:
             with counter.get_lock():
                 counter.value += 1
-                if counter.value == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                due = counter.value == kill_at
+            if due:  # not while the lock is held: whoever reads the counter would wait for ever
+                os.kill(os.getpid(), signal.SIGKILL)
             return move(self, target)
 
         return moved
