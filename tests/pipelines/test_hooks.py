@@ -10,7 +10,7 @@ from typing import Any
 import mlflow
 import pytest
 from kedro.framework.hooks.manager import _create_hook_manager
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 from rich.console import Console
@@ -91,6 +91,20 @@ def test_a_stage_is_written_before_the_next_one_reads(tmp_path: Path) -> None:
     )
     run(tmp_path, pipeline, catalog_of(tmp_path, seen=file_entry(seen)), [Stages()])
     assert read(seen) is True
+
+
+def test_a_node_ends_with_its_last_output(tmp_path: Path) -> None:
+    seen = []
+
+    class Watching(MemoryDataset):
+        def _save(self, data: Any) -> None:
+            seen.append((tmp_path / timings_file("s")).is_file())
+
+    catalog = catalog_of(tmp_path)
+    catalog["a"], catalog["b"] = Watching(), Watching()
+    run(tmp_path, stage("s", node(lambda: (1, 2), None, ["a", "b"], name="n")), catalog, [Stages()])
+    assert seen == [False, False]
+    assert (tmp_path / timings_file("s")).is_file()
 
 
 def test_without_tracking_a_stage_has_no_run_id(tmp_path: Path) -> None:

@@ -102,6 +102,16 @@ def test_rollback_goes_back_one_at_a_time_and_not_past_the_first(version: Versio
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_rollback_goes_through_a_version_that_was_in_charge_twice(version: Version) -> None:
+    for share in (0.5, 0.6):
+        version(answers(share))
+        promote(NAME, margin=0.0, resamples=200)
+    MlflowClient().set_registered_model_alias(NAME, CHAMPION, "1")
+    version(answers(0.7))
+    promote(NAME, margin=0.0, resamples=200)
+    assert [rollback(NAME).champion for _ in range(3)] == [1, 2, 1]
+
+
 def test_rollback_passes_over_a_deleted_version(version: Version) -> None:
     for share in (0.5, 0.6, 0.7):
         version(answers(share))

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 _TAG = "decision."
+_CARRIED_OUT = "carried_out"  # tag: number of the last decision that the alias has followed
 
 Action = Literal["first", "promote", "refuse", "keep", "rollback", "moved by hand"]
 
@@ -82,7 +83,7 @@ def record(
 ) -> Decision:
     """Write a decision down, then carry it out: the champion's alias follows the record.
 
-    In this order, because a record without its move is finished by the next `settle`, while a move
+    In this order: a record without its move is carried out by the next `settle`, while a move
     without a record would be lost history.
     """
     client = MlflowClient()
@@ -92,8 +93,7 @@ def record(
     client.set_registered_model_tag(name, f"{_TAG}{number:06d}", json.dumps(made.to_json()))
     concerned = champion if challenger is None else challenger
     client.set_model_version_tag(name, str(concerned), "decision", f"{action}: {reason}")
-    if alias_version(name, CHAMPION) != champion:
-        client.set_registered_model_alias(name, CHAMPION, str(champion))
+    _carry_out(name, made)
     return made
 
 
@@ -103,16 +103,15 @@ def settle(name: str) -> int | None:
     A decision whose alias was not moved (killed in between) is carried out; an alias that somebody
     else has moved is written down as such; a champion that somebody has deleted is none.
     """
-    champion = alias_version(name, CHAMPION)
-    made = decisions(name)
-    if not made or champion == made[-1].champion:
-        return champion
+    model, made = _registered(name), decisions(name)
+    if model is None or not made:
+        return alias_version(name, CHAMPION)
     last = made[-1]
-    if champion == last.before and last.champion in versions(name):
-        MlflowClient().set_registered_model_alias(name, CHAMPION, str(last.champion))
-        return last.champion
-    if champion is None:
-        return None
+    if model.tags.get(_CARRIED_OUT) != str(last.number) and last.champion in versions(name):
+        _carry_out(name, last)
+    champion = alias_version(name, CHAMPION)
+    if champion is None or champion == last.champion:
+        return champion
     reason = f"the alias was moved from version {last.champion} outside of promote and rollback"
     moved: Action = "moved by hand"
     record(name, moved, champion=champion, before=last.champion, challenger=None, reason=reason)
@@ -124,13 +123,19 @@ def succession(name: str) -> list[int]:
     line: list[int] = []
     for decision in decisions(name):
         if decision.action == "rollback":
-            line.pop()
-            while line[-1] != decision.champion:  # a version between them was deleted
+            while line[-1] != decision.champion:  # more than one, where a version was deleted
                 line.pop()
         elif not line or line[-1] != decision.champion:
             line.append(decision.champion)
     existing = versions(name)
     return [version for version in line if version in existing]
+
+
+def _carry_out(name: str, decision: Decision) -> None:
+    client = MlflowClient()
+    if alias_version(name, CHAMPION) != decision.champion:
+        client.set_registered_model_alias(name, CHAMPION, str(decision.champion))
+    client.set_registered_model_tag(name, _CARRIED_OUT, str(decision.number))
 
 
 def _registered(name: str) -> RegisteredModel | None:
