@@ -14,14 +14,9 @@ from diysink.miniature import weights
 from pipelines.miniature import create_pipeline
 from pipelines.miniature.nodes import build_miniature
 
-SMALL: dict[str, dict[str, Any]] = {
-    "tokenizer": {"vocabulary": 300, "scenes": 5},
-    "encoder": {"steps": 1, "batch": 4, "width": 24, "intermediate": 16},
-    "control": {"steps": 1, "batch": 4, "width": 24, "intermediate": 16},
-    "language": {"steps": 1, "batch": 2, "width": 16, "intermediate": 16, "layers": 1, "heads": 2},
-    "sentence": {"steps": 1, "width": 8, "layers": 1},
-    "figures": {"images": 16, "scenes": 2},
-}
+SMALL: dict[str, dict[str, Any]] = yaml.safe_load(
+    Path("conf/test/parameters_miniature.yml").read_text()
+)["miniature"]
 
 
 @pytest.fixture(scope="module")
