@@ -102,5 +102,5 @@ def train(
 
 def optimization(settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """The options of :class:`diysink.training.StageTraining` in a stage's parameters."""
-    names = ("learning_rate", "steps", "warmup", "weight_decay")
+    names = ("learning_rate", "steps", "warmup", "weight_decay", "betas")
     return {name: settings[name] for name in names} | {"seed": seed}

@@ -6,6 +6,7 @@
 - ``ReweightTraining``: R alone.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -25,6 +26,7 @@ class StageTraining(lightning.LightningModule):
         steps: optimizer steps of the whole run.
         warmup: share of the steps spent warming up.
         weight_decay: AdamW's.
+        betas: AdamW's.
         seed: seed of anything random in a step (dropout): a pure function of seed and step.
     """
 
@@ -36,12 +38,14 @@ class StageTraining(lightning.LightningModule):
         steps: int,
         warmup: float = 0.03,
         weight_decay: float = 0.0,
+        betas: Sequence[float] = (0.9, 0.999),
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
         self.learning_rate, self.steps, self.warmup = learning_rate, steps, warmup
         self.weight_decay, self.seed = weight_decay, seed
+        self.betas = (betas[0], betas[1])
         self.model.requires_grad_(False).train()
         self.model.model.vision_tower.eval()
 
@@ -53,7 +57,10 @@ class StageTraining(lightning.LightningModule):
         """AdamW over the parameters that learn, and the schedule."""
         learning = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            learning, lr=self.learning_rate, weight_decay=self.weight_decay
+            learning,
+            lr=self.learning_rate,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
         )
         warm = max(1, round(self.warmup * self.steps))
 
