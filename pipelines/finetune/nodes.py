@@ -28,10 +28,10 @@ def finetune_models(
     workspace: str,
 ) -> tuple[Path, pd.DataFrame]:
     """Fine-tune every aligned connector with its language model; return models and curves."""
-    from diysink.records import Records
     from safetensors.torch import load_file
 
     from diysink.model import assemble
+    from diysink.records import Records
     from diysink.training import EncodedRecords, LanguageTraining
 
     profile = load_profile(sink_profiles, model, require=False)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-from diysink.evaluation.metrics import exact_match
-from diysink.records import Record, Records
 
+from diysink.evaluation.metrics import exact_match
 from diysink.model import Answerer
+from diysink.records import Record, Records
 from diysink.selection import QuestionBatch, Route
 
 
