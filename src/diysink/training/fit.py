@@ -138,7 +138,9 @@ def _trainer(
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without Lightning's advertisements and its advice on workers (``workers`` is ours)."""
-    talkers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    # Lightning under its old name, which a tracking library may import, takes the messages over.
+    names = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric")
+    talkers = [logging.getLogger(name) for name in names]
     levels = [talker.level for talker in talkers]
     for talker in talkers:
         talker.setLevel(logging.WARNING)
