@@ -1,5 +1,6 @@
 """A stage's work as units, each done once, whoever kills the run in between."""
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from diysink.artifact import Workspace
 
 Rows = list[dict[str, Any]]
+logger = logging.getLogger(__name__)
 
 
 def each_unit(
@@ -24,14 +26,18 @@ def each_unit(
 
     results = work.folder("results")
     rows: Rows = []
-    for unit in units:
+    units = list(units)
+    for number, unit in enumerate(units, 1):
         done = work.finished(unit)
-        if done is None:
+        if done is not None:
+            logger.info("%s (%d of %d) was done before", unit, number, len(units))
+        else:
             scratch, result = work.folder(f"scratch/{unit}"), results / unit
             shutil.rmtree(result, ignore_errors=True)
             result.mkdir(parents=True)
             done = do(unit, scratch, result)
             work.finish(unit, done)
             shutil.rmtree(scratch)
+            logger.info("%s (%d of %d) done", unit, number, len(units))
         rows += [{"unit": unit, **row} for row in done]
     return results, rows
