@@ -38,11 +38,23 @@ def _empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tracking(_empty_tracking: Path, tmp_path: Path) -> Iterator[Path]:
     """MLflow with a database and artifacts of this test's own, an experiment set; their folder."""
+    yield from _tracking_in(tmp_path, _empty_tracking)
+
+
+@pytest.fixture(scope="module")
+def module_tracking(
+    _empty_tracking: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """As `tracking`, for all tests of a module together."""
+    yield from _tracking_in(tmp_path_factory.mktemp("tracking"), _empty_tracking)
+
+
+def _tracking_in(folder: Path, empty: Path) -> Iterator[Path]:
     import mlflow
 
-    root = tmp_path / "mlruns"
+    root = folder / "mlruns"
     root.mkdir()
-    shutil.copy(_empty_tracking, root / "mlflow.db")
+    shutil.copy(empty, root / "mlflow.db")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
     mlflow.create_experiment("test", str(root / "artifacts"))

@@ -78,8 +78,8 @@ def asked(*images: bytes | str) -> pd.DataFrame:
     return pd.DataFrame({"image": list(images), "question": ["a b c"] * len(images)})
 
 
-@pytest.fixture
-def package(tracking: Path, folder: Path) -> ModelInfo:
+@pytest.fixture(scope="module")
+def package(module_tracking: Path, folder: Path) -> ModelInfo:
     with mlflow.start_run():
         return package_model(
             folder,
@@ -113,7 +113,7 @@ def test_bytes_and_base64_are_the_same_image(package: ModelInfo) -> None:
     [b"", b"no image", png("red")[:60], "/etc/passwd", "file:///etc/hostname", "%%%"],
     ids=["empty", "text", "truncated", "path", "url", "not base64"],
 )
-def test_what_is_no_image_is_refused_by_row(tracking: Path, image: bytes | str) -> None:
+def test_what_is_no_image_is_refused_by_row(module_tracking: Path, image: bytes | str) -> None:
     from diysink.registry.answering import decode
 
     with pytest.raises(ValueError, match="row 3: the image cannot be decoded"):
@@ -143,7 +143,7 @@ def test_a_folder_with_pickle_is_refused(tmp_path: Path) -> None:
         package_model(tmp_path, answers(0.5), asked(png("red")), tags={})
 
 
-def test_a_package_that_does_not_answer_is_an_error(tracking: Path, folder: Path) -> None:
+def test_a_package_that_does_not_answer_is_an_error(module_tracking: Path, folder: Path) -> None:
     with mlflow.start_run(), pytest.raises(ValueError, match="row 0: the image cannot be decoded"):
         package_model(folder, answers(0.5, n=10), asked(b"no image"), tags={}, device="cpu")
 
@@ -172,7 +172,7 @@ print([answer, diysink.__file__])
 
 @pytest.mark.slow
 def test_the_champion_answers_in_another_process_with_its_own_code(
-    package: ModelInfo, tracking: Path, tmp_path: Path
+    package: ModelInfo, module_tracking: Path, tmp_path: Path
 ) -> None:
     register(package, "toy", digest="d", tags={})
     promote("toy", margin=0.0)
@@ -193,4 +193,4 @@ def test_the_champion_answers_in_another_process_with_its_own_code(
     answer, library = eval(done.stdout.splitlines()[-1])
     expected = mlflow.pyfunc.load_model(package.model_uri).predict(asked(png("red")))["answer"][0]
     assert answer == expected
-    assert Path(library).is_relative_to(tracking)
+    assert Path(library).is_relative_to(module_tracking)
