@@ -64,4 +64,5 @@ def _tracking_in(folder: Path, empty: Path) -> Iterator[Path]:
         mlflow.end_run()
     mlflow.set_tracking_uri(before)
 
+
 pytest_plugins = ["tests.tiny_models", "tests.encoders.towers", "tests.pipelines.project"]
