@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from diysink.artifact import digest_file, digest_json, digest_source
 
 if TYPE_CHECKING:
-    from diysink.sinks import SinkProfile
-
     from diysink.model import Parts
+    from diysink.sinks import SinkProfile
     from diysink.training import EncodedRecords, StageTraining
 
 

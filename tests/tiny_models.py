@@ -1,5 +1,7 @@
 """Tiny random models: vision towers and language models of several kinds, and their tokenizer."""
 
+import json
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -90,8 +92,13 @@ def parts(request, tmp_path_factory, tokenizer):
     TOWERS[vision]().save_pretrained(root / "encoder")
     kind = "CLIP" if vision == "clip" else "Siglip"
     (root / "encoder" / "preprocessor_config.json").write_text(
-        '{"image_processor_type": "%sImageProcessor", "size": {"height": 12, "width": 12},'
-        ' "do_center_crop": false}' % kind
+        json.dumps(
+            {
+                "image_processor_type": f"{kind}ImageProcessor",
+                "size": {"height": 12, "width": 12},
+                "do_center_crop": False,
+            }
+        )
     )
     AutoModelForCausalLM.from_config(LANGUAGES[language]()).save_pretrained(root / "language")
     tokenizer.save_pretrained(root / "language")

@@ -26,10 +26,10 @@ def align_connectors(
     workspace: str,
 ) -> tuple[Path, pd.DataFrame]:
     """Train every connector with every seed; return the folder of connectors and the curves."""
-    from diysink.records import Records
     from safetensors.torch import save_file
 
     from diysink.model import assemble
+    from diysink.records import Records
     from diysink.training import ConnectorTraining, EncodedRecords
 
     profile = load_profile(sink_profiles, model, require=align["require_sinks"])

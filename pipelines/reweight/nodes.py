@@ -20,9 +20,9 @@ def train_reweighting(
 ) -> tuple[Path, pd.DataFrame]:
     """Train R for every seed's model; return the folder of R's and the curves."""
     import torch
-    from diysink.records import Records
 
     from diysink.model import load
+    from diysink.records import Records
     from diysink.selection import (
         Reweight,
         ReweightSelection,

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from diysink.encoders import quiet_loading
+
 
 class SentenceEncoder(nn.Module):
     """Mean of a transformer's last hidden states over a text's tokens, scaled to length one.
@@ -27,10 +29,9 @@ class SentenceEncoder(nn.Module):
         """From a folder or hub id (safetensors only, no remote code)."""
         from transformers import AutoModel, AutoTokenizer
 
-        return cls(
-            AutoModel.from_pretrained(path, use_safetensors=True, trust_remote_code=False),
-            AutoTokenizer.from_pretrained(path, trust_remote_code=False),
-        )
+        with quiet_loading():
+            model = AutoModel.from_pretrained(path, use_safetensors=True, trust_remote_code=False)
+        return cls(model, AutoTokenizer.from_pretrained(path, trust_remote_code=False))
 
     @property
     def dim(self) -> int:
