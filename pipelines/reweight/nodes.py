@@ -43,6 +43,12 @@ def train_reweighting(
     split = Records(records / reweight["split"])
     # The paper counts epochs; a run counts steps.
     per_epoch = len(split) // (reweight["batch"] * reweight["trainer"]["accumulate"])
+    if per_epoch == 0:
+        raise ValueError(
+            f"{len(split)} records in {reweight['split']!r} are fewer than one batch of "
+            f"{reweight['batch']} x {reweight['trainer']['accumulate']}: give more records or a "
+            "smaller reweight.batch"
+        )
     settings = {**reweight, "steps": reweight["epochs"] * per_epoch}
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diysink.artifact import read_manifest
+from diysink.artifact import digest_file, read_manifest
 from tests.pipelines.project import ROOT, make_project, run_in_child
 
 pytestmark = pytest.mark.slow
@@ -22,12 +22,16 @@ OUTPUTS = {
 }
 
 
-def contents(project: Path, stage: str) -> dict[str, object]:
-    """What the stage published, as digests and bytes."""
-    found: dict[str, object] = {}
+def contents(project: Path, stage: str) -> dict[str, str]:
+    """What the stage published: the digest of every file."""
+    found: dict[str, str] = {}
     for name in OUTPUTS[stage]:
         path = project / "data" / name
-        found[name] = read_manifest(path)["files"] if path.is_dir() else path.read_bytes()
+        if path.is_dir():
+            files = read_manifest(path)["files"]
+            found |= {f"{name}/{file}": facts["sha256"] for file, facts in files.items()}
+        else:
+            found[name] = digest_file(path)
     return found
 
 

@@ -1,5 +1,7 @@
 """Stages: who learns, that it goes down, and that a killed run ends where an unbroken one does."""
 
+import math
+
 import pytest
 import torch
 
@@ -21,6 +23,7 @@ from diysink.training import (
     fit,
 )
 
+DROPOUT = {"r": 2, "lora_alpha": 4, "lora_dropout": 0.5, "target_modules": ["q_proj"]}
 SETTINGS = FitSettings(accelerator="cpu", checkpoint_every=2, progress=False)
 
 
@@ -115,7 +118,11 @@ def test_reweighting_trains_r_alone(made, data, parts, tmp_path, tiny_sentence):
     assert not torch.equal(selection(question).weights, torch.ones(1, 2))
 
 
-def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(parts, tiny_records, tmp_path):
+def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
+    parts, tiny_records, tmp_path, monkeypatch
+):
+    """With dropout, whose random numbers must not depend on where a process started."""
+
     def fresh():
         made = assemble(
             Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
@@ -123,22 +130,24 @@ def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(parts, tiny_re
         )  # fmt: skip
         made.model.config.tau = 3.4
         data = EncodedRecords(tiny_records, made.prompter, made.image_processor)
-        return LanguageTraining(made.model, **options()), data
+        return LanguageTraining(made.model, DROPOUT, **options()), data
 
     class Killed(Exception):
         pass
 
-    class Dying(LanguageTraining):
-        def training_step(self, batch, batch_idx):
-            if self.global_step == 5:
-                raise Killed
-            return super().training_step(batch, batch_idx)
-
     whole, data = fresh()
     rows = run(whole, data, tmp_path / "whole")
     dying, data = fresh()
+    step = dying.training_step
+
+    def last_step(batch, batch_idx):
+        if dying.global_step == 5:
+            raise Killed
+        return step(batch, batch_idx)
+
+    monkeypatch.setattr(dying, "training_step", last_step)
     with pytest.raises(Killed):
-        run(Dying(dying.model, **options()), data, tmp_path / "broken")
+        run(dying, data, tmp_path / "broken")
     resumed, data = fresh()
     assert run(resumed, data, tmp_path / "broken") == rows
     for (name, a), (_, b) in zip(
@@ -185,3 +194,30 @@ def test_two_processes_train_the_global_batches_of_one(parts, tiny_records, tmp_
         assert [row["step"] for row in rows] == [1, 2, 3]
         ends.append(made.model.model.multi_modal_projector.linear_2.weight)
     torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=1e-3)
+
+
+def test_resumed_at_the_very_end_nothing_is_trained_again(made, data, tmp_path):
+    """Killed between the last checkpoint and what comes after it."""
+    training = ConnectorTraining(made.model, **options())
+    rows = run(training, data, tmp_path)
+    trained = copy(made.model)
+    (tmp_path / "curves.json").unlink()
+    assert run(training, data, tmp_path) == rows
+    assert not learnt(made.model, trained)
+
+
+def test_reweighting_trains_in_mixed_bf16(made, data, tiny_sentence, tmp_path):
+    encoder = SentenceEncoder.load(tiny_sentence)
+    selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)))
+    settings = FitSettings(accelerator="cpu", precision="bf16-mixed", progress=False)
+    rows = run(
+        ReweightTraining(made.model, selection, **options()), data, tmp_path, settings=settings
+    )
+    assert all(math.isfinite(row["loss"]) for row in rows)
+
+
+@pytest.mark.parametrize("stage", [ConnectorTraining, LanguageTraining])
+def test_stages_train_in_mixed_bf16(made, data, tmp_path, stage):
+    settings = FitSettings(accelerator="cpu", precision="bf16-mixed", progress=False)
+    rows = run(stage(made.model, **options()), data, tmp_path, settings=settings)
+    assert all(math.isfinite(row["loss"]) for row in rows)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
         total.update(tensor.reshape(-1).view(uint8).numpy().tobytes())
     return total.hexdigest()
+
+
+@cache
+def digest_code() -> str:
+    """Digest of this package's source: what was computed by other code is not the same work."""
+    package = Path(__file__).resolve().parents[1]
+    files = sorted(package.rglob("*.py"))
+    return digest_json([[f.relative_to(package).as_posix(), digest_file(f)] for f in files])
 
 
 def digest_source(path_or_id: str, revision: str | None = None) -> str:

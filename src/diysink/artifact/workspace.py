@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from diysink.artifact.atomic import write_json
-from diysink.artifact.digest import digest_json
+from diysink.artifact.digest import digest_code, digest_json
 
 
 class Workspace:
     """The folder ``root/stage/<digest of inputs>``: work of one stage on exactly these inputs.
 
-    The digest makes stale work unreachable: another parameter or another input is another folder.
+    The digest is over the inputs and the library's code, and makes stale work unreachable:
+    another parameter, input or version is another folder.
     Whoever orchestrates removes the stage's folder once its results are published.
 
     Args:
@@ -22,7 +23,7 @@ class Workspace:
     """
 
     def __init__(self, root: Path | str, stage: str, inputs: Any) -> None:
-        self.key = digest_json(inputs)[:16]
+        self.key = digest_json({"inputs": inputs, "code": digest_code()})[:16]
         self.path = Path(root) / stage / self.key
         self.path.mkdir(parents=True, exist_ok=True)
 

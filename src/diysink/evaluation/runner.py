@@ -17,7 +17,7 @@ def predict(
 ) -> pd.DataFrame:
     """Generated answers to all questions of a split, one row each.
 
-    Columns as in the design document's "Predictions": variant, seed, id, image, group, subtask,
+    Columns: variant, seed, id, image, group, subtask,
     question, reference, prediction, correct, route, weight_sink, weight_nonsink, visual_tokens
     (how many the language model saw).
 

@@ -48,7 +48,7 @@ class Answerer:
             texts=tuple(questions),
             ids=tuple(str(i) for i in range(len(questions))),
             groups=(None,) * len(questions),
-            images=tuple(digest_bytes(image.tobytes()) for image in images),
+            images=tuple(_digest(image) for image in images),
             pixel_values=self.pixels(images),
         )
         return self.answer_batch(batch)[0]
@@ -130,18 +130,28 @@ def choice_log_likelihoods(
             stacked.to(device, model.dtype),
             labels=labels.to(device),
         )
-        logits = model(
+        if spliced.labels is None:
+            raise RuntimeError("the splice lost the labels it was given")
+        states = model.model.language_model(
             inputs_embeds=spliced.embeds,
             attention_mask=spliced.mask,
             position_ids=spliced.positions,
-        ).logits.float()
-    target = (labels if spliced.labels is None else spliced.labels)[:, 1:]
-    learnt = target != IGNORE
-    log_likelihood = logits[:, :-1].log_softmax(-1)
-    log_likelihood = log_likelihood.gather(2, target.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    scores = (log_likelihood * learnt).sum(1).reshape(len(asked), len(choices)).cpu()
+        ).last_hidden_state[:, :-1]
+        # Logits of the choices' own tokens alone: those of every visual token would fill a GPU.
+        target = spliced.labels[:, 1:]
+        row, column = (target != IGNORE).nonzero(as_tuple=True)
+        logits = model.lm_head(states[row, column]).float()
+        said = logits.log_softmax(-1).gather(1, target[row, column].unsqueeze(-1)).squeeze(-1)
+    scores = torch.zeros(len(ids), device=said.device).index_add(0, row, said)
+    scores = scores.reshape(len(asked), len(choices)).cpu()
     rows = [asked[image, prompt] for image, prompt in zip(questions.images, prompts, strict=True)]
     return scores[rows]
+
+
+def _digest(image: Any) -> str:
+    """What a PIL image shows: two palettes over the same bytes are two images."""
+    shown = image.convert("RGB")
+    return digest_bytes(repr(shown.size).encode() + shown.tobytes())
 
 
 def load(

@@ -1,5 +1,6 @@
 """The composition root: a vision encoder, a language model and a sink profile become DIYSink."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ class Assembled:
         """Write model, tokenizer and image processor's settings as one Hugging Face folder."""
         self.model.save_pretrained(folder)
         self.prompter.tokenizer.save_pretrained(folder)
+        # How the tokenizer was found is no part of it: the same model is the same files.
+        written = folder / "tokenizer_config.json"
+        config = json.loads(written.read_text())
+        write_json(
+            written, {k: v for k, v in config.items() if k not in ("is_local", "local_files_only")}
+        )
         write_json(folder / "preprocessor_config.json", self.image_settings)
 
 

@@ -24,7 +24,7 @@ class FitSettings:
     Attributes:
         accelerator: ``auto``, ``cpu``, ``gpu``, ...
         devices: how many, or which, or ``auto``.
-        strategy: ``auto``, ``ddp``, ``fsdp``, ...
+        strategy: ``auto``, ``ddp_spawn``, ...
         precision: ``32-true``, ``bf16-mixed``, ...
         accumulate: micro-batches per optimizer step.
         clip: largest gradient norm.
@@ -102,6 +102,8 @@ def fit(
     with quiet():
         trainer = _trainer(training, settings, folder, logger, [curves, checkpoint])
         trainer.fit(training, data, ckpt_path=latest(folder), weights_only=True)
+    if not curves.path.exists():  # resumed from the very last step: nothing was left to train
+        return curves.rows
     rows: list[dict[str, Any]] = json.loads(curves.path.read_text())
     return rows
 
