@@ -152,7 +152,7 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*exists and is not empty")
             warnings.filterwarnings("ignore", ".*smaller than the logging interval")
             # Resumed at the very end: there is nothing left to train.
-            warnings.filterwarnings("ignore", "Total length of `DataLoader` across ranks is zero")
+            warnings.filterwarnings("ignore", "Total length of .* across ranks is zero")
             warnings.filterwarnings("ignore", ".*in eval mode at the start")  # frozen: intended
             warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
             yield
