@@ -1,6 +1,6 @@
 """Which visual tokens, at what weight, for this question (paper, section 4)."""
 
-from diysink.selection.choice import Choice, QuestionBatch, Route, Selection
+from diysink.selection.choice import Choice, KeyGates, QuestionBatch, Route, Selection
 from diysink.selection.controls import OracleSelection, RandomSelection
 from diysink.selection.cot import CoTSelection, CoTTemplates
 from diysink.selection.fixed import FixedSelection
@@ -13,6 +13,7 @@ __all__ = [
     "CoTSelection",
     "CoTTemplates",
     "FixedSelection",
+    "KeyGates",
     "OracleSelection",
     "QuestionBatch",
     "RandomSelection",

@@ -18,6 +18,24 @@ class Route(StrEnum):
     NONSINK = "nonsink"
 
 
+class KeyGates(Protocol):
+    """Weights on the keys of sinks and non-sinks inside the language model, layer by layer."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The language model's layers that are gated, from 0."""
+        ...
+
+    def __call__(self, layer: int, last: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 2"]:
+        """Factors on the keys (sinks, non-sinks) in a layer.
+
+        Args:
+            layer: one of ``layers``.
+            last: the state that enters the layer at each item's last prompt token.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Choice:
     """For a batch of questions: a route and two weights each.
@@ -25,10 +43,12 @@ class Choice:
     Attributes:
         weights: factors on the projected sinks (column 0) and non-sinks (column 1).
         routes: which sets are seen at all; the other is dropped, not zeroed.
+        gates: factors on the keys of what is seen; None = stock attention.
     """
 
     weights: Float[Tensor, "batch 2"]
     routes: tuple[Route, ...]
+    gates: KeyGates | None = None
 
     def __post_init__(self) -> None:
         if len(self.routes) != len(self.weights):
