@@ -18,6 +18,7 @@ class Route(StrEnum):
     NONSINK = "nonsink"
 
 
+@runtime_checkable
 class KeyGates(Protocol):
     """Weights on the keys of sinks and non-sinks inside the language model, layer by layer."""
 
