@@ -53,7 +53,8 @@ def step_by_step(answerer, questions):
     )  # fmt: skip
     model.set_attn_implementation("sdpa")
     answers = out.sequences[:, ids.shape[1] :]
-    spliced = model.model.splice(ids, mask, questions.pixel_values, padding_side="left")
+    visual = model.model.see(questions.pixel_values)
+    spliced = model.model.splice(ids, mask, visual, padding_side="left")
     expected = torch.zeros(len(ids), TOKENS)
     for item, answer in enumerate(answers):
         ends = (answer == END).nonzero()

@@ -42,6 +42,11 @@ def middle_tau(model, pixels):
     return float(norms.quantile(0.65))
 
 
+def spliced(model, input_ids, attention_mask, pixel_values, **options):
+    visual = model.model.see(pixel_values)
+    return model.model.splice(input_ids, attention_mask, visual, **options)
+
+
 @pytest.fixture
 def inputs(tokenizer):
     """Two prompts of different lengths with one image each, padded on the right."""
@@ -118,9 +123,9 @@ def test_dropping_is_masking(parts, inputs):
     model = build(parts, "dual", "natural").model
     model.config.tau = middle_tau(model, inputs["pixel_values"])
     choice = Choice.of(["sink", "nonsink"])
-    got = model.model.splice(**inputs, choice=choice)
+    got = spliced(model, **inputs, choice=choice)
     logits = model(**inputs, choice=choice).logits
-    full = model.model.splice(**inputs)
+    full = spliced(model, **inputs)
     keep = full.mask.bool() & ~(full.visual & torch.stack([~full.sinks[0], full.sinks[1]]))
     positions = (keep.long().cumsum(1) - 1).clamp(min=0)
     length = keep.shape[1]
@@ -136,7 +141,7 @@ def test_a_batch_is_its_items_one_by_one(parts, inputs):
     model.config.tau = middle_tau(model, inputs["pixel_values"])
     choice = Choice(torch.tensor([[1.0, 0.5], [2.0, 1.0]]), (Route.SINK, Route.BOTH))
     together = model(**inputs, choice=choice).logits
-    mask = model.model.splice(**inputs, choice=choice).mask.bool()
+    mask = spliced(model, **inputs, choice=choice).mask.bool()
     for i in range(2):
         true = inputs["attention_mask"][i].bool()
         alone = model(
@@ -159,15 +164,15 @@ def test_reordering_changes_nothing_if_every_token_sees_every_other(parts, input
     """Under a full mask and with positions carried along, order is only a name (paper, sec. 4)."""
     model = build(parts, "single", "natural").model
     model.config.tau = middle_tau(model, inputs["pixel_values"])
-    plain = model.model.splice(**inputs)
+    plain = spliced(model, **inputs)
     model.config.arrangement = "front"
-    moved = model.model.splice(**inputs)
+    moved = spliced(model, **inputs)
     full = plain.mask.bool()[:, None, None, :].expand(-1, 1, plain.mask.shape[1], -1)
     bias = torch.zeros(full.shape).masked_fill(~full, torch.finfo(torch.float32).min)
 
-    def logits(spliced):
+    def logits(batch):
         return model(
-            inputs_embeds=spliced.embeds, attention_mask=bias, position_ids=spliced.source
+            inputs_embeds=batch.embeds, attention_mask=bias, position_ids=batch.source
         ).logits
 
     expected = logits(plain).gather(
@@ -188,13 +193,13 @@ def test_generate_answers_as_without_cache_and_gives_the_prompt_back(parts, toke
         padding_side="left", return_tensors="pt",
     )  # fmt: skip
     batch = {**left, "pixel_values": inputs["pixel_values"]}
-    options = {"max_new_tokens": 5, "do_sample": False, "choice": choice, "eos_token_id": None}
+    options = {"max_new_tokens": 5, "do_sample": False, "selection": choice, "eos_token_id": None}
     cached = model.generate(**batch, **options, use_cache=True)
     assert torch.equal(cached, model.generate(**batch, **options, use_cache=False))
     assert torch.equal(cached[:, : left["input_ids"].shape[1]], left["input_ids"])
     # Token by token, from the logits of the forward alone.
-    spliced = model.model.splice(**batch, choice=choice, padding_side="left")
-    embeds, mask = spliced.embeds, spliced.mask
+    prompt = spliced(model, **batch, choice=choice, padding_side="left")
+    embeds, mask = prompt.embeds, prompt.mask
     for step in range(5):
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         logits = model(inputs_embeds=embeds, attention_mask=mask, position_ids=positions).logits

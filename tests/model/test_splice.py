@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diysink.model.splice import splice
+from diysink.model.splice import Visual, splice
 from diysink.selection import Choice
 
 LENGTH, TOKENS, DIM = 6, 3, 2
@@ -18,7 +18,7 @@ def batch(sinks, *, arrangement="natural", choice=None, side="right", labels=Non
     text = torch.arange(100, 112).reshape(2, 6, 1).expand(2, 6, DIM).float()
     features = torch.tensor([[10.0, 11, 12], [20, 21, 22]]).unsqueeze(-1).expand(2, 3, DIM)
     return splice(
-        text, places, mask, features.clone(), torch.tensor(sinks).bool(),
+        text, places, mask, Visual(features.clone(), torch.tensor(sinks).bool()),
         arrangement=arrangement, choice=choice, padding_side=side, labels=labels,
     )  # fmt: skip
 
@@ -74,8 +74,8 @@ def test_two_images_in_one_sequence_are_arranged_apart():
     places = torch.tensor([[0, 1, 1, 0, 1, 1]]).bool()
     features = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]])
     spliced = splice(
-        torch.zeros(1, 6, 1), places, torch.ones(1, 6, dtype=torch.long), features,
-        torch.tensor([[False, True], [False, True]]), arrangement="front",
+        torch.zeros(1, 6, 1), places, torch.ones(1, 6, dtype=torch.long),
+        Visual(features, torch.tensor([[False, True], [False, True]])), arrangement="front",
     )  # fmt: skip
     assert values(spliced) == [[0, 2, 1, 0, 4, 3]]
 
@@ -86,8 +86,7 @@ def test_a_wrong_number_of_placeholders_is_an_error():
             torch.zeros(1, 4, 1),
             torch.tensor([[True, True, False, False]]),
             torch.ones(1, 4, dtype=torch.long),
-            torch.zeros(1, 3, 1),
-            torch.zeros(1, 3, dtype=torch.bool),
+            Visual(torch.zeros(1, 3, 1), torch.zeros(1, 3, dtype=torch.bool)),
             arrangement="natural",
         )
 

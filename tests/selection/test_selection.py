@@ -8,13 +8,17 @@ from diysink.selection import (
     CoTSelection,
     CoTTemplates,
     FixedSelection,
+    InvertedSelection,
     OracleSelection,
     QuestionBatch,
     RandomSelection,
     Reweight,
     ReweightSettings,
     Route,
+    Scores,
 )
+from diysink.selection.cot import route as cot_route
+from diysink.selection.cot import soft_weights
 
 TEMPLATES = CoTTemplates(
     "simple or complex?", ("simple", "complex"), "scope: {question}", ("whole", "detail", "both")
@@ -71,22 +75,66 @@ def test_oracle_follows_the_known_group_and_refuses_an_unknown_one():
     ],
 )
 def test_cot_routes_by_the_models_two_answers(image, scope, route):
-    def score(batch, prompts, choices):
-        wanted = image if choices == TEMPLATES.image_choices else scope
-        return torch.tensor([[float(c == wanted) for c in choices]] * len(prompts))
+    def score(batch, polls):
+        said = [
+            torch.tensor([[float(c == wanted) for c in poll.choices]] * len(poll.prompts))
+            for wanted, poll in zip((image, scope), polls, strict=True)
+        ]
+        return Scores(tuple(said), prefix="read")
 
-    assert set(CoTSelection(score, TEMPLATES)(questions()).routes) == {route}
+    choice = CoTSelection(score, TEMPLATES)(questions())
+    assert set(choice.routes) == {route}
+    assert choice.prefix == "read"
 
 
 def test_cot_asks_about_the_users_question():
     asked = []
 
-    def score(batch, prompts, choices):
-        asked.extend(prompts)
-        return torch.zeros(len(prompts), len(choices))
+    def score(batch, polls):
+        for poll in polls:
+            asked.extend(poll.prompts)
+        return Scores(tuple(torch.zeros(len(p.prompts), len(p.choices)) for p in polls))
 
     CoTSelection(score, TEMPLATES)(questions(2))
     assert asked == ["simple or complex?"] * 2 + ["scope: q0", "scope: q1"]
+
+
+def test_soft_cot_weighs_by_the_probability_that_a_route_keeps_each_set():
+    """Worked by hand: simple .75; whole .5, detail .25, both .25."""
+
+    def score(batch, polls):
+        image = torch.tensor([[0.75, 0.25]] * 6).log()
+        return Scores((image, torch.tensor([[0.5, 0.25, 0.25]] * 6).log() + 3))
+
+    choice = CoTSelection(score, TEMPLATES, soft=True)(questions(6))
+    assert set(choice.routes) == {Route.BOTH}
+    torch.testing.assert_close(
+        choice.weights, torch.tensor([[1 - 0.25 * 0.25, 1 - 0.75 * 0.5]] * 6)
+    )
+
+
+@pytest.mark.parametrize(("image", "scope"), [(0, 0), (1, 1), (0, 1), (1, 0), (0, 2), (1, 2)])
+def test_certain_soft_weights_are_the_hard_route(image, scope):
+    weights = soft_weights(torch.eye(2)[[image]], torch.eye(3)[[scope]])
+    assert torch.equal(weights, Choice.of([cot_route(image, scope)]).kept.float())
+
+
+def test_inverting_exchanges_the_sets():
+    inverted = InvertedSelection(OracleSelection())
+    batch = QuestionBatch(("q",) * 3, ("0", "1", "2"), ("global", "local", "mixed"), ("i",) * 3)
+    assert inverted(batch).routes == (Route.NONSINK, Route.SINK, Route.BOTH)
+    soft = InvertedSelection(lambda _: Choice(torch.tensor([[0.2, 1.0]]), (Route.BOTH,)))
+    assert torch.equal(soft(batch).weights, torch.tensor([[1.0, 0.2]]))
+    gated = InvertedSelection(lambda _: Choice(torch.ones(1, 2), (Route.BOTH,), gates=Gates()))
+    with pytest.raises(ValueError, match="cannot be inverted"):
+        gated(batch)
+
+
+class Gates:
+    layers = (0,)
+
+    def __call__(self, layer, last):
+        return torch.ones(len(last), 2)
 
 
 def test_a_scope_template_without_the_question_is_refused():

@@ -95,7 +95,9 @@ def answer_attention(
         answers: generated tokens; what follows the first ``end`` is not looked at.
         end: token that ends an answer.
     """
-    prompt = model.model.splice(input_ids, attention_mask, pixel_values, padding_side="left")
+    prompt = model.model.splice(
+        input_ids, attention_mask, model.model.see(pixel_values), padding_side="left"
+    )
     ended = (answers == end).long()
     generated = (ended.cumsum(1) - ended == 0).to(prompt.mask.dtype)
     mask = torch.cat([prompt.mask, generated], 1)

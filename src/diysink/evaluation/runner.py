@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
-import torch
 
 from diysink.evaluation.metrics import exact_match
 from diysink.model import Answerer
 from diysink.records import Record, Records
-from diysink.selection import QuestionBatch, Route
+from diysink.selection import QuestionBatch
 
 
 def predict(
@@ -34,10 +33,10 @@ def predict(
     rows: list[dict[str, Any]] = []
     for items in _batches(records, batch):
         questions = question_batch(answerer, items)
-        answers, choice = answerer.answer_batch(questions)
-        seen = visual_tokens(answerer, questions, choice.routes)
+        answers = answerer.answer_batch(questions)
+        choice, seen = answers.choice, answers.visual_tokens
         weights = choice.weights.detach().float().cpu().tolist()
-        for i, (record, answer) in enumerate(zip(items, answers, strict=True)):
+        for i, (record, answer) in enumerate(zip(items, answers.texts, strict=True)):
             reference = record.conversations[1].text
             rows.append(
                 {
@@ -76,31 +75,6 @@ def question_batch(answerer: Answerer, items: Sequence[Record]) -> QuestionBatch
         images=tuple(r.images[0].sha256 for r in items),
         pixel_values=answerer.pixels([r.images[0].open() for r in items]),
     )
-
-
-@torch.no_grad()
-def visual_tokens(
-    answerer: Answerer, questions: QuestionBatch, routes: Sequence[Route]
-) -> list[int]:
-    """How many visual tokens of each question's image its route lets through."""
-    model = answerer.model
-    pixels = questions.pixel_values
-    if pixels is None:
-        raise ValueError("questions without pixel_values have no visual tokens")
-    sinks = model.model.sink_mask(
-        model.model.visual_states(pixels.to(model.device, model.dtype))
-    ).sum(1)
-    total = model.config.image_seq_length
-    counts = []
-    for found, route in zip(sinks.tolist(), routes, strict=True):
-        match route:
-            case Route.SINK:
-                counts.append(found or total)
-            case Route.NONSINK:
-                counts.append(total - found or total)
-            case _:
-                counts.append(total)
-    return counts
 
 
 def _batches(records: Records, size: int) -> Iterator[list[Record]]:

@@ -1,10 +1,12 @@
 """The model: LLaVA whose connector and splice know which visual tokens are sinks.
 
 Unusual here: the sink mask is made once per image, from fp32 norms of the very hidden states that
-enter the connector; ``forward`` and ``generate`` take a :class:`~diysink.selection.Choice`; and
-``generate`` runs on spliced embeddings, then gives the caller's prompt back in front of the answer.
+enter the connector; ``forward`` takes a :class:`~diysink.selection.Choice`, ``generate`` anything that
+makes one; and ``generate`` runs on spliced embeddings, behind what choosing has already read, then
+gives the caller's prompt back in front of the answer.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,8 +17,9 @@ from transformers import LlavaForConditionalGeneration, LlavaModel
 from diysink.connector import build_connector
 from diysink.encoders import Encoder
 from diysink.model.configuration import DIYSinkConfig
-from diysink.model.splice import Spliced, splice
-from diysink.selection import Choice
+from diysink.model.prefix import Prefix
+from diysink.model.splice import Spliced, Visual, splice
+from diysink.selection import Choice, QuestionBatch, Route, Selection
 from diysink.sinks import above_norm
 
 
@@ -32,6 +35,10 @@ class DIYSinkModel(LlavaModel):
             config.vision_config.hidden_size,
             config.text_config.hidden_size,
             bias=config.multimodal_projector_bias,
+            activation=config.projector_hidden_act,
+            queries=config.connector_queries,
+            sink_queries=config.connector_sink_queries,
+            heads=config.connector_heads,
         )
         self.post_init()
 
@@ -51,25 +58,28 @@ class DIYSinkModel(LlavaModel):
             return torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device)
         return above_norm(states, self.config.tau)
 
+    def see(self, pixel_values: Float[Tensor, "images channels height width"]) -> Visual:
+        """Images as visual tokens: encoded, told apart, projected."""
+        states = self.visual_states(pixel_values)
+        sinks = self.sink_mask(states)
+        return Visual(*self.multi_modal_projector(states, sinks))
+
     def splice(
         self,
         input_ids: Int[Tensor, "batch length"],
         attention_mask: Int[Tensor, "batch length"] | None,
-        pixel_values: Float[Tensor, "images channels height width"],
+        visual: Visual,
         *,
         choice: Choice | None = None,
         labels: Int[Tensor, "batch length"] | None = None,
         padding_side: str = "right",
     ) -> Spliced:
-        """Encode, mask, project and splice a batch; see :func:`diysink.model.splice.splice`."""
-        states = self.visual_states(pixel_values)
-        sinks = self.sink_mask(states)
+        """Splice visual tokens into prompts; see :func:`diysink.model.splice.splice`."""
         return splice(
             self.get_input_embeddings()(input_ids),
             input_ids == self.config.image_token_id,
             torch.ones_like(input_ids) if attention_mask is None else attention_mask,
-            self.multi_modal_projector(states, sinks),
-            sinks,
+            visual,
             arrangement=self.config.arrangement,
             choice=choice,
             labels=labels,
@@ -86,6 +96,7 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
     def __init__(self, config: DIYSinkConfig) -> None:
         super().__init__(config)
         self.model = DIYSinkModel(config)
+        self.selections: dict[str, Selection] = {}
         if config.lm_head_bias:
             text = config.text_config
             self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=True)
@@ -112,7 +123,11 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
             if input_ids is None:
                 raise ValueError("pixel_values need input_ids: placeholders say where images go")
             spliced = self.model.splice(
-                input_ids, attention_mask, pixel_values, choice=choice, labels=labels
+                input_ids,
+                attention_mask,
+                self.model.see(pixel_values),
+                choice=choice,
+                labels=labels,
             )
             input_ids, inputs_embeds = None, spliced.embeds
             attention_mask, position_ids = spliced.mask, spliced.positions
@@ -133,18 +148,52 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
         input_ids: Tensor | None = None,
         pixel_values: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        choice: Choice | None = None,
+        selection: str | Choice | Selection | None = None,
+        questions: Sequence[str] | None = None,
+        visual: Visual | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Generate answers; the returned sequences start with the caller's ``input_ids``."""
-        if pixel_values is None or input_ids is None:
+        """Generate answers; the returned sequences start with the caller's ``input_ids``.
+
+        Args:
+            input_ids: prompts, one placeholder per visual token.
+            pixel_values: the images of all prompts, in order.
+            attention_mask: 1 for true tokens of the prompts.
+            selection: which visual tokens, at what weight, for each prompt: a route (``both``,
+                ``sink``, ``nonsink``), the name of one of ``self.selections``, a selection, or a
+                choice already made. None = both.
+            questions: the plain question of each prompt, for a selection that reads it.
+            visual: the images' visual tokens from :meth:`DIYSinkModel.see`, to encode once.
+            kwargs: as in transformers' ``generate``.
+
+        Raises:
+            ValueError: an unknown name; a selection without questions to choose by, or for prompts
+                with another number of images than one each.
+        """
+        if input_ids is None or (pixel_values is None and visual is None):
             return super().generate(input_ids, attention_mask=attention_mask, **kwargs)
-        spliced = self.model.splice(
-            input_ids, attention_mask, pixel_values, choice=choice, padding_side="left"
+        choice = self.choose(selection, len(input_ids), questions, pixel_values)
+        prefix = None if choice is None else choice.prefix
+        if not isinstance(prefix, Prefix) or kwargs.get("use_cache") is False:
+            prefix = None
+        if visual is None:
+            images: Any = pixel_values
+            visual = self.model.see(images) if prefix is None else prefix.visual
+        prompt = self.model.splice(
+            input_ids, attention_mask, visual, choice=choice, padding_side="left"
         )
-        output = super().generate(
-            inputs_embeds=spliced.embeds, attention_mask=spliced.mask, **kwargs
-        )
+        if prefix is None:
+            output = super().generate(
+                inputs_embeds=prompt.embeds, attention_mask=prompt.mask, **kwargs
+            )
+        else:
+            resumed = prefix.resume(self.model.language_model, prompt)
+            output = super().generate(
+                inputs_embeds=resumed.embeds,
+                attention_mask=resumed.mask,
+                past_key_values=resumed.cache,
+                **kwargs,
+            )
         answers = output if isinstance(output, Tensor) else output.sequences
         repeats = len(answers) // len(input_ids)
         sequences = torch.cat([input_ids.repeat_interleave(repeats, 0), answers], dim=1)
@@ -152,3 +201,38 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
             return sequences
         output.sequences = sequences
         return output
+
+    def choose(
+        self,
+        selection: str | Choice | Selection | None,
+        items: int,
+        questions: Sequence[str] | None = None,
+        pixel_values: Tensor | None = None,
+    ) -> Choice | None:
+        """What a selection chooses for ``items`` prompts; arguments as in :meth:`generate`."""
+        if selection is None or isinstance(selection, Choice):
+            return selection
+        if isinstance(selection, str):
+            if selection in tuple(Route):
+                return Choice.of([selection] * items)
+            if selection not in self.selections:
+                known = ", ".join([*Route, *self.selections])
+                raise ValueError(
+                    f"unknown selection {selection!r}; this model has {known}. Others are added to "
+                    "model.selections: see diysink.model.selections_of"
+                )
+            selection = self.selections[selection]
+        given = [None if x is None else len(x) for x in (questions, pixel_values)]
+        if questions is None or pixel_values is None or given != [items, items]:
+            raise ValueError(
+                f"a selection chooses by question and image: {items} prompts need as many "
+                f"questions= and pixel_values, one image each; got {given[0]} and {given[1]}"
+            )
+        return selection(QuestionBatch.about(questions, pixel_values))
+
+    def _expand_inputs_for_generation(self, expand_size: int = 1, **kwargs: Any) -> Any:
+        """For beams, a cache that already holds something is repeated like every other input."""
+        cache = kwargs.get("past_key_values")
+        if expand_size > 1 and cache is not None and cache.get_seq_length():
+            cache.batch_repeat_interleave(expand_size)
+        return super()._expand_inputs_for_generation(expand_size=expand_size, **kwargs)

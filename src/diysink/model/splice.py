@@ -17,6 +17,26 @@ from diysink.selection import Choice
 
 
 @dataclass(frozen=True)
+class Visual:
+    """The visual tokens of a batch's images, in order, as the language model may see them.
+
+    Attributes:
+        features: projected tokens.
+        sinks: which of them are sinks.
+    """
+
+    features: Float[Tensor, "images tokens dim"]
+    sinks: Bool[Tensor, "images tokens"]
+
+    def seen(self, choice: Choice) -> list[int]:
+        """How many tokens of each image its item's route lets through; one image per item."""
+        sink, rest = _kept(self.sinks, choice, torch.arange(len(self.sinks)))
+        kept = torch.where(self.sinks, sink[:, None], rest[:, None])
+        counts: list[int] = kept.sum(1).tolist()
+        return counts
+
+
+@dataclass(frozen=True)
 class Spliced:
     """Input embeddings of a batch, after selection.
 
@@ -44,8 +64,7 @@ def splice(
     text: Float[Tensor, "batch length dim"],
     placeholders: Bool[Tensor, "batch length"],
     mask: Int[Tensor, "batch length"],
-    features: Float[Tensor, "images tokens dim"],
-    sinks: Bool[Tensor, "images tokens"],
+    visual: Visual,
     *,
     arrangement: Arrangement,
     choice: Choice | None = None,
@@ -53,14 +72,13 @@ def splice(
     padding_side: str = "right",
     ignore_index: int = -100,
 ) -> Spliced:
-    """Splice ``features`` into ``text`` at the placeholders.
+    """Splice ``visual`` into ``text`` at the placeholders.
 
     Args:
         text: embeddings of the prompt tokens (what stands at placeholders is not used).
         placeholders: where visual tokens go; images in order, ``tokens`` places each.
         mask: 1 for true tokens, 0 for padding.
-        features: projected visual tokens of all images of the batch, in order.
-        sinks: the sink mask of the same tokens.
+        visual: projected tokens and sink mask of all images of the batch, in order.
         arrangement: order of an image's tokens.
         choice: routes and weights per item of the batch; None = both at weight one. An image that
             has no token of the only set its route keeps falls back to the other set.
@@ -71,6 +89,7 @@ def splice(
     Raises:
         ValueError: placeholders and visual tokens differ in number.
     """
+    features, sinks = visual.features, visual.sinks
     images, tokens, _ = features.shape
     if int(placeholders.sum()) != images * tokens:
         raise ValueError(
@@ -84,7 +103,8 @@ def splice(
     source, is_sink, embeds = steps, torch.zeros_like(kept), text
 
     if images:
-        item = placeholders.nonzero()[:, 0].reshape(images, tokens)[:, 0]  # the item of each image
+        # The item of each image.
+        item = placeholders.nonzero()[:, 0].reshape(images, tokens)[:, 0]
         keep_sink, keep_rest = _kept(sinks, choice, item)
         keep = torch.where(sinks, keep_sink[:, None], keep_rest[:, None])
         order = torch.argsort(_rank(sinks, keep, arrangement), dim=1, stable=True)

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from diysink.artifact import digest_bytes, digest_json
+
 
 class Route(StrEnum):
     """Which of the two sets of visual tokens the language model sees."""
@@ -23,15 +25,15 @@ class KeyGates(Protocol):
     """Weights on the keys of sinks and non-sinks inside the language model, layer by layer."""
 
     @property
-    def layers(self) -> tuple[int, ...]:
-        """The language model's layers that are gated, from 0."""
+    def layers(self) -> tuple[int, ...] | None:
+        """The language model's layers that are gated, from 0; None = all."""
         ...
 
     def __call__(self, layer: int, last: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 2"]:
         """Factors on the keys (sinks, non-sinks) in a layer.
 
         Args:
-            layer: one of ``layers``.
+            layer: a gated layer.
             last: the state that enters the layer at each item's last prompt token.
         """
         ...
@@ -45,11 +47,14 @@ class Choice:
         weights: factors on the projected sinks (column 0) and non-sinks (column 1).
         routes: which sets are seen at all; the other is dropped, not zeroed.
         gates: factors on the keys of what is seen; None = stock attention.
+        prefix: what choosing has already computed of the prompts' beginnings, for ``generate`` to
+            go on from (a :class:`diysink.model.Prefix`); None = nothing. It changes no answer.
     """
 
     weights: Float[Tensor, "batch 2"]
     routes: tuple[Route, ...]
     gates: KeyGates | None = None
+    prefix: object | None = None
 
     def __post_init__(self) -> None:
         if len(self.routes) != len(self.weights):
@@ -88,6 +93,15 @@ class QuestionBatch:
     groups: tuple[str | None, ...]
     images: tuple[str, ...]
     pixel_values: Float[Tensor, "batch channels height width"] | None = None
+
+    @classmethod
+    def about(
+        cls, texts: Sequence[str], pixel_values: Float[Tensor, "batch channels height width"]
+    ) -> "QuestionBatch":
+        """Questions about images, named by what they ask and show; of no known group."""
+        images = tuple(digest_bytes(p.cpu().float().numpy().tobytes()) for p in pixel_values)
+        ids = tuple(digest_json(list(pair)) for pair in zip(texts, images, strict=True))
+        return cls(tuple(texts), ids, (None,) * len(ids), images, pixel_values)
 
 
 @runtime_checkable

@@ -1,10 +1,11 @@
-"""Controls: what a route is worth by chance, and at best."""
+"""Controls: what a route is worth by chance, at best, and at worst."""
 
 from diysink.artifact import digest_json
-from diysink.selection.choice import Choice, QuestionBatch, Route
+from diysink.selection.choice import Choice, QuestionBatch, Route, Selection
 
 ROUTES = tuple(Route)
 BY_GROUP = {"global": Route.SINK, "local": Route.NONSINK, "mixed": Route.BOTH, None: Route.BOTH}
+OTHER = {Route.SINK: Route.NONSINK, Route.NONSINK: Route.SINK, Route.BOTH: Route.BOTH}
 
 
 class RandomSelection:
@@ -38,3 +39,27 @@ class OracleSelection:
                 f"unknown groups {sorted(map(str, unknown))}; expected global, local, mixed or none"
             )
         return Choice.of([BY_GROUP[group] for group in questions.groups])
+
+
+class InvertedSelection:
+    """Another selection turned round: sinks for non-sinks and the other way; both stays both.
+
+    What a wrong route costs: the inverted oracle is wrong about every global and local question.
+
+    Args:
+        selection: what is turned round.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
+
+    def __call__(self, questions: QuestionBatch) -> Choice:
+        """The other route, and the weights exchanged, for every question.
+
+        Raises:
+            ValueError: the selection gates keys, which have no other side.
+        """
+        choice = self.selection(questions)
+        if choice.gates is not None:
+            raise ValueError("a selection that gates keys cannot be inverted; invert a route")
+        return Choice(choice.weights.flip(1), tuple(OTHER[route] for route in choice.routes))

@@ -1,21 +1,58 @@
-"""CoT reweighting: the model itself is asked two questions, and its answers are the route.
+"""CoT reweighting: ask the model itself two questions; its answers are the route.
 
 (1) Is the image simple or complex? (2) Does the question need the whole picture or a detail?
 simple and whole: sinks only; complex and detail: non-sinks only; anything else: both (paper,
 section 4). The wording is not in the paper's text: it is a parameter here. Answers are scored by
 the log-likelihood of the choices, not decoded, so a reply is always one of them.
+
+The soft form is ours (reviewers asked for it): the choices' probabilities give each route a
+probability, and a set's weight is the probability of the routes that keep it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from diysink.selection.choice import Choice, QuestionBatch, Route
 
-# (questions, one prompt each, choices) -> log-likelihood of each choice.
-Scorer = Callable[[QuestionBatch, Sequence[str], Sequence[str]], Float[Tensor, "batch choices"]]
+
+@dataclass(frozen=True)
+class Poll:
+    """One thing asked of the model about every item of a batch.
+
+    Attributes:
+        prompts: what is asked, one per item, without image placeholder.
+        choices: the answers to choose from.
+    """
+
+    prompts: tuple[str, ...]
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says to some polls.
+
+    Attributes:
+        polls: per poll, the log-likelihood of each choice (with its end of turn).
+        prefix: see :class:`~diysink.selection.Choice`.
+    """
+
+    polls: tuple[Float[Tensor, "batch _"], ...]
+    prefix: object | None = None
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Asks a model: :class:`diysink.model.CachedScorer`, :class:`diysink.model.PromptScorer`."""
+
+    def __call__(self, questions: QuestionBatch, polls: Sequence[Poll]) -> Scores:
+        """Score the choices of every poll for every item."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,27 +78,41 @@ class CoTTemplates:
                 "two image choices (simple, complex) and at least two scope choices (whole, detail)"
             )
 
+    def polls(self, questions: QuestionBatch) -> tuple[Poll, Poll]:
+        """The two things to ask about every item."""
+        return (
+            Poll((self.image,) * len(questions.texts), self.image_choices),
+            Poll(
+                tuple(self.scope.replace("{question}", text) for text in questions.texts),
+                self.scope_choices,
+            ),
+        )
+
 
 class CoTSelection:
-    """Routes from the model's own answers.
+    """Routes, or weights, from the model's own answers.
 
     Args:
-        score: asks the model; see :func:`diysink.model.choice_log_likelihoods`.
+        score: asks the model.
         templates: the two questions.
+        soft: weights from the choices' probabilities in place of a route.
     """
 
-    def __init__(self, score: Scorer, templates: CoTTemplates) -> None:
+    def __init__(self, score: Scorer, templates: CoTTemplates, *, soft: bool = False) -> None:
         self.score = score
         self.templates = templates
+        self.soft = soft
 
     def __call__(self, questions: QuestionBatch) -> Choice:
         """Ask both questions for the batch and combine the answers."""
-        t = self.templates
-        image = self.score(questions, [t.image] * len(questions.texts), t.image_choices).argmax(1)
-        scope = self.score(
-            questions, [t.scope.replace("{question}", q) for q in questions.texts], t.scope_choices
-        ).argmax(1)
-        return Choice.of([route(i, s) for i, s in zip(image.tolist(), scope.tolist(), strict=True)])
+        scores = self.score(questions, self.templates.polls(questions))
+        image, scope = scores.polls
+        if self.soft:
+            weights = soft_weights(image.softmax(1), scope.softmax(1))
+            return Choice(weights, (Route.BOTH,) * len(weights), prefix=scores.prefix)
+        simple, whole = image.argmax(1).tolist(), scope.argmax(1).tolist()
+        routes = tuple(route(i, s) for i, s in zip(simple, whole, strict=True))
+        return Choice(torch.ones(len(routes), 2), routes, prefix=scores.prefix)
 
 
 def route(image: int, scope: int) -> Route:
@@ -77,3 +128,16 @@ def route(image: int, scope: int) -> Route:
             return Route.NONSINK
         case _:
             return Route.BOTH
+
+
+def soft_weights(
+    image: Float[Tensor, "batch 2"], scope: Float[Tensor, "batch scopes"]
+) -> Float[Tensor, "batch 2"]:
+    """Weights (sinks, non-sinks): the probability that the route keeps each set.
+
+    Sinks are dropped by complex and detail, non-sinks by simple and whole.
+
+    >>> soft_weights(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.75, 0.25]])).tolist()
+    [[1.0, 0.25]]
+    """
+    return torch.stack([1 - image[:, 1] * scope[:, 1], 1 - image[:, 0] * scope[:, 0]], dim=1)

@@ -1,0 +1,161 @@
+"""Ask the model with fixed answers to choose from: log-likelihoods, no decoding.
+
+Two scorers with the same result. ``PromptScorer`` runs one whole prompt per poll and choice: plain,
+and the reference. ``CachedScorer`` reads text and image once and scores all polls and choices of an
+item behind that prefix in one pass; the answer then goes on from the same prefix. (The paper's CoT
+asks two more prompts per question.)
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from diysink.model.modeling import DIYSinkForConditionalGeneration
+from diysink.model.prefix import Prefix
+from diysink.model.prompt import IGNORE, IMAGE, Encoded, Prompter
+from diysink.model.tree import TokenTree, log_probabilities, score_trees
+from diysink.records import Turn
+from diysink.selection import Choice, Poll, QuestionBatch, Route, Scores
+
+
+class PromptScorer:
+    """One prompt per poll and choice; the definition of what :class:`CachedScorer` computes.
+
+    Args:
+        model: the model that is asked.
+        prompter: prompts for its tokenizer.
+        evidence: which visual tokens the model sees while it is asked.
+    """
+
+    def __init__(
+        self,
+        model: DIYSinkForConditionalGeneration,
+        prompter: Prompter,
+        evidence: Route | str = Route.BOTH,
+    ) -> None:
+        self.model, self.prompter = model, prompter
+        self.evidence = Route(evidence)
+
+    @torch.no_grad()
+    def __call__(self, questions: QuestionBatch, polls: Sequence[Poll]) -> Scores:
+        """Log-likelihood of every choice. Equal (image, prompt) pairs are asked once."""
+        return Scores(tuple(self._score(questions, poll) for poll in polls))
+
+    def _score(self, questions: QuestionBatch, poll: Poll) -> Float[Tensor, "batch choices"]:
+        pairs = list(zip(questions.images, poll.prompts, strict=True))
+        asked = {pair: index for index, pair in enumerate(dict.fromkeys(pairs))}
+        pixels = _pixels(questions)[[pairs.index(pair) for pair in asked]]
+        encoded = [
+            _dialogue(self.prompter, prompt, choice)
+            for _, prompt in asked
+            for choice in poll.choices
+        ]
+        model = self.model
+        ids, mask = self.prompter.pad([e.input_ids for e in encoded], side="right")
+        labels, _ = self.prompter.pad([e.labels for e in encoded], side="right", value=IGNORE)
+        spliced = model.model.splice(
+            ids.to(model.device),
+            mask.to(model.device),
+            model.model.see(
+                pixels.repeat_interleave(len(poll.choices), 0).to(model.device, model.dtype)
+            ),
+            choice=Choice.of([self.evidence] * len(encoded)),
+            labels=labels.to(model.device),
+        )
+        if spliced.labels is None:
+            raise RuntimeError("the splice lost the labels it was given")
+        states = model.model.language_model(
+            inputs_embeds=spliced.embeds,
+            attention_mask=spliced.mask,
+            position_ids=spliced.positions,
+        ).last_hidden_state[:, :-1]
+        # Logits of the choices' own tokens alone: those of every visual token would fill a GPU.
+        target = spliced.labels[:, 1:]
+        row, column = (target != IGNORE).nonzero(as_tuple=True)
+        said = log_probabilities(model, states[row, column], target[row, column])
+        scores = torch.zeros(len(ids), device=said.device).index_add(0, row, said)
+        return scores.reshape(len(asked), len(poll.choices)).cpu()[[asked[pair] for pair in pairs]]
+
+
+class CachedScorer:
+    """All polls and choices behind one prefix per item, which the answer then goes on from.
+
+    Args:
+        model: the model that is asked; its sinks in front, for the prefix to serve every route.
+        prompter: prompts for its tokenizer.
+        evidence: which visual tokens the prefix holds: ``both`` (as in the paper) or ``sink``
+            (cheaper: a handful of tokens instead of hundreds).
+    """
+
+    def __init__(
+        self,
+        model: DIYSinkForConditionalGeneration,
+        prompter: Prompter,
+        evidence: Route | str = Route.BOTH,
+    ) -> None:
+        self.model, self.prompter = model, prompter
+        self.evidence = Route(evidence)
+        if "sliding_attention" in (getattr(model.config.text_config, "layer_types", None) or ()):
+            raise ValueError(
+                "this language model has layers with sliding-window attention, behind which a "
+                "prefix cannot be shared exactly: use PromptScorer"
+            )
+
+    @torch.no_grad()
+    def __call__(self, questions: QuestionBatch, polls: Sequence[Poll]) -> Scores:
+        """Log-likelihood of every choice, and the prefix that was read.
+
+        Raises:
+            ValueError: the chat template puts other text before the image for another question.
+        """
+        model, device = self.model, self.model.device
+        encoded = [
+            [
+                _dialogue(self.prompter, poll.prompts[item], choice)
+                for poll in polls
+                for choice in poll.choices
+            ]
+            for item in range(len(questions.texts))
+        ]
+        beginnings, trees = [], []
+        for dialogues in encoded:
+            beginning = self._beginning(dialogues)
+            beginnings.append(beginning)
+            trees.append(TokenTree.of(dialogues, len(beginning)))
+        ids, mask = self.prompter.pad(beginnings, side="left")
+        visual = model.model.see(_pixels(questions).to(device, model.dtype))
+        spliced = model.model.splice(
+            ids.to(device),
+            mask.to(device),
+            visual,
+            choice=Choice.of([self.evidence] * len(trees)),
+            padding_side="left",
+        )
+        prefix = Prefix.read(model.model.language_model, spliced, visual)
+        scores = score_trees(model, prefix, trees)
+        sizes = [len(poll.choices) for poll in polls]
+        return Scores(torch.split_with_sizes(scores, sizes, dim=1), prefix)
+
+    def _beginning(self, dialogues: Sequence[Encoded]) -> Tensor:
+        """Token ids up to the image's last placeholder, the same in all dialogues of an item."""
+        image = self.prompter.tokenizer.convert_tokens_to_ids(IMAGE)
+        ends = [int((d.input_ids == image).nonzero()[-1]) + 1 for d in dialogues]
+        beginning = dialogues[0].input_ids[: ends[0]]
+        if any(not torch.equal(d.input_ids[: len(beginning)], beginning) for d in dialogues):
+            raise ValueError(
+                "the chat template writes other text before the image for another question, so "
+                "that questions about one image share no beginning: use PromptScorer"
+            )
+        return beginning
+
+
+def _dialogue(prompter: Prompter, prompt: str, choice: str) -> Encoded:
+    return prompter.dialogue([Turn("human", f"{IMAGE}\n{prompt}"), Turn("gpt", choice)])
+
+
+def _pixels(questions: QuestionBatch) -> Tensor:
+    if questions.pixel_values is None:
+        raise ValueError("choices about an image cannot be scored without pixel_values")
+    return questions.pixel_values
