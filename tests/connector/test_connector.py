@@ -1,11 +1,21 @@
-"""Connectors: tied parts are one MLP, each part sees its own tokens, sizes match."""
+"""The MLPs: tied parts are one, each part sees its own tokens, sizes match; all keep the mask."""
+
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diysink.connector import DualConnector, MatchedConnector, SingleConnector, build_connector
+from diysink.connector import (
+    TWO_PARTS,
+    Connector,
+    ConnectorKind,
+    DualConnector,
+    MatchedConnector,
+    SingleConnector,
+    build_connector,
+)
 
 
 def parameters(module):
@@ -22,24 +32,38 @@ def test_single_is_llavas_projector():
     )
     stock, ours = LlavaMultiModalProjector(config), SingleConnector(6, 8)
     ours.load_state_dict(stock.state_dict())
-    x = torch.randn(2, 5, 6)
-    assert torch.equal(stock(x), ours(x))
+    x, sinks = torch.randn(2, 5, 6), torch.rand(2, 5) < 0.5
+    projected, which = ours(x, sinks)
+    assert torch.equal(stock(x), projected)
+    assert torch.equal(which, sinks)
 
 
-def test_tied_dual_is_single():
-    single, dual = SingleConnector(6, 8), DualConnector(6, 8)
+def test_the_activation_is_the_configurations():
+    x, none = torch.randn(1, 3, 6), torch.zeros(1, 3, dtype=torch.bool)
+    plain = SingleConnector(6, 8, activation="relu")
+    expected = plain.linear_2(plain.linear_1(x).relu())
+    assert torch.equal(plain(x, none)[0], expected)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3])
+def test_tied_dual_is_single_to_the_bit(share):
+    # Widths at which the product over the sinks' rows alone differs in its last bits.
+    torch.manual_seed(0)
+    single, dual = SingleConnector(96, 128), DualConnector(96, 128)
     dual.sink.load_state_dict(single.state_dict())
     dual.nonsink.load_state_dict(single.state_dict())
-    x, sinks = torch.randn(3, 7, 6), torch.rand(3, 7) < 0.3
-    torch.testing.assert_close(dual(x, sinks), single(x), atol=1e-6, rtol=1e-6)
+    x, sinks = torch.randn(8, 64, 96), torch.rand(8, 64) < share
+    projected, which = dual(x, sinks)
+    assert torch.equal(projected, single(x, sinks)[0])
+    assert torch.equal(which, sinks)
 
 
 def test_each_part_projects_and_learns_from_its_own_tokens_alone():
     dual = DualConnector(6, 8)
     x, sinks = torch.randn(2, 4, 6), torch.tensor([[1, 0, 0, 0], [0, 0, 1, 1]]).bool()
-    y = dual(x, sinks)
-    torch.testing.assert_close(y[sinks], dual.sink(x[sinks]))
-    torch.testing.assert_close(y[~sinks], dual.nonsink(x[~sinks]))
+    y, _ = dual(x, sinks)
+    torch.testing.assert_close(y[sinks], dual.sink(x[sinks], sinks[sinks])[0])
+    torch.testing.assert_close(y[~sinks], dual.nonsink(x[~sinks], sinks[~sinks])[0])
     y[sinks].sum().backward()
     assert dual.sink.linear_1.weight.grad.abs().sum() > 0
     assert dual.nonsink.linear_1.weight.grad.abs().sum() == 0
@@ -47,9 +71,9 @@ def test_each_part_projects_and_learns_from_its_own_tokens_alone():
 
 @pytest.mark.parametrize("fill", [True, False])
 def test_all_or_no_tokens_are_sinks(fill):
-    dual, x = DualConnector(6, 8), torch.randn(2, 4, 6)
+    dual, x, sinks = DualConnector(6, 8), torch.randn(2, 4, 6), torch.full((2, 4), fill)
     part = dual.sink if fill else dual.nonsink
-    torch.testing.assert_close(dual(x, torch.full((2, 4), fill)), part(x))
+    torch.testing.assert_close(dual(x, sinks)[0], part(x, sinks)[0])
 
 
 @given(st.integers(4, 2048), st.integers(4, 4096))
@@ -58,6 +82,18 @@ def test_matched_has_the_parameters_of_dual(in_dim, out_dim):
         matched, dual = MatchedConnector(in_dim, out_dim), DualConnector(in_dim, out_dim)
     # Rounding to a whole hidden unit is all that separates them.
     assert abs(parameters(matched) - parameters(dual)) <= (in_dim + out_dim + 1) / 2
+
+
+@pytest.mark.parametrize("kind", get_args(ConnectorKind))
+def test_every_kind_keeps_the_protocol(kind):
+    connector = build_connector(kind, 6, 8, queries=3, sink_queries=2, heads=2)
+    assert isinstance(connector, Connector)
+    x, sinks = torch.randn(2, 7, 6), torch.rand(2, 7) < 0.4
+    tokens, which = connector(x, sinks)
+    assert tokens.shape == (2, connector.tokens_out(7), 8)
+    assert which.shape == tokens.shape[:2]
+    assert which.dtype == torch.bool
+    assert (kind in TWO_PARTS) == {"sink", "nonsink"}.issubset(dict(connector.named_children()))
 
 
 def test_an_unknown_kind_names_the_known_ones():

@@ -1,14 +1,20 @@
 """Connectors: vision width to language width, knowing which tokens are sinks (paper, section 4)."""
 
 from diysink.connector.dual import DualConnector
-from diysink.connector.kinds import ConnectorKind, build_connector
+from diysink.connector.kinds import TWO_PARTS, ConnectorKind, build_connector
 from diysink.connector.matched import MatchedConnector, matched_hidden
+from diysink.connector.protocol import Connector
+from diysink.connector.resampler import DualResamplerConnector, ResamplerConnector
 from diysink.connector.single import SingleConnector
 
 __all__ = [
+    "TWO_PARTS",
+    "Connector",
     "ConnectorKind",
     "DualConnector",
+    "DualResamplerConnector",
     "MatchedConnector",
+    "ResamplerConnector",
     "SingleConnector",
     "build_connector",
     "matched_hidden",

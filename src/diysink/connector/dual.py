@@ -1,5 +1,6 @@
 """Two MLPs, f_sink and f_nonsink: DIYSink's connector (paper, section 4)."""
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -9,22 +10,38 @@ from diysink.connector.single import SingleConnector
 class DualConnector(nn.Module):
     """Sinks go through ``sink``, all other tokens through ``nonsink``.
 
-    ``nonsink`` runs over every token and the few sinks' rows are then replaced: a fixed shape for
-    the large product, and hardly more work than one MLP. With equal weights in both parts the
-    result is the single connector's.
+    Both parts run over every token, and the mask takes from each. A product over the few sinks
+    alone would do less, but a matrix product's last bits depend on its number of rows, and the
+    shape on the picture. So with equal weights in both parts the result is the single connector's
+    to the bit, and no shape depends on data; the price is one more MLP, 0.3 % of a 7B prefill.
+
+    Args:
+        in_dim, out_dim, hidden_dim, bias, activation: of both parts, as in `SingleConnector`.
     """
 
     def __init__(
-        self, in_dim: int, out_dim: int, hidden_dim: int | None = None, *, bias: bool = True
+        self,
+        in_dim: int,
+        out_dim: int,
+        hidden_dim: int | None = None,
+        *,
+        bias: bool = True,
+        activation: str = "gelu",
     ) -> None:
         super().__init__()
-        self.sink = SingleConnector(in_dim, out_dim, hidden_dim, bias=bias)
-        self.nonsink = SingleConnector(in_dim, out_dim, hidden_dim, bias=bias)
+        self.sink = SingleConnector(in_dim, out_dim, hidden_dim, bias=bias, activation=activation)
+        self.nonsink = SingleConnector(
+            in_dim, out_dim, hidden_dim, bias=bias, activation=activation
+        )
 
     def forward(
         self, features: Float[Tensor, "*batch in_dim"], sinks: Bool[Tensor, "*batch"]
-    ) -> Float[Tensor, "*batch out_dim"]:
+    ) -> tuple[Float[Tensor, "*batch out_dim"], Bool[Tensor, "*batch"]]:
         """Project each token by the part that its place in the sink mask says."""
-        rows = sinks.nonzero(as_tuple=True)
-        projected: Tensor = self.nonsink(features)
-        return projected.index_put(rows, self.sink(features[rows]).to(projected.dtype))
+        special, _ = self.sink(features, sinks)
+        plain, _ = self.nonsink(features, sinks)
+        return torch.where(sinks.unsqueeze(-1), special, plain), sinks
+
+    def tokens_out(self, tokens: int) -> int:
+        """As many as come in."""
+        return tokens

@@ -24,6 +24,13 @@ class MatchedConnector(SingleConnector):
     """A single connector, as wide inside as makes its parameters equal the dual one's."""
 
     def __init__(
-        self, in_dim: int, out_dim: int, hidden_dim: int | None = None, *, bias: bool = True
+        self,
+        in_dim: int,
+        out_dim: int,
+        hidden_dim: int | None = None,
+        *,
+        bias: bool = True,
+        activation: str = "gelu",
     ) -> None:
-        super().__init__(in_dim, out_dim, matched_hidden(in_dim, out_dim, hidden_dim), bias=bias)
+        hidden = matched_hidden(in_dim, out_dim, hidden_dim)
+        super().__init__(in_dim, out_dim, hidden, bias=bias, activation=activation)

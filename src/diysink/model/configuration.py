@@ -5,6 +5,8 @@ from typing import Literal, no_type_check
 from huggingface_hub.dataclasses import strict
 from transformers import LlavaConfig
 
+from diysink.connector import ConnectorKind
+
 Arrangement = Literal["natural", "front", "end"]
 
 
@@ -14,7 +16,12 @@ class DIYSinkConfig(LlavaConfig):
     """Configuration of a LLaVA-shaped model that knows its sinks.
 
     Attributes:
-        connector: ``single``, ``matched`` or ``dual`` (:mod:`diysink.connector`).
+        connector: ``single``, ``matched``, ``dual``, ``resampler`` or ``dual-resampler``
+            (:mod:`diysink.connector`).
+        connector_queries: of a dual resampler, queries that read non-sinks.
+        connector_sink_queries: of a dual resampler, queries that read sinks; a plain resampler has
+            as many queries as both together.
+        connector_heads: attention heads of a resampler.
         tau: L2 norm of a visual token from which it is a sink; from the encoder's SinkProfile.
             None: no token is (a stock LLaVA).
         arrangement: where sinks stand among an image's tokens: ``natural`` (raster order),
@@ -24,7 +31,10 @@ class DIYSinkConfig(LlavaConfig):
 
     model_type = "diysink"
 
-    connector: Literal["single", "matched", "dual"] = "dual"
+    connector: ConnectorKind = "dual"
+    connector_queries: int = 64
+    connector_sink_queries: int = 8
+    connector_heads: int = 8
     tau: float | None = None
     arrangement: Arrangement = "front"
     lm_head_bias: bool = False

@@ -13,6 +13,7 @@ import lightning
 import torch
 from torch import Tensor
 
+from diysink.connector import TWO_PARTS
 from diysink.model import DIYSinkForConditionalGeneration
 from diysink.selection import Choice, QuestionBatch, ReweightSelection, Route
 
@@ -102,9 +103,10 @@ class StageTraining(lightning.LightningModule):
 class ConnectorTraining(StageTraining):
     """Stage 1: only the connector learns.
 
-    The single and the matched connector see all tokens, as LLaVA's does. The dual connector's loss
-    is the mean of two: sinks only through f_sink, non-sinks only through f_nonsink. An image
-    without sinks has no sink view: it falls back to non-sinks, which teaches f_sink nothing.
+    Connectors of one part see all tokens, as LLaVA's does. The loss of one with two parts is the
+    mean of two: sinks only through f_sink, non-sinks only through f_nonsink. An image without sinks
+    has no sink view: it falls back to non-sinks, which teaches the dual MLPs' f_sink nothing (a
+    dual resampler's sink queries read the whole image then).
     """
 
     def __init__(self, model: DIYSinkForConditionalGeneration, **options: Any) -> None:
@@ -113,7 +115,7 @@ class ConnectorTraining(StageTraining):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of the views of one batch."""
-        if self.model.config.connector != "dual":
+        if self.model.config.connector not in TWO_PARTS:
             return self.loss(batch)
         items = len(batch["input_ids"])
         views = [Choice.of([route] * items) for route in (Route.SINK, Route.NONSINK)]
