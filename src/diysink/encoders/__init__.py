@@ -3,7 +3,12 @@
 from diysink.encoders.encoder import Encoder, Observation
 from diysink.encoders.families import FAMILIES
 from diysink.encoders.identity import EncoderIdentity
-from diysink.encoders.images import ImageProcessor, load_image_processor
+from diysink.encoders.images import (
+    ImageProcessor,
+    load_image_processor,
+    stock_image_processor,
+    to_pixels,
+)
 from diysink.encoders.loading import load_encoder, load_vision_tower, quiet_loading
 
 __all__ = [
@@ -16,4 +21,6 @@ __all__ = [
     "load_image_processor",
     "load_vision_tower",
     "quiet_loading",
+    "stock_image_processor",
+    "to_pixels",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -29,7 +30,26 @@ _PROCESSORS = {
 
 
 def load_image_processor(path_or_id: str | Path, revision: str | None = None) -> ImageProcessor:
-    """The image processor of a checkpoint, from its ``preprocessor_config.json``.
+    """Pictures to pixels as a checkpoint wants them; see `stock_image_processor`.
+
+    Returns:
+        A function from RGB pictures to ``Float["batch channels height width"]``, float32.
+    """
+    return to_pixels(stock_image_processor(path_or_id, revision))
+
+
+def to_pixels(processor: Any) -> ImageProcessor:
+    """An image processor of transformers as a function from RGB pictures to float32 pixels."""
+
+    def process(images: Sequence[Image.Image]) -> Float[Tensor, "batch channels height width"]:
+        pixels: Tensor = processor(images=list(images), return_tensors="pt")["pixel_values"]
+        return pixels.to(torch.float32)
+
+    return process
+
+
+def stock_image_processor(path_or_id: str | Path, revision: str | None = None) -> Any:
+    """The image processor of a checkpoint, from its settings, as an object of transformers.
 
     SigLIP 2's own processor makes patches in numbers that differ from picture to picture; here its
     pictures become squares of the size that its configuration stands for.
@@ -37,9 +57,6 @@ def load_image_processor(path_or_id: str | Path, revision: str | None = None) ->
     Args:
         path_or_id: a folder or a hub id.
         revision: of a hub id.
-
-    Returns:
-        A function from RGB pictures to ``Float["batch channels height width"]``, float32.
 
     Raises:
         ValueError: for a kind of image processor that is not supported.
@@ -58,18 +75,11 @@ def load_image_processor(path_or_id: str | Path, revision: str | None = None) ->
         kept = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
         size = {"height": side, "width": side}
         chosen = {name: settings[name] for name in kept if name in settings}
-        processor = SiglipImageProcessorPil(**chosen, size=size, resample=2)
-    elif kind in _PROCESSORS:
-        processor = _PROCESSORS[kind].from_pretrained(source, revision=revision)
-    else:
-        raise ValueError(
-            f"{source} names the image processor {kind or 'nothing'!r}; supported are "
-            f"{', '.join([*_PROCESSORS, 'Siglip2ImageProcessor'])}. Set image_processor_type in "
-            "its preprocessor_config.json to the one that fits."
-        )
-
-    def process(images: Sequence[Image.Image]) -> Float[Tensor, "batch channels height width"]:
-        pixels: Tensor = processor(images=list(images), return_tensors="pt")["pixel_values"]
-        return pixels.to(torch.float32)
-
-    return process
+        return SiglipImageProcessorPil(**chosen, size=size, resample=2)
+    if kind in _PROCESSORS:
+        return _PROCESSORS[kind].from_pretrained(source, revision=revision)
+    raise ValueError(
+        f"{source} names the image processor {kind or 'nothing'!r}; supported are "
+        f"{', '.join([*_PROCESSORS, 'Siglip2ImageProcessor'])}. Set image_processor_type in "
+        "its preprocessor_config.json to the one that fits."
+    )

@@ -3,23 +3,23 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.image_processing_base import ImageProcessingMixin
 
 from diysink.artifact import write_json
 from diysink.encoders import (
     Encoder,
     ImageProcessor,
-    load_image_processor,
     load_vision_tower,
     quiet_loading,
+    stock_image_processor,
+    to_pixels,
 )
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.modeling import DIYSinkForConditionalGeneration
+from diysink.model.processing import DIYSinkProcessor
 from diysink.model.prompt import IMAGE, Prompter
 from diysink.sinks import SinkProfile
 
@@ -50,21 +50,29 @@ class Assembled:
     """A model and what feeds it."""
 
     model: DIYSinkForConditionalGeneration
-    prompter: Prompter
-    image_processor: ImageProcessor
-    image_settings: dict[str, Any]
+    processor: DIYSinkProcessor
 
-    def save(self, folder: Path) -> None:
-        """Write model, tokenizer and image processor's settings as one Hugging Face folder."""
+    @property
+    def prompter(self) -> Prompter:
+        """Dialogues as token ids and labels."""
+        return self.processor.prompter
+
+    @property
+    def image_processor(self) -> ImageProcessor:
+        """Images as pixel values."""
+        return to_pixels(self.processor.image_processor)
+
+    def save(self, folder: Path | str) -> None:
+        """Write model and processor as one Hugging Face folder; the Auto classes load it."""
+        folder = Path(folder)
         self.model.save_pretrained(folder)
-        self.prompter.tokenizer.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
         # How the tokenizer was found is no part of it: the same model is the same files.
         written = folder / "tokenizer_config.json"
         config = json.loads(written.read_text())
         write_json(
             written, {k: v for k, v in config.items() if k not in ("is_local", "local_files_only")}
         )
-        write_json(folder / "preprocessor_config.json", self.image_settings)
 
 
 def assemble(
@@ -75,7 +83,7 @@ def assemble(
     Args:
         parts: the pretrained parts.
         profile: the encoder's sinks; None: no token is a sink.
-        connector: ``single``, ``matched`` or ``dual``.
+        connector: one of :data:`diysink.connector.ConnectorKind`.
         arrangement: ``natural``, ``front`` or ``end``.
         seed: seed of the connector's first weights.
 
@@ -87,10 +95,9 @@ def assemble(
     encoder = Encoder.of(tower, parts.layer)
     if profile is not None:
         profile.check(encoder.identity)
-    image_processor = load_image_processor(parts.encoder, parts.encoder_revision)
+    image_processor = stock_image_processor(parts.encoder, parts.encoder_revision)
     # The image processor decides the size, and with it how many tokens an image has.
-    rows, columns = encoder.grid(image_processor([Image.new("RGB", (64, 64))]))
-    tokens = rows * columns
+    rows, columns = encoder.grid(to_pixels(image_processor)([Image.new("RGB", (64, 64))]))
     tokenizer = AutoTokenizer.from_pretrained(
         parts.language, revision=parts.language_revision, trust_remote_code=False
     )
@@ -109,7 +116,6 @@ def assemble(
         vision_config=tower.config,
         text_config=language.config,
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
-        image_seq_length=tokens,
         vision_feature_layer=parts.layer,
         vision_feature_select_strategy="default" if encoder.prefix else "full",
         connector=connector,
@@ -119,15 +125,10 @@ def assemble(
     )
     torch.manual_seed(seed)
     model = DIYSinkForConditionalGeneration(config)
+    model.config.image_seq_length = model.model.multi_modal_projector.tokens_out(rows * columns)
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.model.language_model.load_state_dict(language.model.state_dict())
     model.lm_head.load_state_dict(language.lm_head.state_dict())
     model.tie_weights()
-    return Assembled(
-        model.to(dtype),
-        Prompter(tokenizer, tokens),
-        image_processor,
-        ImageProcessingMixin.get_image_processor_dict(
-            parts.encoder, revision=parts.encoder_revision
-        )[0],
-    )
+    processor = DIYSinkProcessor(image_processor, tokenizer, model.config.image_seq_length)
+    return Assembled(model.to(dtype), processor)

@@ -68,7 +68,7 @@ class Prompter:
                     "rendering of its first turns, so its answers cannot be marked for learning"
                 )
             spans.append((len(start), len(end)))
-        coded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        coded = self._encode(text, return_offsets_mapping=True)
         labels = [
             token if any(a <= first and last <= b and first < last for a, b in spans) else IGNORE
             for token, (first, last) in zip(
@@ -80,7 +80,7 @@ class Prompter:
     def question(self, text: str) -> Int[Tensor, " length"]:
         """A question (with its ``<image>``), up to where the answer begins."""
         rendered = self._render([{"role": "user", "content": text}], add_generation_prompt=True)
-        return torch.tensor(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
+        return torch.tensor(self._encode(rendered)["input_ids"])
 
     def pad(
         self, rows: Sequence[Int[Tensor, " _"]], *, side: str, value: int | None = None
@@ -92,6 +92,13 @@ class Prompter:
         )
         ones = [torch.ones_like(row) for row in rows]
         return ids, torch.nn.utils.rnn.pad_sequence(ones, batch_first=True, padding_side=side)
+
+    def _encode(self, text: str, **options: Any) -> Any:
+        # As transformers' processors do, so that a prompt is the same ids from here and from there:
+        # the tokenizer adds what it adds (Llama's <s>), unless the template has written it.
+        start = self.tokenizer.bos_token
+        written = start is not None and text.startswith(start)
+        return self.tokenizer(text, add_special_tokens=not written, **options)
 
     def _render(
         self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False
