@@ -7,6 +7,7 @@ gives the caller's prompt back in front of the answer.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from transformers import LlavaForConditionalGeneration, LlavaModel
 from diysink.connector import build_connector
 from diysink.encoders import Encoder
 from diysink.model.configuration import DIYSinkConfig
+from diysink.model.keys import gated
 from diysink.model.prefix import Prefix
 from diysink.model.splice import Spliced, Visual, splice
 from diysink.selection import Choice, QuestionBatch, Route, Selection
@@ -119,6 +121,7 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
         The logits are then those of the spliced sequence: shorter than ``input_ids`` where the
         choice drops tokens, padded on the right.
         """
+        gates: AbstractContextManager[None] = nullcontext()
         if pixel_values is not None:
             if input_ids is None:
                 raise ValueError("pixel_values need input_ids: placeholders say where images go")
@@ -132,15 +135,17 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
             input_ids, inputs_embeds = None, spliced.embeds
             attention_mask, position_ids = spliced.mask, spliced.positions
             labels = spliced.labels
-        return super().forward(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            labels=labels,
-            **kwargs,
-        )
+            gates = gated(self.model.language_model, choice, spliced)
+        with gates:
+            return super().forward(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=past_key_values,
+                inputs_embeds=inputs_embeds,
+                labels=labels,
+                **kwargs,
+            )
 
     @torch.no_grad()
     def generate(
@@ -176,6 +181,8 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
         prefix = None if choice is None else choice.prefix
         if not isinstance(prefix, Prefix) or kwargs.get("use_cache") is False:
             prefix = None
+        if choice is not None and choice.gates is not None:
+            prefix = None  # gates look at a prompt's end before its beginning is read
         if visual is None:
             images: Any = pixel_values
             visual = self.model.see(images) if prefix is None else prefix.visual
@@ -183,9 +190,10 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
             input_ids, attention_mask, visual, choice=choice, padding_side="left"
         )
         if prefix is None:
-            output = super().generate(
-                inputs_embeds=prompt.embeds, attention_mask=prompt.mask, **kwargs
-            )
+            with gated(self.model.language_model, choice, prompt):
+                output = super().generate(
+                    inputs_embeds=prompt.embeds, attention_mask=prompt.mask, **kwargs
+                )
         else:
             resumed = prefix.resume(self.model.language_model, prompt)
             output = super().generate(

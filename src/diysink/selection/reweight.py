@@ -3,8 +3,12 @@
 I_vis = [w_s f_sink(V_s); w_n f_nonsink(V_n)] (paper, section 4). R's width and output are not in
 the paper's text: they are parameters here. Whatever the output, R starts at (1, 1) for every
 question, so that an untrained R changes nothing.
+
+The paper weighs the projected tokens, at the connector. The same weights may go to the keys of the
+language model's layers instead, where no norm comes between them and the attention.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -13,9 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from diysink.selection.choice import Choice, QuestionBatch, Route
-from diysink.selection.sentence import SentenceEncoder
+from diysink.selection.gates import ConstantGates
+from diysink.selection.sentence import Sentences
 
 Output = Literal["softmax", "sigmoid", "free"]
+PLACES = ("connector", "keys")
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,44 @@ class Reweight(nn.Module):
 
 
 class ReweightSelection(nn.Module):
-    """Frozen sentence encoder and R as a selection: both sets are seen, at R's weights."""
+    """Frozen sentence encoder and R as a selection: both sets are seen, at R's weights.
 
-    def __init__(self, encoder: SentenceEncoder, reweight: Reweight) -> None:
+    Args:
+        encoder: questions to vectors.
+        reweight: R, trained for this encoder and for this place.
+        at: where the weights are applied: ``connector`` (the paper's) or ``keys``.
+        layers: the layers whose keys are weighed, from 0; None = all.
+
+    Raises:
+        ValueError: an unknown place, layers at the connector, or an encoder of another width.
+    """
+
+    def __init__(
+        self,
+        encoder: Sentences,
+        reweight: Reweight,
+        at: str = "connector",
+        layers: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
+        if at not in PLACES:
+            raise ValueError(f"unknown place {at!r}; expected {' or '.join(PLACES)}")
+        if at == "connector" and layers is not None:
+            raise ValueError(f"the connector has no layers; give layers {layers} with at='keys'")
+        if encoder.dim != reweight.settings.dim:
+            raise ValueError(
+                f"R was trained on question vectors of width {reweight.settings.dim}, this "
+                f"sentence encoder gives {encoder.dim}: load the one that R was trained with"
+            )
         self.encoder = encoder
         self.reweight = reweight
+        self.at = at
+        self.layers = None if layers is None else tuple(layers)
 
     def forward(self, questions: QuestionBatch) -> Choice:
         """R's weights for every question; differentiable in R's parameters."""
         weights = self.reweight(self.encoder(questions.texts))
-        return Choice(weights, (Route.BOTH,) * len(questions.texts))
+        both = (Route.BOTH,) * len(questions.texts)
+        if self.at == "connector":
+            return Choice(weights, both)
+        return Choice(torch.ones_like(weights), both, ConstantGates(weights, self.layers))

@@ -1,35 +1,77 @@
-"""R on disk: ``reweight.safetensors`` and ``reweight.json``."""
+"""What was trained to select, on disk: R (``reweight.*``) or LSG's gates (``lsg.*``).
+
+Weights as safetensors, all else as JSON beside them. R does not keep its sentence encoder, only
+which kind it was.
+"""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from diysink.artifact import atomic_path, write_json
+from diysink.selection.gates import LayerGates, LayerGatesSettings, LSGSelection
 from diysink.selection.reweight import Reweight, ReweightSelection, ReweightSettings
-from diysink.selection.sentence import SentenceEncoder
+from diysink.selection.sentence import LANGUAGE_MODEL, load_sentences
+
+Trained = ReweightSelection | LSGSelection
 
 
-def save_reweight(reweight: Reweight, folder: Path) -> None:
-    """Write R's weights and settings into ``folder``."""
-    with atomic_path(folder / "reweight.safetensors") as temporary:
-        save_file(reweight.state_dict(), temporary)
-    write_json(folder / "reweight.json", reweight.describe())
+def save_selection(selection: Trained, folder: Path) -> None:
+    """Write R or the gates, and how they are used, into ``folder``."""
+    match selection:
+        case LSGSelection():
+            _save(folder, "lsg", selection.gates, selection.gates.describe())
+        case ReweightSelection():
+            how = {
+                "at": selection.at,
+                "layers": selection.layers,
+                "sentence": selection.encoder.kind,
+            }
+            _save(folder, "reweight", selection.reweight, selection.reweight.describe() | how)
 
 
-def load_reweight(folder: Path, sentence: Path | str) -> ReweightSelection:
-    """R from ``folder`` behind the sentence encoder at ``sentence``.
+def load_selection(
+    folder: Path, sentence: Path | str, embeddings: nn.Embedding, tokenizer: Any
+) -> Trained | None:
+    """What ``folder`` holds, as a selection; None if it holds neither R nor gates.
+
+    Args:
+        folder: see :func:`save_selection`.
+        sentence: folder or hub id of R's sentence encoder. It is not looked at where R was trained
+            on the language model's own embeddings, or for LSG.
+        embeddings: the language model's input embeddings.
+        tokenizer: the language model's tokenizer.
 
     Raises:
-        ValueError: the sentence encoder's width is not the one R was trained on.
+        ValueError: R was trained with another kind of sentence encoder, or one of another width.
     """
-    settings = ReweightSettings(**json.loads((folder / "reweight.json").read_text()))
-    encoder = SentenceEncoder.load(sentence)
-    if encoder.dim != settings.dim:
+    if (folder / "lsg.json").is_file():
+        saved = json.loads((folder / "lsg.json").read_text())
+        gates = LayerGates(LayerGatesSettings(**{**saved, "layers": tuple(saved["layers"])}))
+        gates.load_state_dict(load_file(folder / "lsg.safetensors"))
+        return LSGSelection(gates.eval())
+    if not (folder / "reweight.json").is_file():
+        return None
+    saved = json.loads((folder / "reweight.json").read_text())
+    # Saved by 0.1.0, which knew one place and one kind of sentence encoder.
+    at, layers = saved.pop("at", "connector"), saved.pop("layers", None)
+    kind = saved.pop("sentence", "encoder")
+    if kind == "encoder" and sentence == LANGUAGE_MODEL:
         raise ValueError(
-            f"R was trained on question vectors of width {settings.dim}, the sentence encoder at "
-            f"{sentence} gives {encoder.dim}: load the one that R was trained with"
+            f"R in {folder} was trained with a sentence encoder: name that one, not {sentence!r}"
         )
-    reweight = Reweight(settings)
+    encoder = load_sentences(
+        LANGUAGE_MODEL if kind == LANGUAGE_MODEL else sentence, embeddings, tokenizer
+    )
+    reweight = Reweight(ReweightSettings(**saved))
     reweight.load_state_dict(load_file(folder / "reweight.safetensors"))
-    return ReweightSelection(encoder, reweight.eval())
+    return ReweightSelection(encoder, reweight.eval(), at, layers)
+
+
+def _save(folder: Path, name: str, trained: nn.Module, how: dict[str, object]) -> None:
+    with atomic_path(folder / f"{name}.safetensors") as temporary:
+        save_file({k: v.cpu() for k, v in trained.state_dict().items()}, temporary)
+    write_json(folder / f"{name}.json", how)

@@ -1,0 +1,119 @@
+"""Sentence encoders pool as their own files say; the language model's words need none."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from diysink.selection import LanguageModelSentences, SentenceEncoder, load_sentences
+
+TEXTS = ("a b c d", "e", "f g")
+FLAGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "lasttoken")
+
+
+def folder(tiny_sentence, target, pooling, *, normalize=True, extra=(), own=None):
+    """A sentence-transformers folder around the tiny encoder."""
+    shutil.copytree(tiny_sentence, target)
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else []), *extra]
+    modules = [
+        {
+            "idx": i,
+            "name": str(i),
+            "path": f"{i}_{kind}" if i else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for i, kind in enumerate(kinds)
+    ]
+    (target / "modules.json").write_text(json.dumps(modules))
+    (target / "1_Pooling").mkdir()
+    (target / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    if own is not None:
+        (target / "sentence_bert_config.json").write_text(json.dumps(own))
+    return target
+
+
+def flags(*on):
+    return {"word_embedding_dimension": 8, **{f"pooling_mode_{f}": f in on for f in FLAGS}}
+
+
+def states(encoder, text):
+    """Last hidden states of one text by itself: no padding that pooling could get wrong."""
+    coded = encoder.tokenizer(text, return_tensors="pt")
+    return encoder.model(coded["input_ids"]).last_hidden_state[0]
+
+
+RULES = {"mean_tokens": lambda states: states.mean(0), "cls_token": lambda states: states[0]}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("normalize", [True, False])
+def test_pools_by_the_folders_rule(tmp_path, tiny_sentence, rule, normalize):
+    encoder = SentenceEncoder.load(
+        folder(tiny_sentence, tmp_path / "st", flags(rule), normalize=normalize)
+    )
+    encoder.tokenizer.padding_side = "left"  # must not matter
+    expected = torch.stack([RULES[rule](states(encoder, text)) for text in TEXTS])
+    if normalize:
+        expected = expected / expected.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(encoder(TEXTS), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_newer_folders_name_the_rule(tmp_path, tiny_sentence):
+    named = {"embedding_dimension": 8, "pooling_mode": "cls"}
+    new = SentenceEncoder.load(folder(tiny_sentence, tmp_path / "new", named))
+    old = SentenceEncoder.load(folder(tiny_sentence, tmp_path / "old", flags("cls_token")))
+    mean = SentenceEncoder.load(folder(tiny_sentence, tmp_path / "mean", flags("mean_tokens")))
+    assert torch.equal(new(TEXTS), old(TEXTS))
+    assert not torch.allclose(new(TEXTS), mean(TEXTS))
+
+
+def test_a_plain_transformers_folder_is_averaged_to_length_one(tmp_path, tiny_sentence):
+    plain = SentenceEncoder.load(tiny_sentence)
+    st = SentenceEncoder.load(folder(tiny_sentence, tmp_path / "st", flags("mean_tokens")))
+    assert torch.equal(plain(TEXTS), st(TEXTS))
+    torch.testing.assert_close(plain(TEXTS).norm(dim=1), torch.ones(3))
+
+
+def test_texts_are_cut_where_the_folder_says(tmp_path, tiny_sentence):
+    own = {"max_seq_length": 2, "do_lower_case": False}
+    st = folder(tiny_sentence, tmp_path / "st", flags("mean_tokens"), own=own)
+    encoder = SentenceEncoder.load(st)
+    assert torch.equal(encoder(["a b c d"]), encoder(["a b e"]))
+    assert not torch.allclose(encoder(["a b c d"]), encoder(["a c"]))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "options", "message"),
+    [
+        (flags("max_tokens"), {}, "pools by max_tokens; supported"),
+        (flags("cls_token", "mean_tokens"), {}, "pools by cls_token and mean_tokens"),
+        (flags(), {}, "pools by no known rule"),
+        ({"pooling_mode": "lasttoken"}, {}, "pools by lasttoken"),
+        (flags("mean_tokens"), {"extra": ["Dense"]}, "has modules Dense"),
+        (flags("mean_tokens"), {"own": {"do_lower_case": True}}, "lowers case outside"),
+    ],
+)
+def test_what_is_not_supported_is_refused(tmp_path, tiny_sentence, pooling, options, message):
+    with pytest.raises(ValueError, match=message):
+        SentenceEncoder.load(folder(tiny_sentence, tmp_path / "st", pooling, **options))
+
+
+def test_the_language_models_words_are_averaged(tokenizer):
+    torch.manual_seed(0)
+    words = nn.Embedding(14, 5)
+    sentences = load_sentences("language-model", words, tokenizer)
+    assert isinstance(sentences, LanguageModelSentences)
+    assert sentences.dim == 5
+    a, b, e = (words.weight[tokenizer.convert_tokens_to_ids(word)] for word in "abe")
+    expected = torch.stack([(a + b + b) / 3, e])
+    expected = (expected / expected.norm(dim=1, keepdim=True)).detach()
+    torch.testing.assert_close(sentences(["a b b", "e"]), expected)
+    assert not sentences(["a"]).requires_grad
+    assert torch.equal(sentences([""]), torch.zeros(1, 5))
+
+
+def test_another_name_is_a_sentence_encoder(tiny_sentence, tokenizer):
+    loaded = load_sentences(tiny_sentence, nn.Embedding(14, 5), tokenizer)
+    assert torch.equal(loaded(TEXTS), SentenceEncoder.load(tiny_sentence)(TEXTS))
