@@ -83,42 +83,33 @@ def select(
     Raises:
         ValueError: an unknown name.
     """
-    from functools import partial
+    from diysink.model import selections_of
+    from diysink.selection import CoTTemplates, load_selection
 
-    from diysink import selection as s
-    from diysink.model import choice_log_likelihoods
-
-    match name:
-        case "both" | "sink" | "nonsink":
-            return s.FixedSelection(name)
-        case "reweight":
-            return s.load_reweight(reweighting, sentence).to(answerer.model.device)
-        case "cot":
-            templates = s.CoTTemplates(
-                cot["image"],
-                (cot["image_choices"][0], cot["image_choices"][1]),
-                cot["scope"],
-                tuple(cot["scope_choices"]),
-            )
-            return s.CoTSelection(
-                partial(choice_log_likelihoods, answerer.model, answerer.prompter), templates
-            )
-        case "random":
-            return s.RandomSelection(seed)
-        case "oracle":
-            return s.OracleSelection()
-        case _:
-            raise ValueError(
-                f"unknown selection {name!r}; expected both, sink, nonsink, reweight, cot, random "
-                "or oracle"
-            )
+    model, prompter = answerer.model, answerer.prompter
+    trained = {}
+    if name == "reweight":
+        words = model.get_input_embeddings()
+        learnt = load_selection(reweighting, sentence, words, prompter.tokenizer)
+        if learnt is not None:
+            trained[name] = learnt.to(model.device)
+    templates = CoTTemplates(
+        cot["image"],
+        (cot["image_choices"][0], cot["image_choices"][1]),
+        cot["scope"],
+        tuple(cot["scope_choices"]),
+    )
+    known = selections_of(model, prompter, templates=templates, trained=trained, seed=seed)
+    if name not in known:
+        raise ValueError(f"unknown selection {name!r}; expected one of {', '.join(known)}")
+    return known[name]
 
 
 def summarize(
     predictions: pd.DataFrame, evaluate: dict[str, Any], seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Accuracies, differences and the verdict in words; and the plain metrics to track."""
-    from diysink.evaluation import accuracy_table, comparisons, verdict
+    from diysink.evaluation import accuracy_table, comparisons, route_table, verdict
 
     options = {"resamples": evaluate["resamples"], "level": evaluate["level"], "seed": seed}
     accuracy = accuracy_table(predictions, by="group", **options)
@@ -127,10 +118,12 @@ def summarize(
     pairs = [(v, evaluate["baseline"]) for v in variants if v != evaluate["baseline"]]
     pairs += [(a, b) for a, b in evaluate["compare"] if {a, b} <= set(variants)]
     differences = comparisons(predictions, pairs, **options)
+    routes = route_table(predictions, evaluate["oracle"], **options)
     results = {
         "accuracy": accuracy.to_dict("records"),
         "subtasks": subtasks.to_dict("records"),
         "comparisons": differences.to_dict("records"),
+        "routes": routes.astype(object).where(routes.notna(), None).to_dict("records"),
         "verdict": verdict(
             differences,
             candidate=evaluate["candidate"],
@@ -138,7 +131,7 @@ def summarize(
             level=evaluate["level"],
         ),
         "settings": {
-            name: evaluate[name] for name in ("baseline", "candidate", "level", "resamples")
+            name: evaluate[name] for name in ("baseline", "candidate", "oracle", "level", "resamples")
         },
     }
     metrics: dict[str, Any] = {}

@@ -75,6 +75,11 @@ def test_says_induced_where_it_is_and_only_there(inputs, page):
     assert "model organism" not in other.text
 
 
+def test_tells_what_wrong_routes_cost(text):
+    assert "75.0 [70.0, 80.0]" in text
+    assert "+12.5 [-1.0, +25.0]" in text
+
+
 def test_asks_for_nothing_outside_itself(page, text):
     assert not {"script", "iframe", "object", "embed", "link", "base", "form"} & set(page.tags)
     for value in page.values("src", "href", "xlink:href", "action", "data", "srcset", "poster"):

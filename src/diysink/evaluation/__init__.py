@@ -5,7 +5,15 @@ judges its table does not.
 """
 
 from diysink.evaluation.metrics import exact_match, normalize
+from diysink.evaluation.routes import route_table
 from diysink.evaluation.statistics import accuracy_table, comparisons
 from diysink.evaluation.verdict import verdict
 
-__all__ = ["accuracy_table", "comparisons", "exact_match", "normalize", "verdict"]
+__all__ = [
+    "accuracy_table",
+    "comparisons",
+    "exact_match",
+    "normalize",
+    "route_table",
+    "verdict",
+]

@@ -1,18 +1,22 @@
 """DIYSink as a Hugging Face model: configuration, modelling, splicing, prompts, answers."""
 
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from diysink.model.answer import Answerer, Answers, load
 from diysink.model.assemble import Assembled, Parts, assemble
 from diysink.model.configuration import DIYSinkConfig
+from diysink.model.conversion import from_llava
 from diysink.model.modeling import DIYSinkForConditionalGeneration, DIYSinkModel
 from diysink.model.poll import CachedScorer, PromptScorer
 from diysink.model.prefix import Prefix
+from diysink.model.processing import DIYSinkProcessor
 from diysink.model.prompt import IGNORE, Encoded, Prompter
+from diysink.model.selections import selections_of
 from diysink.model.splice import Spliced, Visual, splice
 
 AutoConfig.register("diysink", DIYSinkConfig, exist_ok=True)
 AutoModelForImageTextToText.register(DIYSinkConfig, DIYSinkForConditionalGeneration, exist_ok=True)
+AutoProcessor.register(DIYSinkConfig, DIYSinkProcessor, exist_ok=True)
 
 __all__ = [
     "IGNORE",
@@ -23,6 +27,7 @@ __all__ = [
     "DIYSinkConfig",
     "DIYSinkForConditionalGeneration",
     "DIYSinkModel",
+    "DIYSinkProcessor",
     "Encoded",
     "Parts",
     "Prefix",
@@ -31,6 +36,8 @@ __all__ = [
     "Spliced",
     "Visual",
     "assemble",
+    "from_llava",
     "load",
+    "selections_of",
     "splice",
 ]

@@ -97,11 +97,17 @@ class CachedScorer:
     ) -> None:
         self.model, self.prompter = model, prompter
         self.evidence = Route(evidence)
-        if "sliding_attention" in (getattr(model.config.text_config, "layer_types", None) or ()):
+        if not self.serves(model):
             raise ValueError(
                 "this language model has layers with sliding-window attention, behind which a "
                 "prefix cannot be shared exactly: use PromptScorer"
             )
+
+    @staticmethod
+    def serves(model: DIYSinkForConditionalGeneration) -> bool:
+        """Whether every layer of the language model sees the whole prefix."""
+        kinds = getattr(model.config.text_config, "layer_types", None) or ()
+        return "sliding_attention" not in kinds
 
     @torch.no_grad()
     def __call__(self, questions: QuestionBatch, polls: Sequence[Poll]) -> Scores:

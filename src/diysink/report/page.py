@@ -51,6 +51,7 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "differences": figures.draw_differences(differences, settings),
         "comparisons": [{**row, "outcome": outcome(row, settings["level"])} for row in differences],
         "choices": tables.choices(inputs.predictions),
+        "routes": results["routes"],
         "differing": tables.differing(
             inputs.predictions, settings["candidate"], settings["baseline"], inputs.differing
         ),

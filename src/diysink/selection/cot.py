@@ -59,16 +59,24 @@ class Scorer(Protocol):
 class CoTTemplates:
     """The two routing questions. ``{question}`` in the second is replaced by the user's question.
 
+    The wording is ours, for a model of general English; the paper does not give its own.
+
     Attributes:
         image: asks whether the image is simple; ``image_choices`` = (simple, complex).
         scope: asks what the question needs; ``scope_choices`` = (whole, detail, ...more), where
             any further choice means both.
     """
 
-    image: str
-    image_choices: tuple[str, str]
-    scope: str
-    scope_choices: tuple[str, ...]
+    image: str = (
+        "Is this image simple, like a diagram or an icon, or complex, like a photo of a real "
+        "scene? Answer with one word: simple or complex."
+    )
+    image_choices: tuple[str, str] = ("simple", "complex")
+    scope: str = (
+        "Does this question need the whole picture, a local detail, or both? Answer with one "
+        "word: whole, detail or both.\nQuestion: {question}"
+    )
+    scope_choices: tuple[str, ...] = ("whole", "detail", "both")
 
     def __post_init__(self) -> None:
         if "{question}" not in self.scope:
