@@ -1,0 +1,37 @@
+"""Interventions on the visual tokens of any vision-language model, without training.
+
+``with intervene(model, Reposition("front"), profile=profile):`` and the user's own code goes on.
+"""
+
+from diysink.interventions.changes import (
+    Drop,
+    Intervention,
+    Keep,
+    Matched,
+    Replace,
+    Reposition,
+    Scale,
+)
+from diysink.interventions.families import FAMILIES, Family
+from diysink.interventions.intervene import intervene
+from diysink.interventions.reading import encoder_identity, visual_norms, visual_states
+from diysink.interventions.tokens import VisualTokens
+from diysink.interventions.var import VAR
+
+__all__ = [
+    "FAMILIES",
+    "VAR",
+    "Drop",
+    "Family",
+    "Intervention",
+    "Keep",
+    "Matched",
+    "Replace",
+    "Reposition",
+    "Scale",
+    "VisualTokens",
+    "encoder_identity",
+    "intervene",
+    "visual_norms",
+    "visual_states",
+]

@@ -1,0 +1,71 @@
+"""Families whose encoder reads all pictures, of any size, as one sequence of patches."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import unfold
+from transformers.vision_utils import get_vision_window_index
+
+from diysink.interventions.families.picture import Arguments, Picture
+
+States = Float[Tensor, "rows patches dim"]
+
+
+def mistral3(inner: Any, states: States, arguments: Arguments) -> list[Picture]:
+    """Squares of patches, side by side in one token."""
+    patch, merge = inner.vision_tower.patch_size, inner.config.spatial_merge_size
+    sizes = [(int(height), int(width)) for height, width in arguments["image_sizes"]]
+    grids = [(height // patch, width // patch) for height, width in sizes]
+    parts = torch.split(states[0], [rows * columns for rows, columns in grids])
+    pictures = []
+    for part, (rows, columns), size, pixels in zip(
+        parts, grids, sizes, arguments["pixel_values"], strict=True
+    ):
+        numbers = torch.arange(len(part), device=part.device, dtype=torch.float32)
+        groups = unfold(numbers.reshape(1, 1, rows, columns), merge, stride=merge)[0].T.long()
+        pictures.append(Picture(part, groups, pixels[:, : size[0], : size[1]]))
+    return pictures
+
+
+def merged(inner: Any, states: States, arguments: Arguments) -> list[Picture]:
+    """Patches that become one token stand next to each other (Qwen2-VL, Qwen3-VL, GLM-4V)."""
+    groups = _neighbours(inner, states[0])
+    return _by_grid(inner, states[0], groups, arguments)
+
+
+def windowed(inner: Any, states: States, arguments: Arguments) -> list[Picture]:
+    """Qwen2.5-VL: as `merged`, but the encoder works window by window and orders tokens after."""
+    tower = inner.visual
+    window, _ = get_vision_window_index(
+        arguments["image_grid_thw"], tower.spatial_merge_size, tower.window_size, tower.patch_size
+    )
+    groups = _neighbours(inner, states[0])[torch.argsort(window.to(states.device))]
+    return _by_grid(inner, states[0], groups, arguments)
+
+
+def _neighbours(inner: Any, states: Float[Tensor, "patches dim"]) -> Int[Tensor, "tokens group"]:
+    size = inner.visual.spatial_merge_size**2
+    return torch.arange(len(states), device=states.device).reshape(-1, size)
+
+
+def _by_grid(
+    inner: Any,
+    states: Float[Tensor, "patches dim"],
+    groups: Int[Tensor, "tokens group"],
+    arguments: Arguments,
+) -> list[Picture]:
+    """Each picture's part of the sequence, by ``image_grid_thw``."""
+    counts = arguments["image_grid_thw"].prod(-1).tolist()
+    size = inner.visual.spatial_merge_size**2
+    pictures, start = [], 0
+    for part, mine, pixels in zip(
+        torch.split(states, counts),
+        torch.split(groups, [count // size for count in counts]),
+        torch.split(arguments["pixel_values"], counts),
+        strict=True,
+    ):
+        pictures.append(Picture(part, mine - start, pixels))
+        start += len(part)
+    return pictures

@@ -1,0 +1,209 @@
+"""What a model's own vision encoder says of the images in a call: states, norms, identity.
+
+States are taken from the block that the connector reads, by hooks that live for one call: so they
+are those *before* any final norm, which ``last_hidden_state`` is after.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import attrgetter
+from threading import RLock
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from diysink import encoders
+from diysink.artifact import digest_bytes, digest_json, digest_tensors
+from diysink.encoders import Encoder, EncoderIdentity
+from diysink.interventions.families import BLOCKS, Arguments, Family, Picture, family_of
+
+_ONE_AT_A_TIME = RLock()  # hooks see every call of a module, also another thread's
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One picture as it was read in a call.
+
+    Attributes:
+        norms: of each visual token; NaN for separators.
+        key: digest of the pixels, blank borders and batch padding left out.
+    """
+
+    norms: Float[Tensor, " tokens"]
+    key: str
+
+    @classmethod
+    def of(cls, picture: Picture) -> "Seen":
+        """What is kept of a picture."""
+        shown = picture.pixels.detach()[picture.pixels != 0]
+        return cls(picture.norms, digest_bytes(shown.float().cpu().numpy().tobytes()))
+
+
+def inner_model(model: Any) -> Any:
+    """The model under the language-modelling head (and under PEFT): vision, connector, language.
+
+    Raises:
+        ValueError: no supported family, or a compiled model.
+        TypeError: not a model of transformers.
+    """
+    if hasattr(model, "get_base_model"):
+        model = model.get_base_model()
+    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+        raise ValueError(
+            "The model is compiled, and compiled code would run past an intervention. Give the "
+            "model that was compiled, and compile nothing inside the block."
+        )
+    if not hasattr(model, "base_model") or not hasattr(model, "config"):
+        raise TypeError(
+            f"Interventions work on a model of transformers; this is a {type(model).__name__}."
+        )
+    inner = model.base_model
+    family_of(inner.config.model_type)
+    return inner
+
+
+def arguments_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Arguments by name, those that end in ``**kwargs`` too."""
+    signature = inspect.signature(function)
+    named = dict(signature.bind_partial(*args, **kwargs).arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            named |= named.pop(name, {})
+    return named
+
+
+def image_arguments(inner: Any, call: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a call's arguments that ``get_image_features`` takes."""
+    names = inspect.signature(inner.get_image_features).parameters
+    return {name: call[name] for name in names if call.get(name) is not None}
+
+
+def read(
+    inner: Any, function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> tuple[Any, list[Picture]]:
+    """Call ``get_image_features``: its output, and the pictures that it encoded.
+
+    Args:
+        inner: the inner model.
+        function: its ``get_image_features``.
+        args, kwargs: the function's.
+    """
+    family = family_of(inner.config.model_type)
+    arguments = arguments_of(function, *args, **kwargs)
+    blocks, indices = _blocks_read(inner, family, arguments)
+    with _ONE_AT_A_TIME, _outputs([blocks[index] for index in indices]) as outputs:
+        result = function(*args, **kwargs)
+    states = torch.cat([states if states.dim() == 3 else states[None] for states in outputs], -1)
+    return result, family.read(inner, states, arguments)
+
+
+@torch.no_grad()
+def visual_states(model: Any, **inputs: Any) -> list[Float[Tensor, "_ dim"]]:
+    """ViT states that the connector reads, one tensor for each picture (image or tile).
+
+    Args:
+        model: any supported vision-language model.
+        inputs: what the model's processor gives, as for ``model(**inputs)``.
+
+    Returns:
+        States of the patches, before any final norm, without class tokens; in raster order, but
+        for models that keep the patches of one token together (Qwen-VL, GLM-4V).
+
+    Raises:
+        ValueError: an unsupported model.
+    """
+    return [picture.states for picture in _pictures(model, inputs)]
+
+
+@torch.no_grad()
+def visual_norms(model: Any, **inputs: Any) -> list[Float[Tensor, " _"]]:
+    """L2 norms of the visual tokens' ViT states, in float32, one tensor for each picture.
+
+    A token that is made of several patches has the largest of their norms; a separator has NaN.
+
+    Args:
+        model: any supported vision-language model.
+        inputs: what the model's processor gives, as for ``model(**inputs)``.
+
+    Raises:
+        ValueError: an unsupported model.
+    """
+    return [picture.norms for picture in _pictures(model, inputs)]
+
+
+def _pictures(model: Any, inputs: Mapping[str, Any]) -> list[Picture]:
+    inner = inner_model(model)
+    return read(inner, inner.get_image_features, **image_arguments(inner, inputs))[1]
+
+
+def encoder_identity(model: Any) -> EncoderIdentity:
+    """Which vision encoder, up to which layer, a sink profile for this model must be of.
+
+    An encoder that `diysink.encoders` knows, read at one layer, has the identity that it has there.
+    Any other is known by all weights of the vision part but the blocks after the layer.
+
+    Raises:
+        ValueError: an unsupported model.
+    """
+    inner = inner_model(model)
+    family = family_of(inner.config.model_type)
+    blocks, indices = _blocks_read(inner, family, {})
+    tower = getattr(inner, family.tower)
+    kind = tower.config.model_type
+    name = str(inner.config.name_or_path) or type(inner).__name__
+    if kind.removesuffix("_vision_model") in encoders.FAMILIES and len(indices) == 1:
+        return Encoder.of(tower, indices[0] + 1, name).identity
+    later = tuple(f"{BLOCKS[kind]}.{index}." for index in range(max(indices) + 1, len(blocks)))
+    weights = {
+        path: weight.detach().to(torch.bfloat16)
+        for path, weight in tower.named_parameters()
+        if not path.startswith(later)
+    }
+    digest = digest_json([digest_tensors(weights), kind, list(indices)])
+    return EncoderIdentity(name, digest, max(indices) + 1, kind)
+
+
+def _blocks_read(
+    inner: Any, family: Family, arguments: Arguments
+) -> tuple[nn.ModuleList, list[int]]:
+    """The encoder's blocks, and the indices of those whose output the connector reads."""
+    tower = getattr(inner, family.tower)
+    kind = tower.config.model_type
+    if kind not in BLOCKS:
+        raise ValueError(
+            f"The model's vision encoder is of model_type {kind!r}; supported are "
+            f"{', '.join(BLOCKS)}."
+        )
+    blocks: nn.ModuleList = attrgetter(BLOCKS[kind])(tower)
+    indices = [
+        (layer if layer >= 0 else len(blocks) + 1 + layer) - 1
+        for layer in family.layers(inner, arguments)
+    ]
+    if min(indices) < 0 or max(indices) >= len(blocks):
+        raise ValueError(
+            f"The connector reads layers {[index + 1 for index in indices]} of an encoder with "
+            f"{len(blocks)} blocks; interventions need the output of a block, 1 to {len(blocks)}."
+        )
+    return blocks, indices
+
+
+@contextmanager
+def _outputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """What modules give while the block runs, in the order of the modules, gradients cut."""
+    outputs: list[Tensor] = [torch.empty(0)] * len(modules)
+    handles = []
+    for place, module in enumerate(modules):
+
+        def keep(_: nn.Module, __: Any, output: Any, place: int = place) -> None:
+            outputs[place] = (output[0] if isinstance(output, tuple) else output).detach()
+
+        handles.append(module.register_forward_hook(keep))
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,202 @@
+"""What must hold in every family, on tiny random weights."""
+
+from dataclasses import dataclass
+from operator import attrgetter
+
+import pytest
+import torch
+
+from diysink.interventions import (
+    FAMILIES,
+    Drop,
+    Keep,
+    Reposition,
+    VisualTokens,
+    intervene,
+    visual_norms,
+)
+from diysink.interventions.families import BLOCKS
+from tests.interventions.tiny_lvlms import BUILDERS, IMAGE
+
+# Blocks (from 0) whose output the connector of a tiny model reads; each encoder has three or two.
+READS = {"llava": [1], "llava_next": [1], "vipllava": [1, 0]}
+SEPARATED = {"llava_next", "llava_onevision", "idefics3", "smolvlm"}
+BOTH_WAYS = {"gemma3", "paligemma"}  # image tokens see the image tokens after them
+NEW = 4
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Not an intervention of ours: any function of tokens is one."""
+
+    back: bool = False
+
+    def __call__(self, tokens: VisualTokens) -> VisualTokens:
+        order = torch.randperm(len(tokens.index), generator=torch.Generator().manual_seed(5))
+        return tokens.reordered(order.argsort() if self.back else order, carry=True)
+
+
+@torch.no_grad()
+def logits(tiny, **more):
+    return tiny.model(**(tiny.inputs | more)).logits
+
+
+def middle(tiny) -> float:
+    """A tau with half of all patches above it."""
+    norms = torch.cat(visual_norms(tiny.model, **tiny.inputs))
+    return float(norms[~norms.isnan()].median())
+
+
+def words(tiny):
+    """Places that hold text: what is computed at an image's places moves with its tokens."""
+    return tiny.inputs["attention_mask"].bool() & (tiny.inputs["input_ids"] != IMAGE)
+
+
+def test_every_family_has_a_tiny_model():
+    assert set(FAMILIES) <= set(BUILDERS)
+
+
+def test_no_intervention_is_stock(tiny):
+    with intervene(tiny.model, [], tau=middle(tiny)):
+        inside = logits(tiny)
+    assert torch.equal(inside, logits(tiny))
+
+
+def test_keeping_all_is_stock(tiny):
+    stock = logits(tiny)
+    everything = [(Keep("sinks"), 0.0), (Drop("sinks"), 1e9), (Reposition("front"), 0.0)]
+    for intervention, tau in everything:
+        with intervene(tiny.model, intervention, tau=tau):
+            assert torch.equal(logits(tiny), stock), intervention
+
+
+def test_permuted_and_back_is_stock_and_permuted_is_not(tiny):
+    stock = logits(tiny)
+    with intervene(tiny.model, [Shuffled(), Shuffled(back=True)], tau=1.0):
+        assert torch.equal(logits(tiny), stock)
+    with intervene(tiny.model, Shuffled(), tau=1.0):
+        changed = (logits(tiny) - stock)[words(tiny)].abs().max()
+    if tiny.name in BOTH_WAYS:  # a full mask and carried positions: order is nothing
+        assert changed < 1e-4
+    else:
+        assert changed > 1e-2
+
+
+@pytest.mark.parametrize(
+    "interventions",
+    [
+        [Keep("sinks")],
+        [Reposition("front", "carry"), Drop("non-sinks", "carry")],
+        [Drop("sinks"), Reposition("end", "carry")],
+    ],
+    ids=["reindex", "carry", "both"],
+)
+def test_generation_is_what_a_call_without_cache_computes(tiny, interventions):
+    prompt = tiny.inputs["input_ids"].shape[1]
+    with torch.no_grad(), intervene(tiny.model, interventions, tau=middle(tiny)):
+        asked = {
+            "max_new_tokens": NEW,
+            "output_logits": True,
+            "return_dict_in_generate": True,
+            "do_sample": False,
+        }
+        cached = tiny.model.generate(**tiny.inputs, **asked)
+        plain = tiny.model.generate(**tiny.inputs, **asked, use_cache=False)
+    assert cached.sequences.shape[1] == prompt + NEW
+    assert torch.equal(cached.sequences, plain.sequences)
+    for one, other in zip(cached.logits, plain.logits, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_masked_is_compacted(tiny):
+    """The second sequence, its dropped placeholders taken out and the rest read by itself."""
+    model, inputs, row = tiny.model, tiny.inputs, 1
+    pictures = visual_norms(model, **inputs)
+    tau = 1.001 * max(float(norms.nan_to_num(1e9).min()) for norms in pictures)  # none is emptied
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    coordinates = FAMILIES[model.config.model_type].coordinates
+    everything = ids == IMAGE
+    kept = mask.bool().clone()
+    kept[everything] = ~(torch.cat(pictures) >= tau)
+    if coordinates:
+        kinds = inputs["mm_token_type_ids"]
+        positions, _ = model.model.get_rope_index(
+            ids, kinds, image_grid_thw=inputs["image_grid_thw"], attention_mask=mask
+        )
+    else:
+        first = FAMILIES[model.config.model_type].first_position
+        positions = (mask.cumsum(1) - 1).clamp(min=0) + first
+    with intervene(model, Drop("sinks"), tau=tau):
+        masked = logits(tiny, position_ids=positions)[row, kept[row]]
+
+    with torch.no_grad():
+        names = ("pixel_values", "image_sizes", "image_grid_thw", "pixel_attention_mask")
+        encoded = model.model.get_image_features(**{k: inputs[k] for k in names if k in inputs})
+    here = everything.clone()
+    here[1 - row] = False
+    wanted = (here & kept)[everything]
+
+    def few(features):
+        flat = torch.cat([part.reshape(-1, part.shape[-1]) for part in features])[wanted]
+        return flat[None] if isinstance(features, torch.Tensor) else [flat]
+
+    encoded.pooler_output = few(encoded.pooler_output)
+    if getattr(encoded, "deepstack_features", None):
+        encoded.deepstack_features = [few(level) for level in encoded.deepstack_features]
+    short = {
+        name: inputs[name][row][kept[row]][None]
+        for name in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+        if name in inputs
+    }
+    length = short["input_ids"].shape[1]
+    short["position_ids"] = (
+        positions[:, row, kept[row]][:, None]
+        if coordinates
+        else torch.arange(length)[None] + int(positions.min())
+    )
+    with torch.no_grad():
+        compact = model(**short, mm_encoder_outputs={"image": encoded}).logits[0]
+    assert 0 < length < int(mask[row].sum())
+    torch.testing.assert_close(masked, compact, atol=1e-5, rtol=1e-5)
+
+
+def test_norms_are_those_of_the_states_that_each_token_reads(tiny):
+    """Which patches make a token is asked of the gradient; the layer, of a table in this file."""
+    inner = tiny.model.model
+    tower = getattr(inner, FAMILIES[tiny.model.config.model_type].tower)
+    blocks = attrgetter(BLOCKS[tower.config.model_type])(tower)
+    reads = [blocks[index] for index in READS.get(tiny.name, [len(blocks) - 1])]
+    states = {}
+
+    def watch(module, args, output):
+        states[module] = output[0] if isinstance(output, tuple) else output
+
+    handles = [block.register_forward_hook(watch) for block in reads]
+    try:
+        names = ("pixel_values", "image_sizes", "image_grid_thw", "pixel_attention_mask")
+        given = {name: tiny.inputs[name] for name in names if name in tiny.inputs}
+        output = inner.get_image_features(**given).pooler_output
+    finally:
+        for handle in handles:
+            handle.remove()
+    sizes = sum(states[block].square().sum(-1) for block in reads).sqrt().detach()
+    if "pixel_attention_mask" in given:  # patches of a blank border are none
+        tile, side = tower.config.image_size // tower.config.patch_size, tower.config.patch_size
+        shown = given["pixel_attention_mask"].flatten(0, 1)[:, ::side, ::side]
+        shown = shown[shown.flatten(1).any(1)].reshape(-1, tile * tile)
+        sizes = sizes.masked_fill(shown == 0, -torch.inf)
+    tokens = torch.cat([part.reshape(-1, part.shape[-1]) for part in output])
+    ours = torch.cat(visual_norms(tiny.model, **tiny.inputs))
+    probe = torch.randn(tokens.shape[-1])  # behind a norm, a plain sum has no slope
+    separators = 0
+    for token, norm in zip(tokens, ours, strict=True):
+        last = states[reads[0]]
+        (slope,) = torch.autograd.grad(token @ probe, last, retain_graph=True, allow_unused=True)
+        read = torch.zeros_like(sizes, dtype=torch.bool)
+        if slope is not None:
+            read = slope.abs().sum(-1) > 0
+        largest = sizes[read].max() if read.any() else torch.tensor(-torch.inf)
+        separators += int(largest.isinf())
+        expected = torch.tensor(torch.nan) if largest.isinf() else largest
+        torch.testing.assert_close(norm, expected, equal_nan=True)
+    assert (separators > 0) == (tiny.name in SEPARATED)
