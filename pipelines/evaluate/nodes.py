@@ -52,7 +52,7 @@ def predict_answers(
             how["selection"],
             answerer,
             evaluate["cot"],
-            reweightings / f"seed{seed}",
+            reweightings,
             model["sentence"],
             int(seed),
         )
@@ -74,7 +74,7 @@ def select(
     name: str,
     answerer: "Answerer",
     cot: dict[str, Any],
-    reweighting: Path,
+    reweightings: Path,
     sentence: str,
     seed: int,
 ) -> "Selection":
@@ -88,11 +88,12 @@ def select(
 
     model, prompter = answerer.model, answerer.prompter
     trained = {}
-    if name == "reweight":
-        words = model.get_input_embeddings()
-        learnt = load_selection(reweighting, sentence, words, prompter.tokenizer)
-        if learnt is not None:
-            trained[name] = learnt.to(model.device)
+    words = model.get_input_embeddings()
+    learnt = load_selection(
+        reweightings / name / f"seed{seed}", sentence, words, prompter.tokenizer
+    )
+    if learnt is not None:
+        trained[name] = learnt.to(model.device)
     templates = CoTTemplates(
         cot["image"],
         (cot["image_choices"][0], cot["image_choices"][1]),
@@ -101,7 +102,10 @@ def select(
     )
     known = selections_of(model, prompter, templates=templates, trained=trained, seed=seed)
     if name not in known:
-        raise ValueError(f"unknown selection {name!r}; expected one of {', '.join(known)}")
+        raise ValueError(
+            f"unknown selection {name!r}; expected one of reweight.selectors, or of "
+            f"{', '.join(known)}"
+        )
     return known[name]
 
 
@@ -131,7 +135,8 @@ def summarize(
             level=evaluate["level"],
         ),
         "settings": {
-            name: evaluate[name] for name in ("baseline", "candidate", "oracle", "level", "resamples")
+            name: evaluate[name]
+            for name in ("baseline", "candidate", "oracle", "level", "resamples")
         },
     }
     metrics: dict[str, Any] = {}

@@ -19,7 +19,7 @@ def assemble_candidate(
     register: dict[str, Any],
     workspace: str,
 ) -> Path:
-    """The candidate's model and, if it selects by ReW, R and its sentence encoder, in one folder.
+    """The candidate's model and, if it has one, its trained selector, in one folder.
 
     ``diysink.model.load`` reads the folder. Nothing in it depends on when or where it was made.
 
@@ -30,13 +30,16 @@ def assemble_candidate(
     import shutil
 
     from diysink.artifact import write_json
+    from diysink.selection import LANGUAGE_MODEL
 
     candidate = evaluate["candidate"]
     how = evaluate["variants"][candidate]
-    if how["selection"] not in ("both", "reweight"):
+    trained = reweightings / how["selection"] / f"seed{register['seed']}"
+    if how["selection"] != "both" and not trained.is_dir():
         raise ValueError(
             f"the candidate {candidate!r} selects by {how['selection']!r}, which a model folder "
-            "cannot hold; choose an evaluate.candidate that selects by 'both' or 'reweight'"
+            "cannot hold; choose an evaluate.candidate that selects by 'both' or by one of "
+            "reweight.selectors"
         )
     unit = f"{how['connector']}/seed{register['seed']}"
     inputs = {
@@ -51,10 +54,10 @@ def assemble_candidate(
     if how["arrangement"] is not None:
         settings = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", settings | {"arrangement": how["arrangement"]})
-    if how["selection"] == "reweight":
-        trained = reweightings / f"seed{register['seed']}"
+    if how["selection"] != "both":
         shutil.copytree(trained, folder, dirs_exist_ok=True)
-        _copy_sentence_encoder(model["sentence"], folder / "sentence")
+        if (trained / "reweight.json").is_file() and model["sentence"] != LANGUAGE_MODEL:
+            _copy_sentence_encoder(model["sentence"], folder / "sentence")
     write_manifest(folder, kind="candidate", variant=candidate, inputs=inputs)
     return folder
 
@@ -126,10 +129,11 @@ def _copy_sentence_encoder(source: str, target: Path) -> None:
     folder = Path(source)
     if not folder.is_dir():
         folder = Path(snapshot_download(source, allow_patterns=kinds))
-    target.mkdir(exist_ok=True)
-    for kind in kinds:
+    for kind in (*kinds, "*_Pooling/*.json"):  # how a sentence-transformers folder pools
         for file in folder.glob(kind):
-            shutil.copy(file, target)
+            copy = target / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
 
 
 def _example(split: Path) -> pd.DataFrame:

@@ -1,13 +1,17 @@
-"""ReW: a small MLP learns, from few questions, how much sinks and non-sinks should weigh."""
+"""Selectors learn, from few questions, how much sinks and non-sinks should weigh: ReW and LSG."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from diysink.artifact import Workspace, digest_source, write_manifest
 from pipelines.learning import folder_digest, optimization, train
 from pipelines.units import each_unit
+
+if TYPE_CHECKING:
+    from diysink.model import Answerer
+    from diysink.selection import LSGSelection, ReweightSelection
 
 
 def train_reweighting(
@@ -18,19 +22,13 @@ def train_reweighting(
     seeds: list[int],
     workspace: str,
 ) -> tuple[Path, pd.DataFrame]:
-    """Train R for every seed's model; return the folder of R's and the curves."""
+    """Train every selector for every seed's model; return their folder and the curves."""
     import torch
 
     from diysink.model import load
     from diysink.records import Records
-    from diysink.selection import (
-        Reweight,
-        ReweightSelection,
-        ReweightSettings,
-        SentenceEncoder,
-        save_reweight,
-    )
-    from diysink.training import EncodedRecords, ReweightTraining
+    from diysink.selection import LSGSelection, save_selection
+    from diysink.training import EncodedRecords, LSGTraining, ReweightTraining
 
     inputs = {
         "records": folder_digest(records),
@@ -52,25 +50,61 @@ def train_reweighting(
     settings = {**reweight, "steps": reweight["epochs"] * per_epoch}
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        seed = int(name.removeprefix("seed"))
-        answerer = load(finetuned_models / reweight["connector"] / name)
-        encoder = SentenceEncoder.load(model["sentence"])
+        selector, number = name.split("/seed")
+        seed = int(number)
+        answerer = load(finetuned_models / reweight["connector"] / f"seed{seed}")
         torch.manual_seed(seed)
-        selection = ReweightSelection(
-            encoder, Reweight(ReweightSettings(encoder.dim, reweight["hidden"], reweight["output"]))
-        )
+        selection = untrained(selectors[selector], reweight, answerer, model["sentence"])
         data = EncodedRecords(split, answerer.prompter, answerer.image_processor, len(split))
-        _, rows = train(
-            f"reweight-{name}",
-            lambda: ReweightTraining(answerer.model, selection, **optimization(settings, seed)),
-            data,
-            settings,
-            seed,
-            scratch,
-        )
-        save_reweight(selection.reweight.cpu(), result)
+        options = optimization(settings, seed)
+
+        def make() -> LSGTraining | ReweightTraining:
+            if isinstance(selection, LSGSelection):
+                return LSGTraining(answerer.model, selection, **options)
+            return ReweightTraining(answerer.model, selection, **options)
+
+        _, rows = train(f"reweight-{name}", make, data, settings, seed, scratch)
+        save_selection(selection, result)
         return rows
 
-    results, rows = each_unit(work, [f"seed{seed}" for seed in seeds], unit)
+    selectors = {name: how for name, how in reweight["selectors"].items() if how is not None}
+    units = [f"{selector}/seed{seed}" for seed in seeds for selector in selectors]
+    results, rows = each_unit(work, units, unit)
     write_manifest(results, kind="reweighting", inputs=inputs)
     return results, pd.DataFrame(rows)
+
+
+def untrained(
+    how: dict[str, Any], reweight: dict[str, Any], answerer: "Answerer", sentence: str
+) -> "LSGSelection | ReweightSelection":
+    """What a selector is before it has learnt anything.
+
+    Args:
+        how: one of ``reweight.selectors``.
+        reweight: what all of them share.
+        answerer: the model that it will select for.
+        sentence: R's sentence encoder.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    from diysink import selection as s
+
+    words = answerer.model.get_input_embeddings()
+    match how:
+        case {"kind": "reweight", "at": at, "layers": layers}:
+            encoder = s.load_sentences(sentence, words, answerer.prompter.tokenizer)
+            settings = s.ReweightSettings(encoder.dim, reweight["hidden"], reweight["output"])
+            return s.ReweightSelection(encoder, s.Reweight(settings), at, layers)
+        case {"kind": "lsg", "layers": layers, "scale": scale}:
+            text = answerer.model.config.text_config
+            layers = range(text.num_hidden_layers) if layers is None else layers
+            gates = s.LayerGatesSettings(
+                text.hidden_size, tuple(layers), reweight["hidden"], float(scale)
+            )
+            return s.LSGSelection(s.LayerGates(gates))
+        case _:
+            raise ValueError(
+                f"a selector {how}; expected {{kind: reweight, at, layers}} or "
+                "{kind: lsg, layers, scale}"
+            )

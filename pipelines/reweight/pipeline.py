@@ -1,4 +1,4 @@
-"""Wiring of ReW."""
+"""Wiring of what is trained to select."""
 
 from kedro.pipeline import Pipeline, node
 
@@ -6,7 +6,7 @@ from pipelines.reweight.nodes import train_reweighting
 
 
 def create_pipeline() -> Pipeline:
-    """Fine-tuned models in, one R per seed out."""
+    """Fine-tuned models in, every selector once per seed out."""
     return Pipeline(
         [
             node(

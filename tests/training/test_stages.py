@@ -7,6 +7,10 @@ import torch
 
 from diysink.model import Parts, assemble
 from diysink.selection import (
+    LanguageModelSentences,
+    LayerGates,
+    LayerGatesSettings,
+    LSGSelection,
     QuestionBatch,
     Reweight,
     ReweightSelection,
@@ -18,6 +22,7 @@ from diysink.training import (
     EncodedRecords,
     FitSettings,
     LanguageTraining,
+    LSGTraining,
     RecordsDataModule,
     ReweightTraining,
     fit,
@@ -106,16 +111,41 @@ def test_lora_folds_into_a_plain_model(made, data, tmp_path):
     torch.testing.assert_close(training.loss(batch), adapted, atol=1e-5, rtol=1e-5)
 
 
-def test_reweighting_trains_r_alone(made, data, parts, tmp_path, tiny_sentence):
+@pytest.mark.parametrize("at", ["connector", "keys"])
+@pytest.mark.parametrize("words", ["encoder", "language model"])
+def test_reweighting_trains_r_alone(made, data, tmp_path, tiny_sentence, at, words):
     torch.manual_seed(0)
-    encoder = SentenceEncoder.load(tiny_sentence)
-    selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)))
+    encoder = (
+        SentenceEncoder.load(tiny_sentence)
+        if words == "encoder"
+        else LanguageModelSentences(made.model.get_input_embeddings(), made.prompter.tokenizer)
+    )
+    selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)), at)
     before, sentence = copy(made.model), copy(encoder)
     run(ReweightTraining(made.model, selection, **options()), data, tmp_path)
     assert not learnt(made.model, before)
     assert not learnt(encoder, sentence)
     question = QuestionBatch(("a b",), ("0",), (None,), ("x",))
-    assert not torch.equal(selection(question).weights, torch.ones(1, 2))
+    choice = selection(question)
+    weights = choice.weights if at == "connector" else choice.gates.weights
+    assert not torch.equal(weights, torch.ones(1, 2))
+
+
+def test_lsg_trains_its_gates_alone_each_of_them(made, data, tmp_path):
+    torch.manual_seed(0)
+    gates = LayerGates(LayerGatesSettings(16, (0, 1), hidden=4))
+    before, untrained = copy(made.model), copy(gates)
+    rows = run(LSGTraining(made.model, LSGSelection(gates), **options()), data, tmp_path)
+    assert not learnt(made.model, before)
+    assert learnt(gates, untrained) == {n for n, _ in gates.named_parameters()}
+    assert rows[-1]["loss"] != rows[0]["loss"]
+
+
+def test_a_checkpoint_of_lsg_holds_its_gates_and_no_more(made, data, tmp_path):
+    gates = LayerGates(LayerGatesSettings(16, (1,), hidden=4))
+    run(LSGTraining(made.model, LSGSelection(gates), **options()), data, tmp_path)
+    kept = torch.load(next(tmp_path.glob("*.ckpt")), weights_only=True)["state_dict"]
+    assert set(kept) == {f"selection.gates.{name}" for name, _ in gates.named_parameters()}
 
 
 def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(

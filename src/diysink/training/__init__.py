@@ -5,6 +5,7 @@ from diysink.training.fit import FitSettings, fit
 from diysink.training.modules import (
     ConnectorTraining,
     LanguageTraining,
+    LSGTraining,
     ReweightTraining,
     StageTraining,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "ConnectorTraining",
     "EncodedRecords",
     "FitSettings",
+    "LSGTraining",
     "LanguageTraining",
     "RecordsDataModule",
     "ReweightTraining",

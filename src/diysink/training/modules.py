@@ -3,7 +3,8 @@
 - ``ConnectorTraining`` (stage 1): the connector alone. The dual connector's parts each learn by
   the language-modelling loss over their own tokens: a batch carries both views.
 - ``LanguageTraining`` (stage 2): connector and language model, on all tokens.
-- ``ReweightTraining``: R alone.
+- ``ReweightTraining``: R alone, for the place where its weights are applied.
+- ``LSGTraining``: the gates on keys alone (arXiv 2604.03316).
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from diysink.connector import TWO_PARTS
 from diysink.model import DIYSinkForConditionalGeneration
-from diysink.selection import Choice, QuestionBatch, ReweightSelection, Route
+from diysink.selection import Choice, LSGSelection, QuestionBatch, ReweightSelection, Route
 
 
 class StageTraining(lightning.LightningModule):
@@ -177,10 +178,33 @@ class ReweightTraining(StageTraining):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch under R's weights."""
-        texts = batch["questions"]
-        nothing = ("",) * len(texts)
-        questions = QuestionBatch(texts, nothing, (None,) * len(texts), nothing)
-        return self.loss(batch, self.selection(questions))
+        return self.loss(batch, self.selection(_questions(batch)))
+
+
+class LSGTraining(StageTraining):
+    """LSG: only the gates on keys learn, through the frozen model."""
+
+    def __init__(
+        self,
+        model: DIYSinkForConditionalGeneration,
+        selection: LSGSelection,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        self.selection = selection
+        self.model.eval()
+        selection.gates.requires_grad_(True)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss of one batch under the gates."""
+        return self.loss(batch, self.selection(_questions(batch)))
+
+
+def _questions(batch: dict[str, Any]) -> QuestionBatch:
+    """A batch as a selection that reads nothing but the questions' words sees it."""
+    texts = batch["questions"]
+    nothing = ("",) * len(texts)
+    return QuestionBatch(texts, nothing, (None,) * len(texts), nothing)
 
 
 def fold_adapters(module: torch.nn.Module) -> None:
