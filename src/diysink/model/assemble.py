@@ -20,7 +20,8 @@ from diysink.encoders import (
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.processing import DIYSinkProcessor
-from diysink.model.prompt import IMAGE, Prompter
+from diysink.model.prompt import Prompter
+from diysink.model.template import IMAGE
 from diysink.sinks import SinkProfile
 
 

@@ -5,33 +5,12 @@ of placeholders from pixels: the connector decides it (a resampler gives as many
 queries), so the number is a setting, saved with the model.
 """
 
-from typing import Any
+from typing import Any, no_type_check
 
-import jinja2
 from transformers import ProcessorMixin
 
-from diysink.model.prompt import IMAGE, Prompter
-
-# Put before a template that knows messages of plain text only: lists of parts become text, one
-# part a line, as LLaVA writes them ("<image>\n" and the question). A template variable ends it:
-# a newline after a block would be eaten.
-_PARTS_AS_TEXT = (
-    "{%- set plain = namespace(messages=[]) -%}"
-    "{%- for message in messages -%}"
-    "{%- if message['content'] is sequence and message['content'] is not string -%}"
-    "{%- set lines = namespace(parts=[]) -%}"
-    "{%- for part in message['content'] -%}"
-    "{%- set lines.parts = lines.parts + "
-    "['" + IMAGE + "' if part['type'] == 'image' else part['text']] -%}"
-    "{%- endfor -%}"
-    "{%- set message = dict(message, content=lines.parts | join('\n')) -%}"
-    "{%- set plain.messages = plain.messages + [message] -%}"
-    "{%- else -%}"
-    "{%- set plain.messages = plain.messages + [message] -%}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
-    "{%- set messages = plain.messages -%}{{- '' }}"
-)
+from diysink.model.prompt import Prompter
+from diysink.model.template import IMAGE, either_form
 
 
 class DIYSinkProcessor(ProcessorMixin):
@@ -46,12 +25,17 @@ class DIYSinkProcessor(ProcessorMixin):
         image_processor: of transformers.
         tokenizer: a fast tokenizer with an ``<image>`` token.
         image_seq_length: visual tokens of an image, after the connector.
-        chat_template: None = the tokenizer's.
+        chat_template: None = the tokenizer's, made to take either form of message.
 
     Raises:
         ValueError: the number of visual tokens is not known, or the tokenizer has no ``<image>``.
     """
 
+    image_seq_length: int
+    image_token: str
+    image_token_id: int
+
+    @no_type_check  # transformers reads this signature, and a checker's wrapper has another
     def __init__(
         self,
         image_processor: Any,
@@ -72,9 +56,7 @@ class DIYSinkProcessor(ProcessorMixin):
         self.image_token = IMAGE
         self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE)
         if chat_template is None and tokenizer.chat_template:
-            chat_template = tokenizer.chat_template
-            if not _takes_parts(tokenizer):
-                chat_template = _PARTS_AS_TEXT + chat_template
+            chat_template = either_form(tokenizer)
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
     @property
@@ -90,13 +72,3 @@ class DIYSinkProcessor(ProcessorMixin):
     def replace_image_token(self, image_inputs: Any, image_idx: int, **kwargs: Any) -> str:
         """What stands for one ``<image>`` of the text."""
         return self.image_token * self.image_seq_length
-
-
-def _takes_parts(tokenizer: Any) -> bool:
-    """Whether the tokenizer's template writes lists of parts as they should be, asked by trying."""
-    parts = [{"type": "image"}, {"type": "text", "text": "probe"}]
-    try:
-        text = tokenizer.apply_chat_template([{"role": "user", "content": parts}], tokenize=False)
-    except (TypeError, jinja2.TemplateError):
-        return False
-    return IMAGE in text and "probe" in text

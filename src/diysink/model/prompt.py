@@ -1,8 +1,8 @@
 """Dialogues as token ids: chat template, placeholders, and which tokens are learnt.
 
-Works with any fast tokenizer that has a chat template over plain-text messages. Labels are found
-by rendering the dialogue up to each answer and comparing text, so no template needs to mark its
-assistant spans.
+Works with any fast tokenizer that has a chat template, of either form (`diysink.model.template`).
+Labels are found by rendering the dialogue up to each answer and comparing text, so no template
+needs to mark its assistant spans.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from diysink.model.template import IMAGE as IMAGE
+from diysink.model.template import either_form
 from diysink.records import Turn
 
 IGNORE = -100
-IMAGE = "<image>"
 ROLES = {"human": "user", "gpt": "assistant"}
 
 
@@ -40,11 +41,11 @@ class Prompter:
     """
 
     def __init__(self, tokenizer: Any, image_tokens: int) -> None:
-        if not getattr(tokenizer, "chat_template", None):
-            raise ValueError("the tokenizer has no chat template: set tokenizer.chat_template")
+        template = either_form(tokenizer)
         if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
             raise ValueError(f"the tokenizer has no {IMAGE} token: add it as a special token")
         self.tokenizer = tokenizer
+        self.template = template
         self.image_tokens = image_tokens
 
     def dialogue(self, turns: Sequence[Turn]) -> Encoded:
@@ -104,6 +105,9 @@ class Prompter:
         self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False
     ) -> str:
         text: str = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt
+            messages,
+            chat_template=self.template,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
         )
         return text.replace(IMAGE, IMAGE * self.image_tokens)
