@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from diysink.analysis.attention import answer_attention, visual_attention
+from diysink.analysis.attention import AnsweredPrompts, answer_attention, visual_attention
 from diysink.model import Answerer, Parts, assemble
 from diysink.selection import QuestionBatch
 from diysink.sinks import token_norms
@@ -76,7 +76,9 @@ def test_is_what_generation_attends_to(answerer, questions):
     measured = visual_attention(answerer, questions)
     torch.testing.assert_close(measured.attention, expected, atol=1e-6, rtol=1e-5)
     ids, mask = prompts(answerer, questions)
-    given = answer_attention(answerer.model, ids, mask, questions.pixel_values, answers, END)
+    given = answer_attention(
+        answerer.model, AnsweredPrompts(ids, mask, questions.pixel_values, answers, END)
+    )
     torch.testing.assert_close(given, measured.attention)
 
 
@@ -104,12 +106,12 @@ def test_what_follows_the_end_is_not_looked_at(answerer, questions):
     other = answers.clone()
     other[0, 2:], other[2, 1:] = 0, 9
     pixels = questions.pixel_values
-    first = answer_attention(answerer.model, ids, mask, pixels, answers, END)
-    second = answer_attention(answerer.model, ids, mask, pixels, other, END)
+    first = answer_attention(answerer.model, AnsweredPrompts(ids, mask, pixels, answers, END))
+    second = answer_attention(answerer.model, AnsweredPrompts(ids, mask, pixels, other, END))
     torch.testing.assert_close(first, second)
     changed = answers.clone()
     changed[1, 0] = 9  # the control: an answer's own tokens do matter
-    third = answer_attention(answerer.model, ids, mask, pixels, changed, END)
+    third = answer_attention(answerer.model, AnsweredPrompts(ids, mask, pixels, changed, END))
     assert not torch.allclose(first[1], third[1])
 
 
@@ -118,7 +120,9 @@ def test_an_answer_may_hold_the_image_token(answerer, questions):
     ids, mask = prompts(answerer, questions)
     image = answerer.model.config.image_token_id
     answers = torch.tensor([[image, 6], [5, image], [END, 0]])
-    seen = answer_attention(answerer.model, ids, mask, questions.pixel_values, answers, END)
+    seen = answer_attention(
+        answerer.model, AnsweredPrompts(ids, mask, questions.pixel_values, answers, END)
+    )
     assert seen.shape == (3, TOKENS)
     assert seen.isfinite().all()
 

@@ -8,14 +8,17 @@ from diysink.analysis.attention_by_norm import (
     norm_edges,
     shuffled_order,
 )
+from diysink.analysis.key_weights import attention_by_weight, weighted_attention
 
 __all__ = [
     "VisualAttention",
     "attention_by_kind",
     "attention_by_norm",
+    "attention_by_weight",
     "dissociation",
     "norm_edges",
     "shuffled_order",
     "token_ablation",
     "visual_attention",
+    "weighted_attention",
 ]

@@ -16,8 +16,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from diysink.model import Answerer, DIYSinkForConditionalGeneration, Spliced
+from diysink.model.keys import gated
 from diysink.model.prompt import IMAGE
-from diysink.selection import QuestionBatch
+from diysink.selection import Choice, QuestionBatch
 from diysink.sinks import token_norms
 
 
@@ -50,6 +51,42 @@ def visual_attention(answerer: Answerer, questions: QuestionBatch) -> VisualAtte
     Raises:
         ValueError: questions without pixel values.
     """
+    prompts = answered(answerer, questions)
+    model = answerer.model
+    states = model.model.visual_states(prompts.pixels)
+    return VisualAttention(
+        attention=answer_attention(model, prompts),
+        norms=token_norms(states).cpu(),
+        sinks=model.model.sink_mask(states).cpu(),
+    )
+
+
+@dataclass(frozen=True)
+class AnsweredPrompts:
+    """Prompts with one image each, padded on the left, and what was answered.
+
+    Attributes:
+        ids: the prompts' tokens.
+        mask: 1 for true tokens.
+        pixels: one image per prompt.
+        answers: generated tokens; what follows the first ``end`` is not looked at.
+        end: token that ends an answer.
+    """
+
+    ids: Int[Tensor, "batch length"]
+    mask: Int[Tensor, "batch length"]
+    pixels: Float[Tensor, "batch channels height width"]
+    answers: Int[Tensor, "batch new"]
+    end: int
+
+
+@torch.no_grad()
+def answered(answerer: Answerer, questions: QuestionBatch) -> AnsweredPrompts:
+    """Greedy answers from both sets of visual tokens at weight one.
+
+    Raises:
+        ValueError: questions without pixel values.
+    """
     if questions.pixel_values is None:
         raise ValueError("questions without pixel_values: there are no visual tokens to look at")
     model, prompter = answerer.model, answerer.prompter
@@ -66,22 +103,14 @@ def visual_attention(answerer: Answerer, questions: QuestionBatch) -> VisualAtte
         pad_token_id=pad,
         eos_token_id=end,
     )
-    states = model.model.visual_states(pixels)
-    return VisualAttention(
-        attention=answer_attention(model, ids, mask, pixels, sequences[:, ids.shape[1] :], end),
-        norms=token_norms(states).cpu(),
-        sinks=model.model.sink_mask(states).cpu(),
-    )
+    return AnsweredPrompts(ids, mask, pixels, sequences[:, ids.shape[1] :], end)
 
 
 @torch.no_grad()
 def answer_attention(
     model: DIYSinkForConditionalGeneration,
-    input_ids: Int[Tensor, "batch length"],
-    attention_mask: Int[Tensor, "batch length"],
-    pixel_values: Float[Tensor, "batch channels height width"],
-    answers: Int[Tensor, "batch new"],
-    end: int,
+    prompts: AnsweredPrompts,
+    choice: Choice | None = None,
 ) -> Float[Tensor, "batch tokens"]:
     """Attention to each visual token from the positions that the answers were generated at.
 
@@ -89,16 +118,23 @@ def answer_attention(
 
     Args:
         model: any attention implementation; it is as before when this returns.
-        input_ids: prompts, one image each.
-        attention_mask: 1 for the prompts' true tokens.
-        pixel_values: one image per prompt.
-        answers: generated tokens; what follows the first ``end`` is not looked at.
-        end: token that ends an answer.
+        prompts: with the answers to look from.
+        choice: weights at the connector or the keys, with both sets seen; None = weight one.
+
+    Raises:
+        ValueError: a choice that drops visual tokens.
     """
+    if choice is not None and not choice.kept.all():
+        raise ValueError(f"routes {choice.routes} drop visual tokens: attention is to all of them")
+    answers = prompts.answers
     prompt = model.model.splice(
-        input_ids, attention_mask, model.model.see(pixel_values), padding_side="left"
+        prompts.ids,
+        prompts.mask,
+        model.model.see(prompts.pixels),
+        choice=choice,
+        padding_side="left",
     )
-    ended = (answers == end).long()
+    ended = (answers == prompts.end).long()
     generated = (ended.cumsum(1) - ended == 0).to(prompt.mask.dtype)
     mask = torch.cat([prompt.mask, generated], 1)
     # A token is generated at the position before it: the first at the prompt's last token.
@@ -111,8 +147,13 @@ def answer_attention(
         matrix: Float[Tensor, "batch heads length length"] = output[1]
         layers.append(torch.einsum("bq,bhqk->bk", weights, matrix.float()) / matrix.shape[1])
 
-    with _eager(model.model.language_model), _hooked(model.model.language_model, reduce):
-        model.model.language_model(
+    language_model = model.model.language_model
+    with (
+        _eager(language_model),
+        _hooked(language_model, reduce),
+        gated(language_model, choice, prompt),
+    ):
+        language_model(
             inputs_embeds=torch.cat([prompt.embeds, model.get_input_embeddings()(answers)], 1),
             attention_mask=mask,
             position_ids=(mask.cumsum(1) - 1).clamp(min=0),
