@@ -117,12 +117,15 @@ class CachedScorer:
             ValueError: the chat template puts other text before the image for another question.
         """
         model, device = self.model, self.model.device
+        # What is asked alike of several items is written once.
+        written = {
+            (prompt, choice): _dialogue(self.prompter, prompt, choice)
+            for poll in polls
+            for prompt in dict.fromkeys(poll.prompts)
+            for choice in poll.choices
+        }
         encoded = [
-            [
-                _dialogue(self.prompter, poll.prompts[item], choice)
-                for poll in polls
-                for choice in poll.choices
-            ]
+            [written[poll.prompts[item], choice] for poll in polls for choice in poll.choices]
             for item in range(len(questions.texts))
         ]
         beginnings, trees = [], []
