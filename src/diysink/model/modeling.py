@@ -1,9 +1,9 @@
 """The model: LLaVA whose connector and splice know which visual tokens are sinks.
 
 Unusual here: the sink mask is made once per image, from fp32 norms of the very hidden states that
-enter the connector; ``forward`` takes a :class:`~diysink.selection.Choice`, ``generate`` anything that
-makes one; and ``generate`` runs on spliced embeddings, behind what choosing has already read, then
-gives the caller's prompt back in front of the answer.
+enter the connector; ``forward`` takes a :class:`~diysink.selection.Choice`, ``generate`` anything
+that makes one; and ``generate`` runs on spliced embeddings, behind what choosing has already read,
+then gives the caller's prompt back in front of the answer.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from diysink.connector import build_connector
 from diysink.encoders import Encoder
@@ -61,10 +62,32 @@ class DIYSinkModel(LlavaModel):
         return above_norm(states, self.config.tau)
 
     def see(self, pixel_values: Float[Tensor, "images channels height width"]) -> Visual:
-        """Images as visual tokens: encoded, told apart, projected."""
+        """Images as visual tokens: encoded, told apart, projected. No images are no tokens."""
+        if not len(pixel_values):
+            tokens, dim = self.config.image_seq_length, self.config.text_config.hidden_size
+            return Visual(
+                pixel_values.new_zeros(0, tokens, dim),
+                torch.zeros(0, tokens, dtype=torch.bool, device=pixel_values.device),
+            )
         states = self.visual_states(pixel_values)
         sinks = self.sink_mask(states)
         return Visual(*self.multi_modal_projector(states, sinks))
+
+    def get_image_features(
+        self, pixel_values: Float[Tensor, "images channels height width"], **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """What transformers asks of a LLaVA: projected tokens of each image, in natural order.
+
+        Raises:
+            ValueError: another layer or strategy than the configuration's is asked for; tau and
+                connector belong to that layer.
+        """
+        if asked := sorted(name for name, value in kwargs.items() if value is not None):
+            raise ValueError(
+                f"image features are those of the configuration; {', '.join(asked)} cannot be "
+                "given with the call"
+            )
+        return BaseModelOutputWithPooling(pooler_output=list(self.see(pixel_values).features))
 
     def splice(
         self,
@@ -173,9 +196,14 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
 
         Raises:
             ValueError: an unknown name; a selection without questions to choose by, or for prompts
-                with another number of images than one each.
+                with another number of images than one each; placeholders without images.
         """
         if input_ids is None or (pixel_values is None and visual is None):
+            if input_ids is not None and bool((input_ids == self.config.image_token_id).any()):
+                raise ValueError(
+                    "the prompts have image placeholders, but no images came: give pixel_values, "
+                    "or leave <image> out"
+                )
             return super().generate(input_ids, attention_mask=attention_mask, **kwargs)
         choice = self.choose(selection, len(input_ids), questions, pixel_values)
         prefix = None if choice is None else choice.prefix

@@ -60,6 +60,8 @@ class Spliced:
     sinks: Bool[Tensor, "batch length"]
 
 
+# Its lengths depend on data: what is compiled ends here and begins again behind it.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def splice(
     text: Float[Tensor, "batch length dim"],
     placeholders: Bool[Tensor, "batch length"],

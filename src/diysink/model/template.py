@@ -17,9 +17,10 @@ _PARTS_TO_TEXT = (
     "{%- if message['content'] is sequence and message['content'] is not string -%}"
     "{%- set lines = namespace(parts=[]) -%}"
     "{%- for part in message['content'] -%}"
-    "{%- set lines.parts = lines.parts + "
-    "['" + IMAGE + "' if part['type'] == 'image' else part['text']] -%}"
-    "{%- endfor -%}"
+    "{%- if part['type'] == 'image' -%}{%- set lines.parts = lines.parts + ['" + IMAGE + "'] -%}"
+    "{%- elif part['type'] == 'text' -%}{%- set lines.parts = lines.parts + [part['text']] -%}"
+    "{%- else -%}{{- raise_exception('a part is an image or a text, not ' ~ part['type']) -}}"
+    "{%- endif -%}{%- endfor -%}"
     "{%- set message = dict(message, content=lines.parts | join('\n')) -%}"
     "{%- set given.messages = given.messages + [message] -%}"
 )
