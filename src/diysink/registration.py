@@ -7,7 +7,7 @@ and the real processor as soon as anything is asked of them; the model is regist
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -53,8 +53,9 @@ class _Finder(MetaPathFinder):
     """Finds the modules of `DEFINES` as ever, to be loaded by `_Loader`."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, fullname: str, path: Any, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        # ``path`` is a list of folders or, of a namespace package, something like one.
         if fullname not in DEFINES:
             return None
         spec = PathFinder.find_spec(fullname, path, target)

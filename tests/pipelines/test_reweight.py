@@ -1,0 +1,65 @@
+"""What the reweight stage trains: every selector of every preset is one that the code knows."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from diysink.model import Parts, assemble, selections_of
+from diysink.selection import LanguageModelSentences, LSGSelection, QuestionBatch, SentenceEncoder
+from pipelines.reweight.nodes import untrained
+from tests.pipelines.test_conf import PRESETS, parameters
+
+QUESTIONS = QuestionBatch(("a b", "c"), ("0", "1"), (None, None), ("x", "y"))
+
+
+@pytest.fixture(scope="module")
+def answerer(parts):
+    made = assemble(
+        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
+        None,
+        connector="dual",
+        arrangement="front",
+    )
+    return SimpleNamespace(model=made.model, prompter=made.prompter)
+
+
+@pytest.mark.parametrize("env", ["base", *PRESETS])
+def test_selectors_start_where_they_should(answerer, tiny_sentence, env):
+    reweight = parameters(env)["reweight"]
+    for name, how in reweight["selectors"].items():
+        if how is None:
+            continue
+        selection = untrained(how, reweight, answerer, str(tiny_sentence))
+        choice = selection(QUESTIONS)
+        assert torch.equal(choice.weights, torch.ones(2, 2)), name
+        if isinstance(selection, LSGSelection):
+            assert choice.gates.layers == tuple(how["layers"] or (0, 1)), name
+            layer, half = choice.gates.layers[0], torch.full((2, 2), how["scale"] / 2)
+            assert torch.equal(choice.gates(layer, torch.randn(2, 16)), half), name
+        else:
+            assert isinstance(selection.encoder, SentenceEncoder)
+            assert (choice.gates is None) == (how["at"] == "connector"), name
+
+
+def test_r_can_read_the_language_models_own_words(answerer):
+    reweight = parameters("base")["reweight"]
+    how = reweight["selectors"]["reweight"]
+    selection = untrained(how, reweight, answerer, "language-model")
+    assert isinstance(selection.encoder, LanguageModelSentences)
+    assert selection.encoder.embeddings is answerer.model.get_input_embeddings()
+
+
+@pytest.mark.parametrize("how", [{"kind": "other"}, {"kind": "lsg"}, {"at": "keys"}])
+def test_another_kind_is_refused(answerer, how):
+    with pytest.raises(ValueError, match=r"expected \{kind: reweight"):
+        untrained(how, parameters("base")["reweight"], answerer, "language-model")
+
+
+@pytest.mark.parametrize("env", ["base", *PRESETS])
+def test_every_variant_selects_by_something_that_there_is(answerer, env):
+    values = parameters(env)
+    known = set(selections_of(answerer.model, answerer.prompter))
+    known |= {name for name, how in values["reweight"]["selectors"].items() if how is not None}
+    for name, how in values["evaluate"]["variants"].items():
+        assert how is None or how["selection"] in known, name
