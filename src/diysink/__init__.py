@@ -6,6 +6,16 @@ from typing import TYPE_CHECKING, Any
 from diysink.registration import register_when_asked
 
 if TYPE_CHECKING:
+    from diysink.interventions import (
+        VAR,
+        Drop,
+        Keep,
+        Matched,
+        Replace,
+        Reposition,
+        Scale,
+        intervene,
+    )
     from diysink.model import (
         DIYSinkConfig,
         DIYSinkForConditionalGeneration,
@@ -15,17 +25,36 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "VAR",
     "DIYSinkConfig",
     "DIYSinkForConditionalGeneration",
     "DIYSinkProcessor",
+    "Drop",
+    "Keep",
+    "Matched",
+    "Replace",
+    "Reposition",
+    "Scale",
     "from_llava",
+    "intervene",
 ]
+_OF_INTERVENTIONS = {
+    "VAR",
+    "Drop",
+    "Keep",
+    "Matched",
+    "Replace",
+    "Reposition",
+    "Scale",
+    "intervene",
+}
 
 register_when_asked()
 
 
 def __getattr__(name: str) -> Any:
-    """The model's names, imported when they are first used (see `diysink.registration`)."""
+    """Names of other rooms, imported when they are first used (see `diysink.registration`)."""
     if name in __all__:
-        return getattr(import_module("diysink.model"), name)
+        room = "interventions" if name in _OF_INTERVENTIONS else "model"
+        return getattr(import_module(f"diysink.{room}"), name)
     raise AttributeError(f"module 'diysink' has no attribute {name!r}")

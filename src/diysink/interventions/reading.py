@@ -76,20 +76,20 @@ def arguments_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dic
     return named
 
 
-def image_arguments(inner: Any, call: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a call's arguments that ``get_image_features`` takes."""
-    names = inspect.signature(inner.get_image_features).parameters
+def image_arguments(encode: Callable[..., Any], call: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a call's arguments that the encoding of images takes."""
+    names = inspect.signature(encode).parameters
     return {name: call[name] for name in names if call.get(name) is not None}
 
 
 def read(
     inner: Any, function: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> tuple[Any, list[Picture]]:
-    """Call ``get_image_features``: its output, and the pictures that it encoded.
+    """Encode images: what the function gives, and the pictures that it encoded.
 
     Args:
         inner: the inner model.
-        function: its ``get_image_features``.
+        function: its method that encodes images.
         args, kwargs: the function's.
     """
     family = family_of(inner.config.model_type)
@@ -137,7 +137,8 @@ def visual_norms(model: Any, **inputs: Any) -> list[Float[Tensor, " _"]]:
 
 def _pictures(model: Any, inputs: Mapping[str, Any]) -> list[Picture]:
     inner = inner_model(model)
-    return read(inner, inner.get_image_features, **image_arguments(inner, inputs))[1]
+    encode = getattr(inner, family_of(inner.config.model_type).encodes)
+    return read(inner, encode, **image_arguments(encode, inputs))[1]
 
 
 def encoder_identity(model: Any) -> EncoderIdentity:

@@ -2,7 +2,8 @@
 
 Nothing else in the room asks what kind of model it has. What a family must have is the seam that
 these share: an inner model whose ``get_image_features`` gives projected tokens, whose ``forward``
-takes them back as ``mm_encoder_outputs``, and one placeholder for each token in the prompt.
+takes them back as ``mm_encoder_outputs``, and one placeholder for each token in the prompt. Our own
+model has another seam (`diysink.interventions.spliced`).
 """
 
 from diysink.interventions.families import anyres, packed, rows
@@ -140,6 +141,14 @@ FAMILIES = {
         read=rows.plain,
         mapping="exact",
         note="one patch",
+    ),
+    "diysink": Family(
+        tower="vision_tower",
+        layers=feature_layer,
+        read=rows.llava,
+        mapping="exact",
+        note="one patch; sinks are the model's own",
+        encodes="see",
     ),
 }
 """Every supported family by ``model_type``."""

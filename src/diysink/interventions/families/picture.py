@@ -54,6 +54,7 @@ class Family:
         coordinates: whether position ids are coordinates in the image (M-RoPE).
         first_position: id of the first position.
         one_run: whether pictures whose placeholders touch are tiles of one image.
+        encodes: name of the inner model's method that encodes images.
     """
 
     tower: str
@@ -64,6 +65,7 @@ class Family:
     coordinates: bool = False
     first_position: int = 0
     one_run: bool = False
+    encodes: str = "get_image_features"
 
 
 def last_layer(inner: Any, arguments: Arguments) -> tuple[int, ...]:

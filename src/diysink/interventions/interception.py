@@ -1,0 +1,157 @@
+"""Interventions on the seam that the supported families share: features handed to ``forward``.
+
+A call's images are encoded as ever; their features, changed, go on as ``mm_encoder_outputs``, which
+is how ``generate`` itself hands them over. Where tokens are dropped or position ids carried along,
+mask and positions of the call change too; where not, the rest of the call is the stock one.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import Cache
+
+from diysink.interventions.changes import Intervention
+from diysink.interventions.families import family_of
+from diysink.interventions.images import changed, levels_of, placed, with_levels
+from diysink.interventions.layout import LAYOUT_ON_CACHE, Layout
+from diysink.interventions.reading import Seen, arguments_of, image_arguments, read
+from diysink.interventions.var import VAR, Redistribution
+
+SEEN_ON_FEATURES = "_diysink_seen"
+
+
+class Interception:
+    """What stands in for two methods of an inner model.
+
+    Args:
+        inner: the inner model.
+        changes: interventions on each image's tokens, in order.
+        var: what is done to attention, if anything.
+        tau: norm from which a token is a sink.
+    """
+
+    shadows = ("get_image_features", "forward")
+
+    def __init__(
+        self, inner: Any, changes: Sequence[Intervention], var: VAR | None, tau: float
+    ) -> None:
+        self.inner = inner
+        self.family = family_of(inner.config.model_type)
+        self.changes = changes
+        self.var = var
+        self.tau = tau
+
+    def get_image_features(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's own features, with a note of what the vision encoder saw."""
+        features, pictures = read(self.inner, original, *args, **kwargs)
+        if not isinstance(features, tuple):
+            setattr(features, SEEN_ON_FEATURES, [Seen.of(picture) for picture in pictures])
+        return features
+
+    def forward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's own forward, on changed features, mask and positions."""
+        call = arguments_of(original, *args, **kwargs)
+        cache = call.get("past_key_values")
+        past = 0 if cache is None else int(cache.get_seq_length())
+        tokens = call["input_ids"] if call.get("inputs_embeds") is None else call["inputs_embeds"]
+        batch, length = tokens.shape[:2]
+        known: Layout | None = getattr(cache, LAYOUT_ON_CACHE, None) if past else None
+        layout = (
+            Layout.plain(batch, past + length, tokens.device)
+            if known is None
+            else known.extended(batch, past, length)
+        )
+        features = self._encoded(call)
+        if features is not None:
+            layout, features = self._changed(features, call["input_ids"], layout, past)
+            call = call | {"pixel_values": None, "mm_encoder_outputs": {"image": features}}
+        if layout.unlike_stock:
+            before = self._positions(call, past, tokens)
+            call["position_ids"] = layout.positions(
+                before, past, coordinates=self.family.coordinates
+            )
+            call["attention_mask"] = layout.mask(call.get("attention_mask"))
+        active = None
+        if self.var is not None:
+            layers = len(self.inner.get_decoder().layers)
+            active = Redistribution.resumed(self.var, layout, past, layers, cache)
+        with active.running() if active is not None else nullcontext():
+            output = original(**call)
+        for written in (cache, *_caches(output)):
+            if written is not None:
+                setattr(written, LAYOUT_ON_CACHE, layout)
+                if active is not None:
+                    active.remember(written)
+        return output
+
+    def _encoded(self, call: dict[str, Any]) -> Any:
+        """Features of the call's images, encoded now if they were not before; None without any.
+
+        Raises:
+            ValueError: videos, no ``input_ids``, or features without a note.
+        """
+        given = call.get("mm_encoder_outputs") or {}
+        encoded = given.get("image") if isinstance(given, dict) else given
+        pixels = call.get("pixel_values")
+        video = isinstance(given, dict) and given.get("video") is not None
+        if video or call.get("pixel_values_videos") is not None:
+            raise ValueError("Interventions are for images; this call has a video.")
+        if encoded is None and pixels is not None and len(pixels):
+            encoded = self.inner.get_image_features(
+                **image_arguments(self.inner.get_image_features, call), return_dict=True
+            )
+        if encoded is None:
+            return None
+        if call.get("input_ids") is None:
+            raise ValueError(
+                "A call with images gives inputs_embeds in place of input_ids, and placeholders "
+                "cannot be found in embeddings. Give input_ids."
+            )
+        if not hasattr(encoded, SEEN_ON_FEATURES):
+            raise ValueError(
+                "The call brings image features that were encoded outside the block (or were cut "
+                "up by a chunked prefill), so that it is not known which of them are sinks. Give "
+                "pixel_values, or encode inside the block and without chunks."
+            )
+        return encoded
+
+    def _changed(
+        self, features: Any, input_ids: Int[Tensor, "batch length"], layout: Layout, past: int
+    ) -> tuple[Layout, Any]:
+        placeholders = input_ids == self.inner.config.image_token_id
+        seen: list[Seen] = getattr(features, SEEN_ON_FEATURES)
+        images = placed(seen, placeholders, one_run=self.family.one_run)
+        tokens = changed(images, levels_of(features), self.changes, self.tau)
+        layout = layout.with_images(
+            tokens, [image.row for image in images], [image.columns + past for image in images]
+        )
+        levels = [torch.cat(level) for level in zip(*(one.features for one in tokens), strict=True)]
+        return layout, with_levels(features, levels)
+
+    def _positions(
+        self, call: dict[str, Any], past: int, tokens: Tensor
+    ) -> Int[Tensor, "*axes length"]:
+        """Position ids that the stock model would use in this call."""
+        batch, length = tokens.shape[:2]
+        positions = call.get("position_ids")
+        if positions is None and self.family.coordinates:
+            rule = self.inner.compute_3d_position_ids
+            arguments = {name: call.get(name) for name in inspect.signature(rule).parameters}
+            if arguments["inputs_embeds"] is None:  # only its shape is used
+                arguments["inputs_embeds"] = tokens.new_empty(batch, length, 0)
+            positions = rule(**arguments)
+        if positions is None:
+            start = past + self.family.first_position
+            positions = torch.arange(start, start + length, device=tokens.device)[None]
+        return positions[..., -length:]
+
+
+def _caches(output: Any) -> list[Cache]:
+    """The caches that a call gave back."""
+    parts = output if isinstance(output, tuple) else output.values()
+    return [part for part in parts if isinstance(part, Cache)]

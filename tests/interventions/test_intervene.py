@@ -1,0 +1,323 @@
+"""The block: what it leaves behind, how calls of all kinds run in it, what it refuses."""
+
+from copy import deepcopy
+from threading import Thread
+
+import pytest
+import torch
+from transformers import DynamicCache
+
+from diysink.interventions import (
+    Drop,
+    Keep,
+    Matched,
+    Replace,
+    Reposition,
+    Scale,
+    intervene,
+    visual_norms,
+)
+from diysink.interventions.reading import encoder_identity
+from diysink.sinks import ProfileMismatchError, SinkProfile
+from tests.interventions.tiny_lvlms import IMAGE, sequences, text
+
+ALL = [
+    Reposition("front"),
+    Reposition("end", "carry"),
+    Keep("sinks"),
+    Drop("sinks", "carry"),
+    Replace("sinks", "mean"),
+    Scale("sinks", 2.0),
+    Matched(Replace("sinks", "zero")),
+    [Reposition("front", "carry"), Drop("non-sinks")],
+]
+
+
+@torch.no_grad()
+def logits(tiny, **more):
+    return tiny.model(**(tiny.inputs | more)).logits
+
+
+def middle(tiny):
+    return float(torch.cat(visual_norms(tiny.model, **tiny.inputs)).nanmedian())
+
+
+def alone(tiny, row):
+    """One sequence of the batch with its own images, its padding cut away."""
+    inputs, true = tiny.inputs, tiny.inputs["attention_mask"][row].bool()
+    single = {name: inputs[name][row, true][None] for name in ("input_ids", "attention_mask")}
+    pictures = slice(0, 1) if row == 0 else slice(1, None)
+    if "image_grid_thw" in inputs:
+        counts = inputs["image_grid_thw"].prod(-1).tolist()
+        single["mm_token_type_ids"] = inputs["mm_token_type_ids"][row, true][None]
+        single["image_grid_thw"] = inputs["image_grid_thw"][pictures]
+        single["pixel_values"] = torch.cat(inputs["pixel_values"].split(counts)[pictures])
+    else:
+        single["pixel_values"] = inputs["pixel_values"][pictures]
+    return single
+
+
+def state_of(model):
+    """Everything that hangs on a model besides weights: attributes, hooks, attention."""
+    return [
+        (
+            name,
+            sorted(set(vars(module)) - {"rope_deltas"}),
+            len(module._forward_hooks) + len(module._forward_pre_hooks),
+            getattr(getattr(module, "config", None), "_attn_implementation", None),
+        )
+        for name, module in model.named_modules()
+    ]
+
+
+def test_leaving_restores_the_model(shape):
+    tau = middle(shape)
+    stock, before = logits(shape), state_of(shape.model)
+    for interventions in ALL:
+        with intervene(shape.model, interventions, tau=tau):
+            assert state_of(shape.model) != before
+            inside = logits(shape)
+        assert state_of(shape.model) == before
+        assert torch.equal(logits(shape), stock)
+        assert not torch.allclose(inside, stock, atol=1e-4), interventions
+
+
+def test_an_error_inside_restores_the_model_too(llava):
+    stock, before = logits(llava), state_of(llava.model)
+    with pytest.raises(KeyError), intervene(llava.model, Reposition("front"), tau=1.0):
+        raise KeyError
+    assert state_of(llava.model) == before
+    assert torch.equal(logits(llava), stock)
+
+
+@pytest.mark.parametrize("intervention", ALL, ids=str)
+def test_a_batch_is_one_by_one(shape, intervention):
+    """Also the random control: what it draws depends on the image and not on its batch."""
+    with intervene(shape.model, intervention, tau=middle(shape)):
+        mask = shape.inputs["attention_mask"]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)  # padding does not count, as in generate
+        more = {} if "image_grid_thw" in shape.inputs else {"position_ids": positions}
+        together = logits(shape, **more)
+        for row in (0, 1):
+            with torch.no_grad():
+                single = shape.model(**alone(shape, row)).logits[0]
+            torch.testing.assert_close(
+                together[row, mask[row].bool()], single, atol=2e-5, rtol=1e-4
+            )
+
+
+@pytest.mark.parametrize("intervention", [ALL[1], ALL[-1]], ids=str)
+def test_beams_with_a_cache_are_beams_without(shape, intervention):
+    asked = {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 4, "do_sample": False}
+    with torch.no_grad(), intervene(shape.model, intervention, tau=middle(shape)):
+        cached = shape.model.generate(**shape.inputs, **asked)
+        plain = shape.model.generate(**shape.inputs, **asked, use_cache=False)
+        first = [shape.model.generate(**alone(shape, row), **asked) for row in (0, 1)]
+    assert torch.equal(cached, plain)
+    assert torch.equal(cached[:, -4:], torch.cat([one[:, -4:] for one in first]))
+
+
+@pytest.mark.parametrize("intervention", [ALL[1], ALL[2], ALL[3], ALL[-1]], ids=str)
+def test_a_second_question_with_another_image_goes_on_from_the_cache(llava, intervention):
+    pixels = llava.inputs["pixel_values"][:2]
+    image = [IMAGE] * 16
+    first, second = text(1, 2) + image + text(3), text(4) + image + text(5)
+    whole = sequences(first + second)["input_ids"]
+    with torch.no_grad(), intervene(llava.model, intervention, tau=middle(llava)):
+        once = llava.model(input_ids=whole, pixel_values=pixels).logits
+        cache = DynamicCache()
+        for ids, pixel in ((first, pixels[:1]), (second, pixels[1:])):
+            mine = deepcopy(cache)  # as one does to ask several questions about one image
+            ids = torch.tensor([ids])
+            out = llava.model(input_ids=ids, pixel_values=pixel, past_key_values=mine)
+            cache = mine
+    torch.testing.assert_close(out.logits, once[:, len(first) :], atol=1e-5, rtol=1e-5)
+
+
+def test_front_by_hand(llava):
+    """Features gathered and positions written down outside, given to the stock model."""
+    tau, row = middle(llava), alone(llava, 0)
+    (norms,) = visual_norms(llava.model, **row)
+    order = sorted(range(16), key=lambda token: bool(norms[token] < tau))
+    with torch.no_grad():
+        encoded = llava.model.model.get_image_features(row["pixel_values"])
+        encoded.pooler_output = [encoded.pooler_output[0][order]]
+        given = {"input_ids": row["input_ids"], "mm_encoder_outputs": {"image": encoded}}
+        start = int((row["input_ids"][0] == IMAGE).nonzero()[0])
+        carried = torch.arange(row["input_ids"].shape[1])
+        carried[start : start + 16] = torch.tensor(order) + start
+        for positions, ids in (("reindex", None), ("carry", carried[None])):
+            by_hand = llava.model(
+                **deepcopy(given), attention_mask=row["attention_mask"], position_ids=ids
+            ).logits
+            with intervene(llava.model, Reposition("front", positions), tau=tau):
+                ours = llava.model(**row).logits
+            assert torch.equal(ours, by_hand)
+    assert order != list(range(16))
+
+
+def test_carried_positions_are_not_read_as_packed_sequences(llava):
+    row = alone(llava, 0)
+    with torch.no_grad(), intervene(llava.model, Reposition("end", "carry"), tau=middle(llava)):
+        masked = llava.model(**row).logits
+        row.pop("attention_mask")
+        assert torch.equal(llava.model(**row).logits, masked)
+
+
+def test_a_control_is_not_the_thing_itself(llava):
+    tau, results = middle(llava) * 1.1, []
+    for intervention in (Drop("sinks"), Matched(Drop("sinks"), 0), Matched(Drop("sinks"), 1)):
+        with intervene(llava.model, intervention, tau=tau):
+            results.append(logits(llava))
+    for one in range(3):
+        assert not torch.allclose(results[one], results[one - 1], atol=1e-3)
+
+
+def test_a_call_without_images_is_stock(shape):
+    given = {"input_ids": torch.tensor([text(1, 2, 3)])}
+    with torch.no_grad():
+        stock = shape.model(**given).logits
+        with intervene(shape.model, Drop("sinks"), tau=1.0):
+            assert torch.equal(shape.model(**given).logits, stock)
+
+
+def test_a_static_cache_can_be_reordered_and_not_dropped_from(llava):
+    row, tau = alone(llava, 0), middle(llava)
+    asked = {"max_new_tokens": 3, "do_sample": False}
+    with torch.no_grad(), intervene(llava.model, Reposition("front", "carry"), tau=tau):
+        static = llava.model.generate(**row, **asked, cache_implementation="static")
+        assert torch.equal(static, llava.model.generate(**row, **asked))
+    with (
+        torch.no_grad(),
+        intervene(llava.model, Drop("sinks"), tau=tau),
+        pytest.raises(ValueError, match="Use the dynamic cache"),
+    ):
+        llava.model.generate(**row, **asked, cache_implementation="static")
+
+
+def test_threads_share_a_block(llava):
+    rows = [alone(llava, 0), alone(llava, 1)]
+    found = {}
+
+    def run(row, times):
+        with torch.no_grad():
+            found[row] = [llava.model(**rows[row]).logits for _ in range(times)]
+
+    with intervene(llava.model, ALL[-1], tau=middle(llava)):
+        for row in (0, 1):
+            run(row, 1)
+        expected = dict(found)
+        threads = [Thread(target=run, args=(row, 8)) for row in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for row in (0, 1):
+        assert all(torch.equal(one, expected[row][0]) for one in found[row])
+
+
+def test_labels_and_gradients_pass_through(llava):
+    labels = llava.inputs["input_ids"].masked_fill(llava.inputs["attention_mask"] == 0, -100)
+    labels = labels.masked_fill(labels == IMAGE, -100)
+    with intervene(llava.model, Reposition("front"), tau=middle(llava)):
+        loss = llava.model(**llava.inputs, labels=labels).loss
+    slope = torch.autograd.grad(loss, llava.model.model.multi_modal_projector.linear_1.weight)[0]
+    assert slope.abs().max() > 0
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+def test_a_model_under_peft(llava):
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(deepcopy(llava.model), LoraConfig(target_modules=["q_proj"], r=2))
+    tau = middle(llava)
+    with torch.no_grad(), intervene(adapted, Reposition("front"), tau=tau):
+        ours = adapted(**llava.inputs).logits
+    with intervene(llava.model, Reposition("front"), tau=tau):
+        torch.testing.assert_close(ours, logits(llava))
+
+
+def profile_of(identity, tau):
+    """A profile that says no more than a threshold."""
+    return SinkProfile(
+        encoder=identity,
+        tau=tau,
+        method="fixed",
+        interval=None,
+        found=True,
+        evidence=(),
+        sink_dimensions=(),
+        edges=(),
+        histogram=(),
+        sinks_per_image=(),
+        grid=(4, 4),
+        settings={},
+    )
+
+
+def test_a_profile_says_what_a_sink_is(llava):
+    profile = profile_of(encoder_identity(llava.model), tau=middle(llava))
+    with intervene(llava.model, Drop("sinks"), profile=profile):
+        by_profile = logits(llava)
+    with intervene(llava.model, Drop("sinks"), tau=middle(llava)):
+        assert torch.equal(by_profile, logits(llava))
+    other = deepcopy(llava.model)
+    with torch.no_grad():
+        other.model.vision_tower.encoder.layers[0].mlp.fc1.weight[0, 0] += 1
+    with (
+        pytest.raises(ProfileMismatchError),
+        intervene(other, Drop("sinks"), profile=profile),
+    ):
+        pass
+
+
+def refused(model, match, interventions=(), call=lambda: None, **threshold):
+    threshold = threshold or {"tau": 1.0}
+    with (
+        pytest.raises(ValueError, match=match),
+        torch.no_grad(),
+        intervene(model, interventions, **threshold),
+    ):
+        call()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+def test_what_cannot_be_done_is_refused(llava, shape):
+    model, inputs = llava.model, llava.inputs
+    refused(model, "Give either a profile", profile=None, tau=None)
+    with intervene(model, [], tau=1.0):
+        refused(model, "already")
+    encoded = {
+        "mm_encoder_outputs": {"image": model.model.get_image_features(inputs["pixel_values"])}
+    }
+    refused(
+        model, "outside the block", call=lambda: model(input_ids=inputs["input_ids"], **encoded)
+    )
+    embeds = model.get_input_embeddings()(inputs["input_ids"])
+    pixels = inputs["pixel_values"]
+    refused(model, "input_ids", call=lambda: model(inputs_embeds=embeds, pixel_values=pixels))
+    short = inputs["input_ids"][:, :-4]
+    refused(model, "placeholder", call=lambda: model(input_ids=short[:, 8:], pixel_values=pixels))
+    refused(torch.compile(deepcopy(model)), "compiled")
+    if shape.name == "qwen2_5_vl":
+        video = {"pixel_values_videos": shape.inputs["pixel_values"]}
+        refused(shape.model, "video", call=lambda: shape.model(**(shape.inputs | video)))
+
+
+def test_other_models_are_refused_with_the_names_of_those_that_work(llava):
+    with (
+        pytest.raises(ValueError, match=r"'llama'.*llava, llava_next"),
+        intervene(llava.model.model.language_model, [], tau=1.0),
+    ):
+        pass
+    with pytest.raises(TypeError, match="Linear"), intervene(torch.nn.Linear(1, 1), [], tau=1.0):
+        pass
+
+
+def test_flash_attention_cannot_carry(llava):
+    config = llava.model.model.language_model.config
+    config._attn_implementation = "flash_attention_2"
+    try:
+        refused(llava.model, "positions='reindex'", Matched(Reposition("front", "carry")))
+    finally:
+        config._attn_implementation = "sdpa"

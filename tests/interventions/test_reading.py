@@ -1,0 +1,65 @@
+"""States, norms and identity of a model's own vision encoder."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from diysink.encoders import Encoder
+from diysink.interventions import encoder_identity, visual_norms, visual_states
+from diysink.sinks import token_norms
+
+
+def test_states_are_those_of_the_encoder_alone(llava):
+    encoder = Encoder.of(llava.model.model.vision_tower, -2)
+    with torch.no_grad():
+        alone = encoder(llava.inputs["pixel_values"])
+    states = visual_states(llava.model, **llava.inputs)
+    assert torch.equal(torch.stack(states), alone)
+    norms = visual_norms(llava.model, **llava.inputs)
+    torch.testing.assert_close(torch.stack(norms), token_norms(alone))
+
+
+def test_norms_are_float32_of_whatever_dtype(llava):
+    half = deepcopy(llava.model).to(torch.bfloat16)
+    pixels = llava.inputs["pixel_values"].to(torch.bfloat16)
+    (state, *_), (norms, *_) = (
+        visual_states(half, pixel_values=pixels),
+        visual_norms(half, pixel_values=pixels),
+    )
+    assert state.dtype == torch.bfloat16
+    assert norms.dtype == torch.float32
+    assert torch.equal(norms, state.float().norm(dim=-1))
+
+
+def test_identity_is_that_of_the_encoder_alone(llava):
+    encoder = Encoder.of(llava.model.model.vision_tower, -2)
+    mine = encoder_identity(llava.model)
+    assert (mine.digest, mine.layer, mine.family) == (
+        encoder.identity.digest,
+        encoder.layer,
+        encoder.family,
+    )
+
+
+@pytest.mark.parametrize("depth", [0, -1])
+def test_identity_is_of_the_weights_up_to_the_layer(tiny, depth):
+    """A weight before the layer makes another encoder; in LLaVA, the last block is after it."""
+    other = deepcopy(tiny.model)
+    tower = next(
+        getattr(other.model, name)
+        for name in ("vision_tower", "vision_model", "visual")
+        if hasattr(other.model, name)
+    )
+    weights = [weight for path, weight in tower.named_parameters() if path.endswith("fc1.weight")]
+    weights = weights or [
+        w for path, w in tower.named_parameters() if path.endswith("o_proj.weight")
+    ]
+    weights = weights or [
+        w for path, w in tower.named_parameters() if path.endswith("attn.proj.weight")
+    ]
+    with torch.no_grad():
+        weights[depth][0, 0] += 1
+    same = encoder_identity(other) == encoder_identity(tiny.model)
+    assert same == (depth == -1 and tiny.name in ("llava", "llava_next", "vipllava"))
+    assert encoder_identity(tiny.model).digest == encoder_identity(deepcopy(tiny.model)).digest
