@@ -67,8 +67,11 @@ class Assembled:
         """Write model and processor as one Hugging Face folder; the Auto classes load it."""
         folder = Path(folder)
         self.model.save_pretrained(folder)
+        # How the tokenizer was found, and last used, is no part of it: the same model is the same
+        # files.
+        self.processor.tokenizer.backend_tokenizer.no_padding()
+        self.processor.tokenizer.backend_tokenizer.no_truncation()
         self.processor.save_pretrained(folder)
-        # How the tokenizer was found is no part of it: the same model is the same files.
         written = folder / "tokenizer_config.json"
         config = json.loads(written.read_text())
         write_json(
