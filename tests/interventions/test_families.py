@@ -108,41 +108,75 @@ def test_generation_is_what_a_call_without_cache_computes(tiny, interventions):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
-def test_masked_is_compacted(tiny):
-    """The second sequence, its dropped placeholders taken out and the rest read by itself."""
-    model, inputs, row = tiny.model, tiny.inputs, 1
-    pictures = visual_norms(model, **inputs)
-    tau = 1.001 * max(float(norms.nan_to_num(1e9).min()) for norms in pictures)  # none is emptied
-    ids, mask = inputs["input_ids"], inputs["attention_mask"]
-    coordinates = FAMILIES[model.config.model_type].coordinates
-    everything = ids == IMAGE
-    kept = mask.bool().clone()
-    kept[everything] = ~(torch.cat(pictures) >= tau)
-    if coordinates:
-        kinds = inputs["mm_token_type_ids"]
-        positions, _ = model.model.get_rope_index(
-            ids, kinds, image_grid_thw=inputs["image_grid_thw"], attention_mask=mask
-        )
-    else:
-        first = FAMILIES[model.config.model_type].first_position
-        positions = (mask.cumsum(1) - 1).clamp(min=0) + first
-    with intervene(model, Drop("sinks"), tau=tau):
-        masked = logits(tiny, position_ids=positions)[row, kept[row]]
+def stock_positions(tiny):
+    """Position ids of a padded batch, as ``generate`` has them."""
+    ids, mask = tiny.inputs["input_ids"], tiny.inputs["attention_mask"]
+    family = FAMILIES[tiny.model.config.model_type]
+    if not family.coordinates:
+        return (mask.cumsum(1) - 1).clamp(min=0) + family.first_position
+    kinds, grids = tiny.inputs["mm_token_type_ids"], tiny.inputs["image_grid_thw"]
+    rule = tiny.model.model.get_rope_index
+    return rule(ids, kinds, image_grid_thw=grids, attention_mask=mask)[0]
 
+
+def encoded(tiny, pick):
+    """The stock features of all images together, ``pick`` applied to projection and deepstack."""
+    names = ("pixel_values", "image_sizes", "image_grid_thw", "pixel_attention_mask")
+    given = {name: tiny.inputs[name] for name in names if name in tiny.inputs}
     with torch.no_grad():
-        names = ("pixel_values", "image_sizes", "image_grid_thw", "pixel_attention_mask")
-        encoded = model.model.get_image_features(**{k: inputs[k] for k in names if k in inputs})
-    here = everything.clone()
-    here[1 - row] = False
-    wanted = (here & kept)[everything]
+        output = tiny.model.model.get_image_features(**given)
 
-    def few(features):
-        flat = torch.cat([part.reshape(-1, part.shape[-1]) for part in features])[wanted]
+    def picked(features):
+        flat = torch.cat([part.reshape(-1, part.shape[-1]) for part in features])[pick]
         return flat[None] if isinstance(features, torch.Tensor) else [flat]
 
-    encoded.pooler_output = few(encoded.pooler_output)
-    if getattr(encoded, "deepstack_features", None):
-        encoded.deepstack_features = [few(level) for level in encoded.deepstack_features]
+    output.pooler_output = picked(output.pooler_output)
+    if getattr(output, "deepstack_features", None):
+        output.deepstack_features = [picked(level) for level in output.deepstack_features]
+    return {"image": output}
+
+
+@pytest.mark.parametrize("positions", ["reindex", "carry"])
+def test_front_is_what_stock_makes_of_tokens_in_that_order(tiny, positions):
+    """Features and position ids put in order by hand and given to the stock model."""
+    tau, stay = middle(tiny), stock_positions(tiny)
+    norms, order, start = torch.cat(visual_norms(tiny.model, **tiny.inputs)), [], 0
+    for count in tiny.images:
+        places = range(start, start + count)
+        order += sorted(places, key=lambda place: not norms[place] >= tau)
+        start += count
+    assert order != list(range(start))
+    moved = stay.clone()
+    image = tiny.inputs["input_ids"] == IMAGE
+    moved[..., image] = stay[..., image][..., order]
+    by_hand = {
+        name: tiny.inputs[name]
+        for name in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+        if name in tiny.inputs
+    }
+    with torch.no_grad():
+        expected = tiny.model(
+            **by_hand,
+            mm_encoder_outputs=encoded(tiny, order),
+            position_ids=moved if positions == "carry" else stay,
+        ).logits
+    with intervene(tiny.model, Reposition("front", positions), tau=tau):
+        assert torch.equal(logits(tiny, position_ids=stay), expected)
+
+
+def test_masked_is_compacted(tiny):
+    """The second sequence, its dropped placeholders taken out and the rest read by itself."""
+    row, inputs = 1, tiny.inputs
+    pictures = visual_norms(tiny.model, **inputs)
+    tau = 1.001 * max(float(norms.nan_to_num(1e9).min()) for norms in pictures)  # none is emptied
+    image = inputs["input_ids"] == IMAGE
+    kept = inputs["attention_mask"].bool()
+    kept[image] = ~(torch.cat(pictures) >= tau)
+    positions = stock_positions(tiny)
+    with intervene(tiny.model, Drop("sinks"), tau=tau):
+        masked = logits(tiny, position_ids=positions)[row, kept[row]]
+    here = image.clone()
+    here[1 - row] = False
     short = {
         name: inputs[name][row][kept[row]][None]
         for name in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
@@ -151,13 +185,13 @@ def test_masked_is_compacted(tiny):
     length = short["input_ids"].shape[1]
     short["position_ids"] = (
         positions[:, row, kept[row]][:, None]
-        if coordinates
+        if positions.dim() == 3
         else torch.arange(length)[None] + int(positions.min())
     )
     with torch.no_grad():
-        compact = model(**short, mm_encoder_outputs={"image": encoded}).logits[0]
-    assert 0 < length < int(mask[row].sum())
-    torch.testing.assert_close(masked, compact, atol=1e-5, rtol=1e-5)
+        compact = tiny.model(**short, mm_encoder_outputs=encoded(tiny, (here & kept)[image]))
+    assert 0 < length < int(inputs["attention_mask"][row].sum())
+    torch.testing.assert_close(masked, compact.logits[0], atol=1e-5, rtol=1e-5)
 
 
 def test_norms_are_those_of_the_states_that_each_token_reads(tiny):

@@ -48,6 +48,11 @@ class Tiny:
     inputs: dict[str, Any]
     tokens: list[int]
 
+    @property
+    def images(self) -> list[int]:
+        """Visual tokens of each image: InternVL's second one is two pictures."""
+        return [4, 8, 4] if self.name == "internvl" else self.tokens
+
 
 def build(name: str) -> Tiny:
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 ``with intervene(model, Reposition("front"), profile=profile):`` and the user's own code goes on.
 """
 
+from diysink.interventions.block import intervene
 from diysink.interventions.changes import (
     Drop,
     Intervention,
@@ -13,7 +14,6 @@ from diysink.interventions.changes import (
     Scale,
 )
 from diysink.interventions.families import FAMILIES, Family
-from diysink.interventions.intervene import intervene
 from diysink.interventions.reading import encoder_identity, visual_norms, visual_states
 from diysink.interventions.tokens import VisualTokens
 from diysink.interventions.var import VAR
