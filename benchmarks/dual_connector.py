@@ -2,9 +2,9 @@
 
 One interleaved run, forward and backward, on the same tokens; medians as ratios to one MLP.
 
-- everywhere: both MLPs over all tokens, then `torch.where`
-- replaced: f_nonsink over all tokens, f_sink over the sinks, whose rows it replaces (what
-  `diysink.connector.DualConnector` does)
+- everywhere: both MLPs over all tokens, then `torch.where` (what `diysink.connector.DualConnector`
+  does: with equal weights it is one MLP to the last bit, and its shapes are fixed)
+- replaced: f_nonsink over all tokens, f_sink over the sinks, whose rows it replaces
 - gathered: each MLP over its own tokens alone, both scattered back
 
 `python benchmarks/dual_connector.py [--large] [--device cuda] [--out FILE]`
@@ -27,13 +27,13 @@ LARGE = (1024, 4096, 1, 576, 5 / 576)
 
 
 def everywhere(dual, features, sinks):
-    one, _ = dual.sink(features, sinks)
-    other, _ = dual.nonsink(features, sinks)
-    return torch.where(sinks.unsqueeze(-1), one, other)
+    return dual(features, sinks)[0]
 
 
 def replaced(dual, features, sinks):
-    return dual(features, sinks)[0]
+    rows = sinks.nonzero(as_tuple=True)
+    out, _ = dual.nonsink(features, sinks)
+    return out.index_put(rows, dual.sink(features[rows], sinks[rows])[0])
 
 
 def gathered(dual, features, sinks):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from diysink.artifact import digest_file, digest_json, digest_source
 
 if TYPE_CHECKING:
-    from diysink.model import Parts
+    from diysink.model import Assembled, Parts
     from diysink.sinks import SinkProfile
     from diysink.training import EncodedRecords, StageTraining
 
@@ -56,6 +56,50 @@ def load_profile(sink_profiles: Path, model: dict[str, Any], *, require: bool) -
             "encoder or layer, or set require_sinks: false to train with the profile's tau anyway."
         )
     return profile
+
+
+def untrained(
+    name: str, model: dict[str, Any], profile: "SinkProfile", align: dict[str, Any]
+) -> tuple["Assembled", int]:
+    """The model of a unit, ``<connector>/seed<n>``, before any training; and its seed."""
+    from diysink.model import assemble
+
+    kind, seed = name.split("/seed")
+    assembled = assemble(
+        model_parts(model),
+        profile,
+        connector=kind,
+        arrangement=align["arrangement"][kind],
+        seed=int(seed),
+    )
+    return assembled, int(seed)
+
+
+class Encodings:
+    """A stage's records as token ids and pixels: encoded once, for the first unit that runs.
+
+    Args:
+        records: folder of all splits.
+        settings: ``split`` and ``keep`` of the stage's parameters.
+    """
+
+    def __init__(self, records: Path, settings: dict[str, Any]) -> None:
+        self.records, self.settings = records, settings
+        self._encoded: EncodedRecords | None = None
+
+    def of(self, assembled: "Assembled") -> "EncodedRecords":
+        """The records, in the tokens and pixels of a model; all units have the same."""
+        if self._encoded is None:
+            from diysink.records import Records
+            from diysink.training import EncodedRecords
+
+            self._encoded = EncodedRecords(
+                Records(self.records / self.settings["split"]),
+                assembled.prompter,
+                assembled.image_processor,
+                self.settings["keep"],
+            )
+        return self._encoded
 
 
 def train(

@@ -7,12 +7,13 @@ import pandas as pd
 
 from diysink.artifact import Workspace, write_manifest
 from pipelines.learning import (
+    Encodings,
     folder_digest,
     load_profile,
-    model_parts,
     optimization,
     parts_digest,
     train,
+    untrained,
 )
 from pipelines.units import each_unit
 
@@ -28,9 +29,7 @@ def align_connectors(
     """Train every connector with every seed; return the folder of connectors and the curves."""
     from safetensors.torch import save_file
 
-    from diysink.model import assemble
-    from diysink.records import Records
-    from diysink.training import ConnectorTraining, EncodedRecords
+    from diysink.training import ConnectorTraining
 
     profile = load_profile(sink_profiles, model, require=align["require_sinks"])
     inputs = {
@@ -41,28 +40,16 @@ def align_connectors(
         "seeds": seeds,
     }
     work = Workspace(workspace, "align", inputs)
-    data: list[EncodedRecords] = []  # encoded once for all units, by the first that runs
+    data = Encodings(records, align)
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        kind, seed = name.split("/seed")
-        assembled = assemble(
-            model_parts(model),
-            profile,
-            connector=kind,
-            arrangement=align["arrangement"][kind],
-            seed=int(seed),
-        )
-        if not data:
-            split = Records(records / align["split"])
-            data.append(
-                EncodedRecords(split, assembled.prompter, assembled.image_processor, align["keep"])
-            )
+        assembled, seed = untrained(name, model, profile, align)
         _, rows = train(
             f"align-{name}",
-            lambda: ConnectorTraining(assembled.model, **optimization(align, int(seed))),
-            data[0],
+            lambda: ConnectorTraining(assembled.model, **optimization(align, seed)),
+            data.of(assembled),
             align,
-            int(seed),
+            seed,
             scratch,
         )
         connector = assembled.model.model.multi_modal_projector.cpu()

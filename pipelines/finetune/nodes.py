@@ -7,12 +7,13 @@ import pandas as pd
 
 from diysink.artifact import Workspace, write_json, write_manifest
 from pipelines.learning import (
+    Encodings,
     folder_digest,
     load_profile,
-    model_parts,
     optimization,
     parts_digest,
     train,
+    untrained,
 )
 from pipelines.units import each_unit
 
@@ -30,9 +31,7 @@ def finetune_models(
     """Fine-tune every aligned connector with its language model; return models and curves."""
     from safetensors.torch import load_file
 
-    from diysink.model import assemble
-    from diysink.records import Records
-    from diysink.training import EncodedRecords, LanguageTraining
+    from diysink.training import LanguageTraining
 
     profile = load_profile(sink_profiles, model, require=False)
     inputs = {
@@ -44,34 +43,20 @@ def finetune_models(
         "seeds": seeds,
     }
     work = Workspace(workspace, "finetune", inputs)
-    data: list[EncodedRecords] = []
+    data = Encodings(records, finetune)
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        kind, seed = name.split("/seed")
-        assembled = assemble(
-            model_parts(model),
-            profile,
-            connector=kind,
-            arrangement=align["arrangement"][kind],
-            seed=int(seed),
-        )
+        assembled, seed = untrained(name, model, profile, align)
         connector = load_file(aligned_connectors / name / "connector.safetensors")
         assembled.model.model.multi_modal_projector.load_state_dict(connector)
-        if not data:
-            split = Records(records / finetune["split"])
-            data.append(
-                EncodedRecords(
-                    split, assembled.prompter, assembled.image_processor, finetune["keep"]
-                )
-            )
         training, rows = train(
             f"finetune-{name}",
             lambda: LanguageTraining(
-                assembled.model, finetune["lora"], **optimization(finetune, int(seed))
+                assembled.model, finetune["lora"], **optimization(finetune, seed)
             ),
-            data[0],
+            data.of(assembled),
             finetune,
-            int(seed),
+            seed,
             scratch,
         )
         assembled.model = training.merged().cpu()

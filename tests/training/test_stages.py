@@ -1,5 +1,6 @@
 """Stages: who learns, that it goes down, and that a killed run ends where an unbroken one does."""
 
+import dataclasses
 import math
 
 import pytest
@@ -202,6 +203,39 @@ def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
         assert [row["step"] for row in rows] == [1, 2, 3]
         ends.append(made.model.model.multi_modal_projector.linear_2.weight)
     torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=1e-3)
+
+
+def test_gradient_checkpointing_trains_the_same_model_with_less_kept(
+    parts, tiny_records, tmp_path, monkeypatch
+):
+    import transformers.modeling_layers as layers
+
+    again = []
+    recompute = layers.GradientCheckpointingLayer.__call__
+
+    def counted(self, *args, **kwargs):
+        again.append(self.gradient_checkpointing and self.training)
+        return recompute(self, *args, **kwargs)
+
+    monkeypatch.setattr(layers.GradientCheckpointingLayer, "__call__", counted)
+    trained = []
+    for on in (False, True):
+        again.clear()
+        made = assemble(
+            Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
+            None,
+            connector="dual",
+            arrangement="front",
+        )
+        made.model.config.tau = 3.4
+        data = EncodedRecords(tiny_records, made.prompter, made.image_processor, keep=100)
+        settings = dataclasses.replace(SETTINGS, gradient_checkpointing=on)
+        run(LanguageTraining(made.model, **options()), data, tmp_path / str(on), settings=settings)
+        assert any(again) is on
+        assert not made.model.is_activation_checkpointing
+        trained.append(made.model.state_dict())
+    for name, tensor in trained[0].items():
+        torch.testing.assert_close(trained[1][name], tensor, atol=1e-6, rtol=1e-5)
 
 
 def test_two_processes_train_the_global_batches_of_one(parts, tiny_records, tmp_path):
