@@ -255,6 +255,21 @@ def profile_of(identity, tau):
     )
 
 
+def test_a_model_spread_over_devices(shape):
+    """What accelerate does under ``device_map``: copies of all that goes in, device by device."""
+    from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+
+    spread, tau = deepcopy(shape.model), middle(shape)
+    for module in (spread, spread.model, spread.model.get_decoder()):
+        add_hook_to_module(module, AlignDevicesHook(execution_device="cpu", io_same_device=True))
+    before = state_of(spread)
+    with torch.no_grad(), intervene(spread, ALL[-1], tau=tau):
+        ours = spread.generate(**shape.inputs, max_new_tokens=3, do_sample=False)
+    with torch.no_grad(), intervene(shape.model, ALL[-1], tau=tau):
+        assert torch.equal(ours, shape.model.generate(**shape.inputs, max_new_tokens=3))
+    assert state_of(spread) == before
+
+
 def test_a_profile_says_what_a_sink_is(llava):
     profile = profile_of(encoder_identity(llava.model), tau=middle(llava))
     with intervene(llava.model, Drop("sinks"), profile=profile):

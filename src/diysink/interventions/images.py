@@ -6,7 +6,7 @@ its images.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -116,7 +116,8 @@ def levels_of(output: Any) -> list[Float[Tensor, "total _"]]:
 
 def with_levels(output: Any, levels: Sequence[Float[Tensor, "total _"]]) -> Any:
     """The output of an image encoding with other features, in the same containers."""
-    copy = type(output)(**dict(output.items()))
+    known = {field.name for field in fields(output)}
+    copy = type(output)(**{name: part for name, part in output.items() if name in known})
     copy.pooler_output = _shaped(levels[0], output.pooler_output)
     deepstack = _deepstack(output)
     if deepstack:

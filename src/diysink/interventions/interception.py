@@ -50,7 +50,8 @@ class Interception:
         """The model's own features, with a note of what the vision encoder saw."""
         features, pictures = read(self.inner, original, *args, **kwargs)
         if not isinstance(features, tuple):
-            setattr(features, SEEN_ON_FEATURES, [Seen.of(picture) for picture in pictures])
+            # As an item, which also a copy on another device has.
+            features[SEEN_ON_FEATURES] = [Seen.of(picture) for picture in pictures]
         return features
 
     def forward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -112,7 +113,7 @@ class Interception:
                 "A call with images gives inputs_embeds in place of input_ids, and placeholders "
                 "cannot be found in embeddings. Give input_ids."
             )
-        if not hasattr(encoded, SEEN_ON_FEATURES):
+        if not isinstance(encoded, dict) or SEEN_ON_FEATURES not in encoded:
             raise ValueError(
                 "The call brings image features that were encoded outside the block (or were cut "
                 "up by a chunked prefill), so that it is not known which of them are sinks. Give "
@@ -124,7 +125,7 @@ class Interception:
         self, features: Any, input_ids: Int[Tensor, "batch length"], layout: Layout, past: int
     ) -> tuple[Layout, Any]:
         placeholders = input_ids == self.inner.config.image_token_id
-        seen: list[Seen] = getattr(features, SEEN_ON_FEATURES)
+        seen: list[Seen] = features[SEEN_ON_FEATURES]
         images = placed(seen, placeholders, one_run=self.family.one_run)
         tokens = changed(images, levels_of(features), self.changes, self.tau)
         layout = layout.with_images(
