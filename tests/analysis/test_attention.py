@@ -143,3 +143,15 @@ def test_refuses_questions_without_images(answerer, questions):
     blind = QuestionBatch(questions.texts, questions.ids, questions.groups, questions.images)
     with pytest.raises(ValueError, match="without pixel_values"):
         visual_attention(answerer, blind)
+
+
+def test_a_connector_without_a_token_for_each_patch_is_refused(parts, questions):
+    made = assemble(
+        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
+        None,
+        connector="dual-resampler",
+        arrangement="front",
+    )
+    answerer = Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=2)
+    with pytest.raises(ValueError, match="72 tokens for 9 patches"):
+        visual_attention(answerer, questions)

@@ -49,11 +49,17 @@ def visual_attention(answerer: Answerer, questions: QuestionBatch) -> VisualAtte
         questions: one image each.
 
     Raises:
-        ValueError: questions without pixel values.
+        ValueError: questions without pixel values; a connector without a token for each patch.
     """
     prompts = answered(answerer, questions)
     model = answerer.model
     states = model.model.visual_states(prompts.pixels)
+    if states.shape[1] != model.config.image_seq_length:
+        raise ValueError(
+            f"the {model.config.connector} gives {model.config.image_seq_length} tokens for "
+            f"{states.shape[1]} patches: what a token gets belongs to no patch and its norm. Look "
+            "at a model whose connector keeps one token per patch."
+        )
     return VisualAttention(
         attention=answer_attention(model, prompts),
         norms=token_norms(states).cpu(),
