@@ -106,6 +106,62 @@ def measure_attention(
     )
 
 
+def weigh_sinks(
+    records: Path,
+    finetuned_models: Path,
+    analyze: dict[str, Any],
+    seed: int,
+    workspace: str,
+    device: str,
+) -> pd.DataFrame:
+    """Attention to sinks under weights on them, at the connector and at the keys.
+
+    Empty where ``analyze.weights`` is null, and where no image has a sink.
+    """
+    from diysink.analysis import attention_by_weight, weighted_attention
+    from diysink.evaluation.runner import question_batch
+    from diysink.model import load
+    from diysink.records import Records
+
+    asked = analyze["weights"]
+    if asked is None:
+        return pd.DataFrame()
+    inputs = {
+        "records": folder_digest(records),
+        "models": folder_digest(finetuned_models),
+        "weights": asked,
+    }
+    work = Workspace(workspace, "analyze", inputs)
+    split = Records(records / asked["split"])
+    number = min(asked["items"], len(split))
+    layers = None if asked["layers"] is None else tuple(asked["layers"])
+    loaded: list[Answerer] = []  # by the first batch that is not measured yet
+
+    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
+        if not loaded:
+            folder = finetuned_models / asked["connector"] / f"seed{asked['seed']}"
+            loaded.append(load(folder, device=_device(device)))
+            loaded[0].max_new_tokens = asked["max_new_tokens"]
+        start = int(name.removeprefix("items-"))
+        items = [split[i] for i in range(start, min(start + asked["batch"], number))]
+        table = weighted_attention(
+            loaded[0], question_batch(loaded[0], items), asked["weights"], layers
+        )
+        with atomic_path(result / "attention.parquet") as temporary:
+            table.to_parquet(temporary)
+        return [{"items": len(items)}]
+
+    units = [f"items-{start:08d}" for start in range(0, number, asked["batch"])]
+    results, _ = each_unit(work, units, unit)
+    measured = pd.concat(
+        [pd.read_parquet(results / name / "attention.parquet") for name in units],
+        ignore_index=True,
+    )
+    return attention_by_weight(
+        measured, resamples=analyze["resamples"], level=analyze["level"], seed=seed
+    )
+
+
 def tabulate_attention(
     visual_attention: pd.DataFrame, analyze: dict[str, Any], seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -2,7 +2,12 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.nodes import ablate_tokens, measure_attention, tabulate_attention
+from pipelines.analyze.nodes import (
+    ablate_tokens,
+    measure_attention,
+    tabulate_attention,
+    weigh_sinks,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -32,6 +37,19 @@ def create_pipeline() -> Pipeline:
                 ["visual_attention", "params:analyze", "params:seed"],
                 ["attention_by_norm", "attention_by_kind"],
                 name="tabulate_attention",
+            ),
+            node(
+                weigh_sinks,
+                [
+                    "records",
+                    "finetuned_models",
+                    "params:analyze",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                "attention_by_weight",
+                name="weigh_sinks",
             ),
         ]
     )

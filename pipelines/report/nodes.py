@@ -32,6 +32,7 @@ def gather_analyses(
     dissociation: pd.DataFrame | None,
     attention_by_norm: pd.DataFrame | None,
     attention_by_kind: pd.DataFrame | None,
+    attention_by_weight: pd.DataFrame | None,
 ) -> dict[str, pd.DataFrame | None]:
     """The analyses that were run, by the name that the report has for them."""
     return {
@@ -39,6 +40,7 @@ def gather_analyses(
         "dissociation": dissociation,
         "attention_by_norm": attention_by_norm,
         "attention_by_kind": attention_by_kind,
+        "attention_by_weight": attention_by_weight,
     }
 
 

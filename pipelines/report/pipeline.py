@@ -30,7 +30,13 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 gather_analyses,
-                ["token_ablation", "dissociation", "attention_by_norm", "attention_by_kind"],
+                [
+                    "token_ablation",
+                    "dissociation",
+                    "attention_by_norm",
+                    "attention_by_kind",
+                    "attention_by_weight",
+                ],
                 "report_analyses",
                 name="gather_analyses",
             ),

@@ -170,6 +170,27 @@ def make_curve(rng, units, steps=60):
     )
 
 
+def make_weights(keys=3.0, connector=1.1):
+    """Shares under weights 1 and 4; what 4 multiplies them by, in both places."""
+    return pd.DataFrame(
+        [
+            {
+                "place": place,
+                "weight": weight,
+                "share": 0.05 * ratio,
+                "low": 0.04 * ratio,
+                "high": 0.06 * ratio,
+                "ratio": ratio,
+                "ratio_low": ratio - 0.05,
+                "ratio_high": ratio + 0.05,
+                "n_images": 40,
+            }
+            for place, four in (("connector", connector), ("keys", keys))
+            for weight, ratio in ((4.0, four), (1.0, 1.0))
+        ]
+    )
+
+
 def make_inputs():
     rng = np.random.default_rng(0)
     predictions = make_predictions()
@@ -242,6 +263,7 @@ def make_inputs():
         dissociation=dissociation(predictions, seen, **OPTIONS),
         attention_by_norm=pd.concat(by_norm, ignore_index=True),
         attention_by_kind=pd.concat(by_kind, ignore_index=True),
+        attention_by_weight=make_weights(),
         validation={
             "passed": True,
             "splits": {"train": {"items": 65, "records": 64, "quarantined": 1}},

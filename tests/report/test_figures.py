@@ -14,6 +14,7 @@ from diysink.report.figures import (
     draw_differences,
     draw_examples,
     draw_norms,
+    draw_weights,
 )
 from diysink.report.inputs import records
 
@@ -86,6 +87,15 @@ def test_the_attention_s_title_follows_the_data(inputs, value, says):
     drawn = draw_attention(records(inputs.attention_by_norm), kinds, 0.95)
     assert says in drawn.title
     assert "with norms shuffled 1.00 [0.90, 1.10]" in drawn.title
+
+
+def test_the_weights_title_tells_the_largest_in_both_places(inputs):
+    drawn = draw_weights(records(inputs.attention_by_weight), 0.95)
+    assert drawn.title == (
+        "A weight of 4 multiplies the attention to sinks by 3.00 [2.95, 3.05] at the keys, "
+        "by 1.10 [1.05, 1.15] at the connector"
+    )
+    assert "on 40 images" in drawn.caption
 
 
 def test_attention_without_sinks_is_drawn_and_says_so(inputs):

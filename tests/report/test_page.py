@@ -113,7 +113,7 @@ def test_figures_take_the_page_s_colours_and_letters(text):
 
 def test_every_figure_has_a_title_a_caption_and_a_name_for_screen_readers(page, text):
     figures = re.findall(r"<figure>\s*<figcaption>.*?</figure>", text, flags=re.DOTALL)
-    assert len(figures) == 9
+    assert len(figures) == 10
     for figure in figures:
         title = re.search(r"<strong>(.*?)</strong>", figure)[1]
         assert f'aria-label="{title}"' in figure
@@ -133,8 +133,8 @@ def test_shows_results_alone_and_says_what_is_missing(inputs):
     for words in (
         "No sink measurements were given", "No example images were given",
         "The ablation was not run", "Attention was not measured", "No selection chose",
-        "No training curves were given", "No validation summary was given", "No timings",
-        "no git revision",
+        "Attention under weights was not measured", "No training curves were given",
+        "No validation summary was given", "No timings", "no git revision",
     ):  # fmt: skip
         assert words in page.text
 
@@ -142,6 +142,7 @@ def test_shows_results_alone_and_says_what_is_missing(inputs):
 # What a run may lack by itself, and what then stands without the table it goes with.
 LACKING = [
     ("predictions", "sink_evidence", "sink_examples", "dissociation", "attention_by_kind"),
+    ("attention_by_weight",),
     ("sink_histogram", "token_ablation", "attention_by_norm", "registration", "validation"),
     ("sink_verdicts",),
 ]

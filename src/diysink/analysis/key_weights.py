@@ -32,7 +32,7 @@ def weighted_attention(
 
     Args:
         answerer: the model; its selection is not used. Non-sinks keep weight one.
-        questions: one image each; those whose image has no sink are left out.
+        questions: one image each; those whose image has no sink have no rows.
         weights: on the sinks.
         layers: whose keys are weighed, from 0; None = all.
 
@@ -41,14 +41,12 @@ def weighted_attention(
         position's attention, summed over tokens, mean over heads, layers and generated tokens.
 
     Raises:
-        ValueError: questions without pixel values, or no image with a sink.
+        ValueError: questions without pixel values.
     """
     prompts = answered(answerer, questions)
     model = answerer.model
     sinks = model.model.sink_mask(model.model.visual_states(prompts.pixels)).cpu()
     there = sinks.any(1).numpy()
-    if not there.any():
-        raise ValueError("no image of these questions has a sink: there is nothing to weigh")
     n = len(sinks)
     both, ones = (Route.BOTH,) * n, torch.ones(n, 2, device=prompts.pixels.device)
     tables = []
@@ -81,7 +79,8 @@ def attention_by_weight(
     """Mean attention to sinks by place and weight, and its change against weight one.
 
     Args:
-        attention: of :func:`weighted_attention`; several batches may be one after the other.
+        attention: of :func:`weighted_attention`; several batches may be one after the other. Of
+            no rows comes an empty table.
         resamples: bootstrap resamples of the images.
         level: of the intervals.
         seed: of the bootstrap.

@@ -26,6 +26,7 @@ class Inputs:
         dissociation: sinks against non-sinks in two groups.
         attention_by_norm: attention per visual token in bins of norm, and its control.
         attention_by_kind: attention per sink and per non-sink, and its control.
+        attention_by_weight: attention to sinks under weights on them, in two places.
         validation: what was checked of the records: ``passed, splits, quarantined, rules``.
         registration: which version of which registered model this is.
         timings: per stage, ``seconds``, ``peak_bytes``, ``finished``.
@@ -48,6 +49,7 @@ class Inputs:
     dissociation: pd.DataFrame | None = None
     attention_by_norm: pd.DataFrame | None = None
     attention_by_kind: pd.DataFrame | None = None
+    attention_by_weight: pd.DataFrame | None = None
     validation: Mapping[str, Any] | None = None
     registration: Mapping[str, Any] | None = None
     timings: Mapping[str, Any] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from diysink.report.figures.examples import Example, draw_examples
 from diysink.report.figures.results import draw_accuracy, draw_differences
 from diysink.report.figures.sinks import draw_norms
 from diysink.report.figures.training import draw_curves
+from diysink.report.figures.weights import draw_weights
 
 __all__ = [
     "Drawing",
@@ -17,4 +18,5 @@ __all__ = [
     "draw_differences",
     "draw_examples",
     "draw_norms",
+    "draw_weights",
 ]
