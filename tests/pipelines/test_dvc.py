@@ -276,7 +276,7 @@ def checkout(toy: Toy) -> Path:
     for name in ("__init__.py", "settings.py", "datasets.py", "dvc.py"):
         shutil.copy(PROJECT / "pipelines" / name, root / "pipelines")
     shutil.copytree(PROJECT / "pipelines/hooks", root / "pipelines/hooks")
-    for name in ("__init__.py", "artifact"):
+    for name in ("__init__.py", "registration.py", "artifact"):
         (shutil.copytree if name == "artifact" else _copy)(
             PROJECT / "src/diysink" / name, root / "src/diysink" / name
         )
