@@ -196,6 +196,24 @@ def test_a_converted_model_saves_and_loads_as_its_own_kind(one, tmp_path):
     assert len(answer) == 1
 
 
+@pytest.mark.parametrize("settings", [True, False])
+def test_the_files_of_older_repositories_are_read(one, tmp_path, settings):
+    """Image processor and chat template in files of their own, the processor's there or not."""
+    shutil.copytree(one, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "chat_template.jinja").unlink()
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": TEMPLATE}))
+    written = json.loads((tmp_path / "processor_config.json").read_text())
+    picture = written.pop("image_processor") | {"image_processor_type": "CLIPImageProcessor"}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(picture))
+    (tmp_path / "processor_config.json").unlink()
+    if settings:
+        (tmp_path / "processor_config.json").write_text(json.dumps(written))
+    old, new = from_llava(tmp_path, None), from_llava(one, None)
+    assert old.processor.chat_template == new.processor.chat_template
+    mine, again = asked(old.processor), asked(new.processor)
+    assert all(torch.equal(mine[name], again[name]) for name in mine)
+
+
 @pytest.mark.parametrize(
     ("changes", "differ"),
     [({"projector_hidden_act": "relu"}, True), ({"multimodal_projector_bias": False}, False)],
