@@ -126,6 +126,15 @@ def test_beams_of_a_batch_are_those_of_each_sequence(shape):
     assert torch.equal(together[:, -4:], torch.cat([one[:, -4:] for one in single]))
 
 
+def test_tokens_guessed_ahead_change_nothing(llava):
+    """Prompt lookup reads several tokens at once and takes wrong ones back out of the cache."""
+    asked = {"max_new_tokens": 12, "do_sample": False}
+    with torch.no_grad(), intervene(llava.model, ALL[-1], tau=middle(llava)):
+        plain = llava.model.generate(**alone(llava, 1), **asked)
+        guessed = llava.model.generate(**alone(llava, 1), **asked, prompt_lookup_num_tokens=3)
+    assert torch.equal(plain, guessed)
+
+
 def test_a_pipeline_runs_unchanged(llava, tokenizer):
     """Processor, chat text and generate of transformers itself, with a picture of its own size."""
     processor = LlavaProcessor(
@@ -352,8 +361,14 @@ def test_what_cannot_be_done_is_refused(llava, shape):
     embeds = model.get_input_embeddings()(inputs["input_ids"])
     pixels = inputs["pixel_values"]
     refused(model, "input_ids", call=lambda: model(inputs_embeds=embeds, pixel_values=pixels))
-    short = inputs["input_ids"][:, :-4]
-    refused(model, "placeholder", call=lambda: model(input_ids=short[:, 8:], pixel_values=pixels))
+    whole, none = (
+        inputs["input_ids"],
+        inputs["input_ids"].masked_fill(inputs["input_ids"] == IMAGE, 9),
+    )
+    for ids in (whole[:, 8:-6], whole[:, :20], none):
+        refused(model, "add up", call=lambda ids=ids: model(input_ids=ids, pixel_values=pixels))
+    chunks = {"max_new_tokens": 2, "prefill_chunk_size": 8}
+    refused(model, "without chunks", call=lambda: model.generate(**alone(llava, 0), **chunks))
     refused(torch.compile(deepcopy(model)), "compiled")
     if shape.name == "qwen2_5_vl":
         video = {"pixel_values_videos": shape.inputs["pixel_values"]}

@@ -56,28 +56,35 @@ def placed(
     sizes = [len(one.norms) for one in seen]
     counts: list[int] = placeholders.sum(1).tolist()
     copies = max(1, sum(counts) // max(1, sum(sizes)))
-    images: list[Image] = []
-    left = list(seen)
+    left, images, fits = list(seen), list[Image](), True
     for first in range(0, len(counts), copies):
         mine: list[Seen] = []
         while left and sum(len(one.norms) for one in mine) < counts[first]:
             mine.append(left.pop(0))
+        lengths = [len(one.norms) for one in mine]
         for row in range(first, min(first + copies, len(counts))):
-            if sum(len(one.norms) for one in mine) != counts[row]:
-                raise ValueError(
-                    f"Sequence {row} has {counts[row]} image placeholders, which is not the "
-                    f"number of visual tokens of any of the images in turn ({sizes}). The "
-                    "processor must write one placeholder for each token."
-                )
-            columns = placeholders[row].nonzero()[:, 0]
-            parts = torch.split(columns, [len(one.norms) for one in mine])
-            for one, part in zip(mine, parts, strict=True):
-                tile = Image(one, row, part)
-                last = images[-1] if images and one_run else None
-                if last and last.row == row and int(last.columns[-1]) + 1 == int(part[0]):
-                    images[-1] = last.with_tile(tile)
-                else:
-                    images.append(tile)
+            fits = fits and counts[row] == sum(lengths)
+            if fits:
+                parts = torch.split(placeholders[row].nonzero()[:, 0], lengths)
+                images += [Image(one, row, part) for one, part in zip(mine, parts, strict=True)]
+    if left or not fits:
+        raise ValueError(
+            f"The sequences have {counts} image placeholders and the pictures {sizes} visual "
+            "tokens, which does not add up in this order. The processor must write one "
+            "placeholder for each token."
+        )
+    return _joined(images) if one_run else images
+
+
+def _joined(tiles: Sequence[Image]) -> list[Image]:
+    """Tiles whose placeholders touch, as one image."""
+    images: list[Image] = []
+    for tile in tiles:
+        last = images[-1] if images else None
+        if last and last.row == tile.row and int(last.columns[-1]) + 1 == int(tile.columns[0]):
+            images[-1] = last.with_tile(tile)
+        else:
+            images.append(tile)
     return images
 
 

@@ -147,8 +147,8 @@ class Interception:
                 arguments["inputs_embeds"] = tokens.new_empty(batch, length, 0)
             positions = rule(**arguments)
         if positions is None:
-            start = past + self.family.first_position
-            positions = torch.arange(start, start + length, device=tokens.device)[None]
+            # PaliGemma counts from 1; to rotary positions, which are relative, that is the same.
+            positions = torch.arange(past, past + length, device=tokens.device)[None]
         return positions[..., -length:]
 
 

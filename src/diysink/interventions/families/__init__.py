@@ -65,7 +65,6 @@ FAMILIES = {
         read=rows.plain,
         mapping="exact",
         note="one patch",
-        first_position=1,
     ),
     "idefics3": Family(
         tower="vision_model",

@@ -52,7 +52,6 @@ class Family:
             largest.
         note: how patches become tokens, for people.
         coordinates: whether position ids are coordinates in the image (M-RoPE).
-        first_position: id of the first position.
         one_run: whether pictures whose placeholders touch are tiles of one image.
         encodes: name of the inner model's method that encodes images.
     """
@@ -63,7 +62,6 @@ class Family:
     mapping: Literal["exact", "group-wise"]
     note: str
     coordinates: bool = False
-    first_position: int = 0
     one_run: bool = False
     encodes: str = "get_image_features"
 
