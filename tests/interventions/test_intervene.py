@@ -1,6 +1,7 @@
 """The block: what it leaves behind, how calls of all kinds run in it, what it refuses."""
 
 from copy import deepcopy
+from functools import partial
 from threading import Thread
 
 import pytest
@@ -389,6 +390,8 @@ def test_flash_attention_cannot_carry(llava):
     config = llava.model.model.language_model.config
     config._attn_implementation = "flash_attention_2"
     try:
-        refused(llava.model, "positions='reindex'", Matched(Reposition("front", "carry")))
+        carry = Matched(Reposition("front", "carry"))
+        call = partial(llava.model, **llava.inputs)
+        refused(llava.model, "positions='reindex'", carry, call, tau=middle(llava))
     finally:
         config._attn_implementation = "sdpa"

@@ -7,6 +7,8 @@ import torch
 
 from diysink.encoders import Encoder
 from diysink.interventions import encoder_identity, visual_norms, visual_states
+from diysink.interventions.families import Picture
+from diysink.interventions.reading import Seen
 from diysink.sinks import token_norms
 
 
@@ -40,6 +42,19 @@ def test_identity_is_that_of_the_encoder_alone(llava):
         encoder.layer,
         encoder.family,
     )
+
+
+def test_a_key_is_of_the_picture_and_not_of_its_padding():
+    pixels = torch.randn(3, 4, 6)
+    padded = torch.zeros(3, 8, 8)
+    padded[:, :4, :6] = pixels
+    other = pixels.clone()
+    other[2, 3, 5] += 1
+
+    def key(pixels):
+        return Seen.of(Picture(torch.ones(1, 2), torch.zeros(1, 1, dtype=torch.long), pixels)).key
+
+    assert key(pixels) == key(padded) != key(other)
 
 
 @pytest.mark.parametrize("depth", [0, -1])

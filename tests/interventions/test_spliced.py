@@ -79,13 +79,15 @@ def test_what_cannot_be_done_is_refused(pair):
     for interventions, threshold, match in (
         ([], {"tau": 1.0}, "knows its sinks"),
         (VAR(), {}, "VAR does not work"),
-        (Reposition("front", "carry"), {}, "positions='reindex'"),
     ):
         with (
             pytest.raises(ValueError, match=match),
             intervene(ours.model, interventions, **threshold),
         ):
             pass
+    for carry in (Reposition("front", "carry"), Drop("sinks", "carry")):
+        with intervene(ours.model, carry), pytest.raises(ValueError, match="positions='reindex'"):
+            ours.model.generate(**ours.inputs, **GENERATED)
     visual = ours.model.model.see(ours.inputs["pixel_values"])
     ids, mask = ours.inputs["input_ids"], ours.inputs["attention_mask"]
     with intervene(ours.model, []), pytest.raises(ValueError, match="outside the block"):

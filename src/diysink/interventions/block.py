@@ -34,7 +34,8 @@ def intervene(
     ``model.generate(...)``, a pipeline or a plain call go on unchanged: batches, several images,
     cached decoding, beams. Leaving the block restores the model, also after an error. Threads may
     share one block. Inside it, calls raise ValueError for what cannot be done rightly: videos,
-    images that were encoded outside the block, dropping under an expanded attention mask.
+    images that were encoded outside the block, dropping under an expanded attention mask, carried
+    positions under flash attention.
 
     Args:
         model: any supported vision-language model (`FAMILIES`), bare or under PEFT.
@@ -45,8 +46,7 @@ def intervene(
 
     Raises:
         ValueError: an unsupported or compiled model; not exactly one of profile and tau; a block
-            inside a block; an attention implementation, or a DIYSink model, that an intervention
-            cannot work with.
+            inside a block; VAR on an attention implementation that it cannot work with.
         ProfileMismatchError: the profile is of another vision encoder or layer.
     """
     inner = inner_model(model)
@@ -60,16 +60,9 @@ def intervene(
             "There is an intervention around this model already. Give intervene all interventions "
             "as one list, in the order in which they shall be carried out."
         )
-    attention = str(inner.get_decoder().config._attn_implementation)
-    if "flash" in attention and any(_carries(change) for change in changes):
-        raise ValueError(
-            f"The language model attends with {attention!r}, which reads positions that are "
-            "carried along as those of several sequences. Load the model with "
-            "attn_implementation='sdpa', or use positions='reindex'."
-        )
     interception: Interception | SpliceInterception
     if inner.config.model_type == "diysink":
-        _refuse_for_our_own(profile, tau, variants, changes)
+        _refuse_for_our_own(profile, tau, variants)
         interception = SpliceInterception(inner, changes)
     else:
         var = variants[0] if variants else None
@@ -99,12 +92,11 @@ def _refuse_for_our_own(
     profile: SinkProfile | None,
     tau: float | None,
     variants: Sequence[VAR],
-    changes: Sequence[Intervention],
 ) -> None:
     """What a DIYSink model cannot be given.
 
     Raises:
-        ValueError: a threshold, VAR, or positions to carry.
+        ValueError: a threshold, or VAR.
     """
     if profile is not None or tau is not None:
         raise ValueError(
@@ -112,16 +104,6 @@ def _refuse_for_our_own(
         )
     if variants:
         raise ValueError("VAR does not work on a DIYSink model; a LLaVA that it came from can do.")
-    if any(_carries(change) for change in changes):
-        raise ValueError(
-            "A DIYSink model numbers the tokens that it splices anew: use positions='reindex'."
-        )
-
-
-def _carries(change: Intervention) -> bool:
-    """Whether tokens take position ids along, also inside a control."""
-    inside = getattr(change, "intervention", change)
-    return getattr(inside, "positions", "reindex") == "carry"
 
 
 @contextmanager

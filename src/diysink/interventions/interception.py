@@ -55,7 +55,11 @@ class Interception:
         return features
 
     def forward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The model's own forward, on changed features, mask and positions."""
+        """The model's own forward, on changed features, mask and positions.
+
+        Raises:
+            ValueError: what cannot be done rightly (see `intervene`).
+        """
         call = arguments_of(original, *args, **kwargs)
         cache = call.get("past_key_values")
         past = 0 if cache is None else int(cache.get_seq_length())
@@ -71,6 +75,13 @@ class Interception:
         if features is not None:
             layout, features = self._changed(features, call["input_ids"], layout, past)
             call = call | {"pixel_values": None, "mm_encoder_outputs": {"image": features}}
+        attention = str(self.inner.get_decoder().config._attn_implementation)
+        if layout.carries and "flash" in attention:
+            raise ValueError(
+                f"The language model attends with {attention!r}, which reads positions that are "
+                "carried along as those of several sequences. Load the model with "
+                "attn_implementation='sdpa', or use positions='reindex'."
+            )
         if layout.unlike_stock:
             before = self._positions(call, past, tokens)
             call["position_ids"] = layout.positions(

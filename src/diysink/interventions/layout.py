@@ -91,10 +91,15 @@ class Layout:
         return Layout(dropped, closed, source, visual, sinks)
 
     @property
+    def carries(self) -> bool:
+        """Whether any column has the position id of another."""
+        natural = torch.arange(self.source.shape[1], device=self.source.device)
+        return bool((self.source != natural).any())
+
+    @property
     def unlike_stock(self) -> bool:
         """Whether a mask or position ids have to change; else the stock call is right."""
-        natural = torch.arange(self.source.shape[1], device=self.source.device)
-        return bool(self.dropped.any()) or bool((self.source != natural).any())
+        return self.carries or bool(self.dropped.any())
 
     def mask(self, mask: Any) -> Any:
         """An attention mask with the dropped columns masked.

@@ -62,7 +62,7 @@ class SpliceInterception:
         """The model's own splice, each image's tokens changed.
 
         Raises:
-            ValueError: visual tokens that were encoded outside the block.
+            ValueError: visual tokens that were encoded outside the block; positions to carry.
         """
         spliced = original(input_ids, attention_mask, visual, **kwargs)
         if not hasattr(visual, SEEN_ON_VISUAL):
@@ -86,9 +86,14 @@ class SpliceInterception:
             tokens = VisualTokens.natural(
                 (embeds[at],), one.norms[number[at] % size], sinks[at], one.key
             )
-            if len(tokens.index):
-                for change in self.changes:
-                    tokens = change(tokens)
+            natural = tokens.index
+            for change in self.changes if len(natural) else ():
+                tokens = change(tokens)
+            if not torch.equal(tokens.position, natural) or (~tokens.kept & ~tokens.closed).any():
+                raise ValueError(
+                    "A DIYSink model numbers the tokens that it splices anew, so that positions "
+                    "cannot be carried along: use positions='reindex'."
+                )
             embeds[at], sinks[at], kept[at] = tokens.features[0], tokens.sinks, tokens.kept
             source[at] = source[at][tokens.index]
         changed = replace(spliced, embeds=embeds, source=source, sinks=sinks)
