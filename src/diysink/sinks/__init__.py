@@ -8,6 +8,7 @@ from diysink.sinks.criteria import (
     token_norms,
 )
 from diysink.sinks.layout import Layout
+from diysink.sinks.norms import measure_norms
 from diysink.sinks.profile import Evidence, ProfileMismatchError, SinkProfile
 from diysink.sinks.statistics import (
     NonFiniteError,
@@ -32,6 +33,7 @@ __all__ = [
     "calibrate",
     "has_massive_activation",
     "measure",
+    "measure_norms",
     "patch_contrast",
     "token_norms",
     "total",

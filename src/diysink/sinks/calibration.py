@@ -109,7 +109,12 @@ def sinks_per_image(statistics: Statistics, edge: int | None) -> tuple[int, ...]
 
 
 def sink_dimensions(statistics: Statistics, edge: int) -> tuple[int, ...]:
-    """Dimensions with far more of a sink's squared norm than of the others', largest first."""
+    """Dimensions with far more of a sink's squared norm than of the others', largest first.
+
+    None where norms alone were counted.
+    """
+    if "energy" not in statistics.tables:
+        return ()
     energy = statistics.tables["energy"].numpy()
     counts = statistics.tables["norms"][0].numpy()
     sink, rest = (

@@ -25,26 +25,34 @@ class Layout:
     what lies beyond as well.
 
     Attributes:
-        rows, columns: of patches.
+        rows, columns: of patches; 0, and ``dim`` too, where norms alone are counted
+            (`diysink.sinks.measure_norms`), of images of any size.
         dim: width of the hidden states.
         anchor: a norm that is an edge (the paper's tau of 100).
         replicates: bootstrap replicates.
         seed: of the bootstrap.
     """
 
-    rows: int
-    columns: int
-    dim: int
+    rows: int = 0
+    columns: int = 0
+    dim: int = 0
     anchor: float = 100.0
     replicates: int = 200
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.anchor > 0 and self.replicates >= 1 and min(self.rows, self.columns) >= 1):
+        grid = self.norms_alone or min(self.rows, self.columns) >= 1
+        if not (self.anchor > 0 and self.replicates >= 1 and grid):
             raise ValueError(
                 f"anchor is {self.anchor}, replicates {self.replicates}, grid {self.rows} x "
-                f"{self.columns}: the anchor must be a positive norm, the others at least 1."
+                f"{self.columns}: the anchor must be a positive norm, the others at least 1 (or "
+                "rows, columns and dim all 0, to count norms alone)."
             )
+
+    @property
+    def norms_alone(self) -> bool:
+        """Whether nothing but norms is counted: there is no grid of patches."""
+        return (self.rows, self.columns, self.dim) == (0, 0, 0)
 
     @cached_property
     def edges(self) -> Float[np.ndarray, " edges"]:

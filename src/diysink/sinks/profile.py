@@ -15,6 +15,7 @@ from diysink.encoders import EncoderIdentity
 from diysink.sinks.criteria import above_norm
 
 VERSION = 1
+BEYOND_NORMS = ("position", "content", "attention")  # questions that norms do not answer
 Method = Literal["gap", "fixed", "median"]
 
 
@@ -53,14 +54,15 @@ class SinkProfile:
             (then nothing is a sink).
         method: how tau was found: ``gap`` (calibrated), ``fixed``, ``median`` (a multiple of it).
         interval: 95 % bootstrap interval of tau over images; None for a fixed tau.
-        found: the verdict: whether there are credible sinks.
+        found: the verdict: whether there are credible sinks; where norms alone were measured,
+            whether norms speak for them, which is less (`not_looked_at`).
         evidence: why.
         sink_dimensions: hidden dimensions that carry far more of a sink's energy than of the
             other tokens'.
         edges: norms at the edges of the histogram's bins.
         histogram: tokens in each bin, one fewer than ``edges``.
         sinks_per_image: how many images have 0, 1, 2, ... sinks.
-        grid: rows and columns of patches.
+        grid: rows and columns of patches; 0 and 0 where norms alone were measured.
         settings: what the calibration was asked for.
         criterion: the observable that decides the mask.
         version: of this format.
@@ -103,14 +105,31 @@ class SinkProfile:
         return total / self.images if self.images else 0.0
 
     @property
+    def not_looked_at(self) -> tuple[str, ...]:
+        """Questions of the verdict that were not asked, because norms alone were measured."""
+        return BEYOND_NORMS if self.grid == (0, 0) else ()
+
+    @property
     def reasons(self) -> tuple[str, ...]:
-        """In words: what speaks for the verdict (all evidence if found, else what failed)."""
-        return tuple(one.says for one in self.evidence if self.found or not one.passed)
+        """In words: what speaks for the verdict (all evidence if found, else what failed).
+
+        What was not looked at is said last.
+        """
+        reasons = tuple(one.says for one in self.evidence if self.found or not one.passed)
+        if not self.not_looked_at:
+            return reasons
+        return (
+            *reasons,
+            "Norms alone were measured: not looked at is whether these tokens sit at fixed places "
+            "(position), show what has most detail (content), and are attended to (attention).",
+        )
 
     @property
     def verdict(self) -> str:
-        """``found`` or ``no credible sinks``."""
-        return "found" if self.found else "no credible sinks"
+        """``found`` (``found by norms alone``) or ``no credible sinks``."""
+        if not self.found:
+            return "no credible sinks"
+        return "found by norms alone" if self.not_looked_at else "found"
 
     @property
     def digest(self) -> str:

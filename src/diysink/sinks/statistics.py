@@ -27,6 +27,7 @@ from diysink.sinks.criteria import has_massive_activation, token_norms
 from diysink.sinks.layout import BINS, DROP_BINS, MOST_COUNTED, PER_OCTAVE, Layout
 
 SCALE = 2**20  # fixed point: one unit is a millionth, about
+NORM_TABLES = ("images", "norms", "counts")  # what norms alone give
 POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)])
 
 
@@ -49,6 +50,7 @@ class Statistics:
             fixed-point sums of each dimension's share of the squared norm. ``massive`` (B): tokens
             with a massive activation. ``drops``, ``drop_ranks``: images by size of the largest
             drop between sorted norms, in sixteenths of an octave, and by tokens above it.
+            Where the layout is of norms alone: ``images``, ``norms`` and ``counts`` only.
     """
 
     layout: Layout
@@ -106,6 +108,8 @@ class Statistics:
             "drops": (DROP_BINS,),
             "drop_ranks": (MOST_COUNTED + 1,),
         }
+        if layout.norms_alone:
+            shapes = {name: shapes[name] for name in NORM_TABLES}
         zeros = {name: torch.zeros(shape, dtype=torch.int64) for name, shape in shapes.items()}
         return cls(layout, zeros)
 
@@ -163,18 +167,15 @@ def measure(
     row = torch.arange(batch)[:, None]
     each = (row * BINS + place).flatten()  # (image, bin) of every token
     by_image = torch.bincount(each, minlength=batch * BINS).view(batch, BINS)
-    above = by_image.flip(1).cumsum(1).flip(1).clamp(max=MOST_COUNTED)
     position = (place * tokens + torch.arange(tokens)).flatten()
     size, rank = _largest_drop(norms)
     weights = bootstrap_weights(images, layout.replicates, layout.seed)
     return Statistics(
         layout,
         {
-            "images": weights.sum(0),
-            "norms": _replicate(weights, by_image),
+            **norm_tables(by_image, weights),
             "attention": _replicate(weights, _sums(each, attention, batch)),
             "contrast": _replicate(weights, _sums(each, contrast, batch)),
-            "counts": _pairs(torch.arange(BINS).expand_as(above), above, BINS, MOST_COUNTED + 1),
             "positions": torch.bincount(position, minlength=BINS * tokens).view(BINS, tokens),
             "energy": energy.cpu(),
             "massive": torch.bincount(
@@ -184,6 +185,23 @@ def measure(
             "drop_ranks": torch.bincount(rank, minlength=MOST_COUNTED + 1),
         },
     )
+
+
+def norm_tables(
+    by_image: Int[Tensor, "batch bins"], weights: Int[Tensor, "batch rows"]
+) -> dict[str, Int[Tensor, "..."]]:
+    """The tables of `NORM_TABLES`.
+
+    Args:
+        by_image: each image's tokens by norm.
+        weights: of each image, as `bootstrap_weights` gives them.
+    """
+    above = by_image.flip(1).cumsum(1).flip(1).clamp(max=MOST_COUNTED)
+    return {
+        "images": weights.sum(0),
+        "norms": _replicate(weights, by_image),
+        "counts": _pairs(torch.arange(BINS).expand_as(above), above, BINS, MOST_COUNTED + 1),
+    }
 
 
 def bootstrap_weights(

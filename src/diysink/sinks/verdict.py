@@ -55,6 +55,9 @@ def weigh(
 ) -> Iterator[Evidence]:
     """The evidence on the tokens from an edge of the grid upwards.
 
+    Of statistics of norms alone, the last three questions are not asked
+    (`diysink.sinks.profile.BEYOND_NORMS`).
+
     Args:
         statistics: of all images.
         edge: index of the threshold's edge.
@@ -112,6 +115,8 @@ def weigh(
         asked.images,
         f"{having:.0%} of images have such a token (at least {asked.images:.0%} should).",
     )
+    if statistics.layout.norms_alone:
+        return
     places = np.sort(tables["positions"][edge:].sum(0))[::-1]
     top = max(1, round(above[0] / statistics.images))
     fixed = float(places[:top].sum() / above[0])
