@@ -35,6 +35,40 @@ def test_the_code_runs(tmp_path, monkeypatch, tokenizer, capsys):
     assert AutoModelForImageTextToText.from_pretrained("tuned").config.model_type == "diysink"
 
 
+def test_the_code_about_selections_runs(tmp_path, monkeypatch, tokenizer, tiny_sentence, capsys):
+    from diysink import from_llava
+    from diysink.selection import (
+        Reweight,
+        ReweightSelection,
+        ReweightSettings,
+        SentenceEncoder,
+        save_selection,
+    )
+
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "llava", "clip", "llama", tokenizer)
+    profile = profile_of(tmp_path / "llava")
+    from_llava(tmp_path / "llava", profile, arrangement="front").save("diysink-llava-1.5-7b")
+    Image.new("RGB", (20, 14), "red").save("picture.jpg")
+    reweight = Reweight(ReweightSettings(dim=8))
+    save_selection(
+        ReweightSelection(SentenceEncoder.load(tiny_sentence), reweight), Path("reweight")
+    )
+    Path("sentence").symlink_to(tiny_sentence)
+    page = GUIDE.parent / "selection.md"
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        exec(compile(block, str(page), "exec"), names)
+    assert "Route" in capsys.readouterr().out
+    table = page.read_text().split("| name |")[1].split("##")[0]
+    told = {
+        name
+        for row in table.split("\n| ")[1:]
+        for name in re.findall(r"`([\w-]+)`", row.split("|")[0])
+    }
+    assert set(names["model"].selections) | {"reweight-keys", "lsg"} == told
+
+
 def test_the_table_has_every_connector():
     table = GUIDE.read_text().split("## Connectors")[1].split("##")[0]
     assert re.findall(r"^\| `([\w-]+)` \|", table, flags=re.MULTILINE) == list(
