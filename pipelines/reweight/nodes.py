@@ -27,8 +27,8 @@ def train_reweighting(
 
     from diysink.model import load
     from diysink.records import Records
-    from diysink.selection import LSGSelection, save_selection
-    from diysink.training import EncodedRecords, LSGTraining, ReweightTraining
+    from diysink.selection import save_selection
+    from diysink.training import EncodedRecords, SelectionTraining
 
     inputs = {
         "records": folder_digest(records),
@@ -56,14 +56,14 @@ def train_reweighting(
         torch.manual_seed(seed)
         selection = untrained(selectors[selector], reweight, answerer, model["sentence"])
         data = EncodedRecords(split, answerer.prompter, answerer.image_processor, len(split))
-        options = optimization(settings, seed)
-
-        def make() -> LSGTraining | ReweightTraining:
-            if isinstance(selection, LSGSelection):
-                return LSGTraining(answerer.model, selection, **options)
-            return ReweightTraining(answerer.model, selection, **options)
-
-        _, rows = train(f"reweight-{name}", make, data, settings, seed, scratch)
+        _, rows = train(
+            f"reweight-{name}",
+            lambda: SelectionTraining(answerer.model, selection, **optimization(settings, seed)),
+            data,
+            settings,
+            seed,
+            scratch,
+        )
         save_selection(selection, result)
         return rows
 

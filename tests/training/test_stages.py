@@ -23,9 +23,8 @@ from diysink.training import (
     EncodedRecords,
     FitSettings,
     LanguageTraining,
-    LSGTraining,
     RecordsDataModule,
-    ReweightTraining,
+    SelectionTraining,
     fit,
 )
 
@@ -123,7 +122,7 @@ def test_reweighting_trains_r_alone(made, data, tmp_path, tiny_sentence, at, wor
     )
     selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)), at)
     before, sentence = copy(made.model), copy(encoder)
-    run(ReweightTraining(made.model, selection, **options()), data, tmp_path)
+    run(SelectionTraining(made.model, selection, **options()), data, tmp_path)
     assert not learnt(made.model, before)
     assert not learnt(encoder, sentence)
     question = QuestionBatch(("a b",), ("0",), (None,), ("x",))
@@ -136,7 +135,7 @@ def test_lsg_trains_its_gates_alone_each_of_them(made, data, tmp_path):
     torch.manual_seed(0)
     gates = LayerGates(LayerGatesSettings(16, (0, 1), hidden=4))
     before, untrained = copy(made.model), copy(gates)
-    rows = run(LSGTraining(made.model, LSGSelection(gates), **options()), data, tmp_path)
+    rows = run(SelectionTraining(made.model, LSGSelection(gates), **options()), data, tmp_path)
     assert not learnt(made.model, before)
     assert learnt(gates, untrained) == {n for n, _ in gates.named_parameters()}
     assert rows[-1]["loss"] != rows[0]["loss"]
@@ -144,7 +143,7 @@ def test_lsg_trains_its_gates_alone_each_of_them(made, data, tmp_path):
 
 def test_a_checkpoint_of_lsg_holds_its_gates_and_no_more(made, data, tmp_path):
     gates = LayerGates(LayerGatesSettings(16, (1,), hidden=4))
-    run(LSGTraining(made.model, LSGSelection(gates), **options()), data, tmp_path)
+    run(SelectionTraining(made.model, LSGSelection(gates), **options()), data, tmp_path)
     kept = torch.load(next(tmp_path.glob("*.ckpt")), weights_only=True)["state_dict"]
     assert set(kept) == {f"selection.gates.{name}" for name, _ in gates.named_parameters()}
 
@@ -270,14 +269,44 @@ def test_resumed_at_the_very_end_nothing_is_trained_again(made, data, tmp_path):
     assert not learnt(made.model, trained)
 
 
-def test_reweighting_trains_in_mixed_bf16(made, data, tiny_sentence, tmp_path):
+def selecting(kind, tiny_sentence):
+    """An untrained R at the connector or the keys, or LSG's gates."""
+    torch.manual_seed(0)
+    if kind == "lsg":
+        return LSGSelection(LayerGates(LayerGatesSettings(16, (0, 1), hidden=4)))
     encoder = SentenceEncoder.load(tiny_sentence)
-    selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)))
+    return ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)), kind)
+
+
+@pytest.mark.parametrize("kind", ["connector", "keys", "lsg"])
+def test_selections_train_in_mixed_bf16(made, data, tiny_sentence, tmp_path, kind):
     settings = FitSettings(accelerator="cpu", precision="bf16-mixed", progress=False)
-    rows = run(
-        ReweightTraining(made.model, selection, **options()), data, tmp_path, settings=settings
-    )
+    training = SelectionTraining(made.model, selecting(kind, tiny_sentence), **options())
+    rows = run(training, data, tmp_path, settings=settings)
     assert all(math.isfinite(row["loss"]) for row in rows)
+
+
+@pytest.mark.parametrize("kind", ["connector", "keys", "lsg"])
+def test_selections_train_the_same_under_gradient_checkpointing(
+    made, data, tiny_sentence, tmp_path, monkeypatch, kind
+):
+    """Layers are computed twice, gated both times, and without the dropout that they have."""
+    layer = made.model.model.language_model.layers[1]
+    computed = []
+    layer.mlp.register_forward_pre_hook(lambda *_: computed.append(layer.mlp.training))
+    trained = []
+    for on in (False, True):
+        computed.clear()
+        selection = selecting(kind, tiny_sentence)
+        settings = dataclasses.replace(SETTINGS, gradient_checkpointing=on)
+        run(
+            SelectionTraining(made.model, selection, **options()),
+            data, tmp_path / str(on), settings=settings,
+        )  # fmt: skip
+        assert computed == [False] * (12 if on else 6)
+        trained.append(selection.state_dict())
+    for name, tensor in trained[0].items():
+        torch.testing.assert_close(trained[1][name], tensor, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("stage", [ConnectorTraining, LanguageTraining])

@@ -5,8 +5,7 @@ from diysink.training.fit import FitSettings, fit
 from diysink.training.modules import (
     ConnectorTraining,
     LanguageTraining,
-    LSGTraining,
-    ReweightTraining,
+    SelectionTraining,
     StageTraining,
 )
 from diysink.training.tracking import mlflow_logger
@@ -16,10 +15,9 @@ __all__ = [
     "ConnectorTraining",
     "EncodedRecords",
     "FitSettings",
-    "LSGTraining",
     "LanguageTraining",
     "RecordsDataModule",
-    "ReweightTraining",
+    "SelectionTraining",
     "StageTraining",
     "fit",
     "mlflow_logger",

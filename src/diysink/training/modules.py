@@ -3,8 +3,7 @@
 - ``ConnectorTraining`` (stage 1): the connector alone. The dual connector's parts each learn by
   the language-modelling loss over their own tokens: a batch carries both views.
 - ``LanguageTraining`` (stage 2): connector and language model, on all tokens.
-- ``ReweightTraining``: R alone, for the place where its weights are applied.
-- ``LSGTraining``: the gates on keys alone (arXiv 2604.03316).
+- ``SelectionTraining``: what chooses, alone: R of ReW, or LSG's gates (arXiv 2604.03316).
 """
 
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from diysink.connector import TWO_PARTS
 from diysink.model import DIYSinkForConditionalGeneration
@@ -161,50 +161,43 @@ class LanguageTraining(StageTraining):
         return self.model
 
 
-class ReweightTraining(StageTraining):
-    """ReW: only R learns, through the frozen model."""
+class SelectionTraining(StageTraining):
+    """A selection that learns, through the frozen model: R of ReW, or LSG's gates.
+
+    The model computes as when it answers, without dropout. What learns is trained for the place
+    where its weights are applied.
+
+    Args:
+        model: the whole model.
+        selection: what is trained, but for R's sentence encoder.
+        options: see :class:`StageTraining`.
+    """
 
     def __init__(
         self,
         model: DIYSinkForConditionalGeneration,
-        selection: ReweightSelection,
+        selection: ReweightSelection | LSGSelection,
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
         self.selection = selection
         self.model.eval()
-        selection.encoder.requires_grad_(False)
-        selection.reweight.requires_grad_(True)
+        selection.requires_grad_(True)
+        if isinstance(selection, ReweightSelection):
+            selection.encoder.requires_grad_(False)
+
+    def on_train_start(self) -> None:
+        """Layers are checkpointed only if they are "training"; the dropout in them must not be."""
+        for layer in self.model.model.language_model.modules():
+            if isinstance(layer, GradientCheckpointingLayer):
+                layer.training = layer.gradient_checkpointing
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Loss of one batch under R's weights."""
-        return self.loss(batch, self.selection(_questions(batch)))
-
-
-class LSGTraining(StageTraining):
-    """LSG: only the gates on keys learn, through the frozen model."""
-
-    def __init__(
-        self,
-        model: DIYSinkForConditionalGeneration,
-        selection: LSGSelection,
-        **options: Any,
-    ) -> None:
-        super().__init__(model, **options)
-        self.selection = selection
-        self.model.eval()
-        selection.gates.requires_grad_(True)
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Loss of one batch under the gates."""
-        return self.loss(batch, self.selection(_questions(batch)))
-
-
-def _questions(batch: dict[str, Any]) -> QuestionBatch:
-    """A batch as a selection that reads nothing but the questions' words sees it."""
-    texts = batch["questions"]
-    nothing = ("",) * len(texts)
-    return QuestionBatch(texts, nothing, (None,) * len(texts), nothing)
+        """Loss of one batch under what the selection chooses."""
+        texts = batch["questions"]
+        nothing = ("",) * len(texts)
+        questions = QuestionBatch(texts, nothing, (None,) * len(texts), nothing)
+        return self.loss(batch, self.selection(questions))
 
 
 def fold_adapters(module: torch.nn.Module) -> None:
