@@ -3,6 +3,7 @@
 from copy import deepcopy
 from functools import partial
 from threading import Thread
+from time import sleep
 
 import pytest
 import torch
@@ -246,6 +247,25 @@ def test_a_static_cache_can_be_reordered_and_not_dropped_from(llava):
         llava.model.generate(**row, **asked, cache_implementation="static")
 
 
+def test_a_cache_may_be_multiplied(llava):
+    """Two prompts read once, then two answers to each."""
+    ids, tau = llava.inputs["input_ids"], middle(llava)
+    mask = llava.inputs["attention_mask"]
+    said = torch.tensor([[21, 22], [23, 24], [25, 26], [27, 28]])
+    wide = {"input_ids": torch.cat([ids.repeat_interleave(2, 0), said], 1)}
+    wide["attention_mask"] = torch.cat([mask.repeat_interleave(2, 0), torch.ones_like(said)], 1)
+    pixels = llava.inputs["pixel_values"]
+    with torch.no_grad(), intervene(llava.model, ALL[-1], tau=tau):
+        once = llava.model(**wide, pixel_values=pixels[[0, 0, 1, 2, 1, 2]]).logits
+        cache = llava.model(**llava.inputs, use_cache=True).past_key_values
+        cache.batch_repeat_interleave(2)
+        more = {"past_key_values": cache, "attention_mask": wide["attention_mask"]}
+        resumed = llava.model(input_ids=said, **more).logits
+        with pytest.raises(ValueError, match="4 sequences, and the call has 3"):
+            llava.model(input_ids=said[:3], past_key_values=cache)
+    torch.testing.assert_close(resumed, once[:, -2:], atol=1e-5, rtol=1e-5)
+
+
 def test_threads_share_a_block(llava):
     rows = [alone(llava, 0), alone(llava, 1)]
     found = {}
@@ -254,15 +274,21 @@ def test_threads_share_a_block(llava):
         with torch.no_grad():
             found[row] = [llava.model(**rows[row]).logits for _ in range(times)]
 
-    with intervene(llava.model, ALL[-1], tau=middle(llava)):
-        for row in (0, 1):
-            run(row, 1)
-        expected = dict(found)
-        threads = [Thread(target=run, args=(row, 8)) for row in (0, 1)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    slow = llava.model.model.vision_tower.encoder.layers[-1].register_forward_hook(
+        lambda *_: sleep(0.005)  # so that one encodes while the other does
+    )
+    try:
+        with intervene(llava.model, ALL[-1], tau=middle(llava)):
+            for row in (0, 1):
+                run(row, 1)
+            expected = dict(found)
+            threads = [Thread(target=run, args=(row, 8)) for row in (0, 1)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        slow.remove()
     for row in (0, 1):
         assert all(torch.equal(one, expected[row][0]) for one in found[row])
 
