@@ -6,15 +6,13 @@ than one layer's matrix in memory, and the numbers are those of generation: what
 attends to at a position does not depend on what comes after.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from diysink.analysis.attention_layers import Layer, patch_places, read_language
 from diysink.model import Answerer, DIYSinkForConditionalGeneration, Spliced
 from diysink.model.keys import gated
 from diysink.model.prompt import IMAGE
@@ -112,20 +110,32 @@ def answered(answerer: Answerer, questions: QuestionBatch) -> AnsweredPrompts:
     return AnsweredPrompts(ids, mask, pixels, sequences[:, ids.shape[1] :], end)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Prompts and answers as one padded batch of the language model's inputs.
+
+    Attributes:
+        prompt: the prompts after splicing, padded on the left.
+        embeds: input embeddings of prompts and answers.
+        mask: 1 for true tokens.
+        weights: per position the share of an item's generated tokens that were generated there.
+    """
+
+    prompt: Spliced
+    embeds: Float[Tensor, "batch length dim"]
+    mask: Int[Tensor, "batch length"]
+    weights: Float[Tensor, "batch length"]
+
+
 @torch.no_grad()
-def answer_attention(
+def reading(
     model: DIYSinkForConditionalGeneration,
     prompts: AnsweredPrompts,
     choice: Choice | None = None,
-) -> Float[Tensor, "batch tokens"]:
-    """Attention to each visual token from the positions that the answers were generated at.
+) -> Reading:
+    """Prompts and answers to be read once more.
 
     The first token of an answer is generated at the last token of the prompt, and so on.
-
-    Args:
-        model: any attention implementation; it is as before when this returns.
-        prompts: with the answers to look from.
-        choice: weights at the connector or the keys, with both sets seen; None = weight one.
 
     Raises:
         ValueError: a choice that drops visual tokens.
@@ -147,53 +157,42 @@ def answer_attention(
     last = prompt.mask.shape[1] - 1
     weights = torch.zeros(mask.shape, device=mask.device)
     weights[:, last:-1] = generated / generated.sum(1, keepdim=True)
-    layers: list[Float[Tensor, "batch length"]] = []
+    embeds = torch.cat([prompt.embeds, model.get_input_embeddings()(answers)], 1)
+    return Reading(prompt, embeds, mask, weights)
 
-    def reduce(module: nn.Module, inputs: Any, output: Any) -> None:
-        matrix: Float[Tensor, "batch heads length length"] = output[1]
-        layers.append(torch.einsum("bq,bhqk->bk", weights, matrix.float()) / matrix.shape[1])
+
+@torch.no_grad()
+def answer_attention(
+    model: DIYSinkForConditionalGeneration,
+    prompts: AnsweredPrompts,
+    choice: Choice | None = None,
+) -> Float[Tensor, "batch tokens"]:
+    """Attention to each visual token from the positions that the answers were generated at.
+
+    Args:
+        model: any attention implementation; it is as before when this returns.
+        prompts: with the answers to look from.
+        choice: weights at the connector or the keys, with both sets seen; None = weight one.
+
+    Raises:
+        ValueError: a choice that drops visual tokens.
+    """
+    read = reading(model, prompts, choice)
+    places = patch_places(read.prompt, model.config.image_seq_length)
+    layers: list[Float[Tensor, "batch tokens"]] = []
+
+    def look(layer: Layer) -> None:
+        layers.append(received(layer, read.weights, places).mean(1))
 
     language_model = model.model.language_model
-    with (
-        _eager(language_model),
-        _hooked(language_model, reduce),
-        gated(language_model, choice, prompt),
-    ):
-        language_model(
-            inputs_embeds=torch.cat([prompt.embeds, model.get_input_embeddings()(answers)], 1),
-            attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            use_cache=False,
-        )
-    received = torch.stack(layers).mean(0)[:, : last + 1]
-    return _by_patch(received, prompt, model.config.image_seq_length).cpu()
+    with gated(language_model, choice, read.prompt):
+        read_language(language_model, look, read.embeds, read.mask)
+    return torch.stack(layers).mean(0).cpu()
 
 
-def _by_patch(
-    received: Float[Tensor, "batch length"], spliced: Spliced, tokens: int
-) -> Float[Tensor, "batch tokens"]:
-    """The visual tokens' columns, in the raster order that they had before any arrangement."""
-    batch = len(received)
-    order = spliced.source[spliced.visual].reshape(batch, tokens).argsort(1)
-    return received[spliced.visual].reshape(batch, tokens).gather(1, order)
-
-
-@contextmanager
-def _hooked(language_model: Any, reduce: Any) -> Iterator[None]:
-    handles = [layer.self_attn.register_forward_hook(reduce) for layer in language_model.layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def _eager(language_model: Any) -> Iterator[None]:
-    """Eager attention, the only implementation that has a matrix to show."""
-    before = language_model.config._attn_implementation
-    language_model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        language_model.set_attn_implementation(before)
+def received(
+    layer: Layer, weights: Float[Tensor, "batch length"], places: Int[Tensor, "batch tokens"]
+) -> Float[Tensor, "batch heads tokens"]:
+    """Attention that the tokens at some places get in one layer, the queries weighted."""
+    columns = torch.einsum("bq,bhqk->bhk", weights, layer.attention.float())
+    return columns.gather(2, places[:, None].expand(-1, columns.shape[1], -1))
