@@ -82,7 +82,7 @@ ORDERS = {
 def python(code, folder=""):
     code = code.replace("FOLDER", repr(str(folder)))
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=200
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=280
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
