@@ -1,0 +1,76 @@
+"""States of visual tokens layer by layer, each seen as soon as it exists and then let go."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from diysink.encoders import Encoder
+from diysink.model import Answerer, DIYSinkForConditionalGeneration, Spliced, Visual
+from diysink.model.prompt import IMAGE
+
+See = Callable[[int, Float[Tensor, "batch length dim"]], None]
+
+
+@contextmanager
+def watched(blocks: Iterable[nn.Module], see: See) -> Iterator[None]:
+    """Call ``see(layer, states)`` with what enters the first block (layer 0) and leaves each.
+
+    The hooks are gone afterwards, whatever happens inside.
+    """
+
+    def entering(module: nn.Module, args: Any, kwargs: Any) -> None:
+        see(0, args[0] if args else kwargs["hidden_states"])
+
+    def leaving(layer: int) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda module, args, output: see(layer, output)
+
+    with ExitStack() as hooks:
+        for index, block in enumerate(blocks):
+            if index == 0:
+                handle = block.register_forward_pre_hook(entering, with_kwargs=True)
+                hooks.callback(handle.remove)
+            hooks.callback(block.register_forward_hook(leaving(index + 1)).remove)
+        yield
+
+
+def connected_encoder(model: DIYSinkForConditionalGeneration) -> Encoder:
+    """The vision tower up to the layer that feeds the connector, sharing the model's modules."""
+    return Encoder.of(model.model.vision_tower, model.config.vision_feature_layer)
+
+
+def one_token_per_patch(model: DIYSinkForConditionalGeneration, patches: int) -> None:
+    """Refuse a connector whose tokens belong to no patch.
+
+    Raises:
+        ValueError: it gives another number of tokens than there are patches.
+    """
+    if patches != model.config.image_seq_length:
+        raise ValueError(
+            f"the {model.config.connector} gives {model.config.image_seq_length} tokens for "
+            f"{patches} patches: a token inside the language model belongs to no patch. Look at a "
+            "model whose connector keeps one token per patch."
+        )
+
+
+def image_prompt(answerer: Answerer, visual: Visual) -> Spliced:
+    """Each image alone in a user's turn, nothing asked: what a causal model knows before."""
+    row = answerer.prompter.question(IMAGE)
+    ids, mask = answerer.prompter.pad([row] * len(visual.features), side="left")
+    model = answerer.model
+    return model.model.splice(
+        ids.to(model.device), mask.to(model.device), visual, padding_side="left"
+    )
+
+
+def by_patch(
+    states: Shaped[Tensor, "batch length *dims"], spliced: Spliced
+) -> Shaped[Tensor, "batch tokens *dims"]:
+    """Rows of the visual tokens of one image per item, in raster order whatever the arrangement."""
+    batch = len(states)
+    order = spliced.source[spliced.visual].reshape(batch, -1).argsort(1)
+    rows = states[spliced.visual].reshape(batch, order.shape[1], *states.shape[2:])
+    index = order.reshape(*order.shape, *[1] * (states.ndim - 2))
+    return rows.gather(1, index.expand_as(rows))
