@@ -29,7 +29,8 @@ def selections_of(
 
     ``both``, ``sink``, ``nonsink``; ``cot`` (all visual tokens as evidence, as in the paper),
     ``cot-sinks`` (sinks as evidence: cheaper), ``cot-soft`` (probabilities become weights); the
-    controls ``random``, ``oracle`` and ``inverted`` (the oracle turned round); and what was trained.
+    controls ``random``, ``oracle`` and ``inverted`` (the oracle turned round); and what was
+    trained.
 
     Args:
         model: who is asked, and who asks.
