@@ -1,0 +1,25 @@
+"""The paper's claims against the tables of one run: verdicts from data, never from text."""
+
+from diysink.claims.cost import cost_table
+from diysink.claims.document import claims_page
+from diysink.claims.evidence import Evidence, Roles
+from diysink.claims.parts import Verdict
+from diysink.claims.planned import planned_comparisons
+from diysink.claims.questions import Answer, answers
+from diysink.claims.robustness import over_layers, over_tau
+from diysink.claims.twelve import CLAIMS, judge
+
+__all__ = [
+    "CLAIMS",
+    "Answer",
+    "Evidence",
+    "Roles",
+    "Verdict",
+    "answers",
+    "claims_page",
+    "cost_table",
+    "judge",
+    "over_layers",
+    "over_tau",
+    "planned_comparisons",
+]

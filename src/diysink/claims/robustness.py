@@ -1,0 +1,165 @@
+"""Which conclusions depend on tau, or on the layer that was looked at.
+
+Attention and norms of every token are on disk, so another tau is another mask and no model runs
+again. What would need the model again (accuracies under another tau) is not here, and the page says
+so. Over layers, what the analyses measured layer by layer is judged layer by layer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from diysink.analysis import attention_by_kind, shuffled_order
+from diysink.claims import attention, contents
+from diysink.claims.evidence import Evidence
+from diysink.claims.parts import Estimate, Part, above, clear, conclude
+from diysink.resampling import ratio_interval
+
+COLUMNS = [
+    "parameter", "setting", "claim", "value", "low", "high", "n_images", "verdict", "chosen",
+    "flips",
+]  # fmt: skip
+
+
+def over_tau(
+    visual_attention: pd.DataFrame,
+    tau: float,
+    multiples: Sequence[float],
+    *,
+    share: float,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Sinks per image, and the attention that they get, at multiples of the calibrated tau.
+
+    Args:
+        visual_attention: one row per question and visual token: id, image, token, norm, attention.
+        tau: the calibrated one.
+        multiples: of tau; 1 must be among them.
+        share: largest share of tokens that may be sinks.
+        resamples: bootstrap resamples of the images.
+        level: of the intervals.
+        seed: of the bootstrap and of the control's order.
+
+    Returns:
+        ``parameter, setting`` (the multiple), ``claim, value, low, high, n_images, verdict,
+        chosen`` (this is the run's own setting), ``flips`` (its verdict is another than there).
+
+    Raises:
+        ValueError: 1 is not among the multiples.
+    """
+    if 1.0 not in [float(m) for m in multiples]:
+        raise ValueError(f"multiples {list(multiples)}: 1, the calibrated tau, must be among them")
+    items = visual_attention.drop_duplicates("id")
+    shape = (len(items), -1)
+    norms, seen = (
+        visual_attention[name].to_numpy(np.float64).reshape(shape) for name in ("norm", "attention")
+    )
+    images = items["image"].tolist()
+    options: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
+    order = shuffled_order(norms.shape, seed)
+    rows = []
+    for multiple in multiples:
+        sinks = norms >= multiple * tau
+        few = _few(sinks, images, share, options)
+        rows.append(_row("tau", float(multiple), "sinks per image", [few]))
+        everyone = {"all": np.ones(len(items), dtype=np.bool_)}
+        tables = [
+            attention_by_kind(seen, mask, images, everyone, **options).assign(norms=name)
+            for name, mask in (
+                ("true", sinks),
+                ("shuffled", np.take_along_axis(sinks, order, 1)),
+            )
+        ]
+        found = Evidence({"attention_by_kind": pd.concat(tables)}, "", level=level)
+        parts = attention.attention_ratio(found)
+        rows.append(_row("tau", float(multiple), "attention: sink over other", parts))
+    return _flips(pd.DataFrame(rows), chosen=1.0)
+
+
+def over_layers(found: Evidence) -> pd.DataFrame:
+    """What was measured in several layers, judged in each.
+
+    Returns:
+        As :func:`over_tau`; the setting is the layer, and the chosen one is that which the claims
+        look at (or the mean over layers, which is no single layer: then no row is chosen).
+    """
+    rows: list[dict[str, Any]] = []
+    for layer in _layers(found, "attention_by_layer"):
+        rows.append(_row("layer", layer, "attention: sink over other", _by_layer(found, layer)))
+    for layer in _layers(found, "relevance"):
+        rows.append(_row("layer", layer, "relevance broad", contents.relevance(found, layer)))
+    for where in ("vit", "llm"):
+        for layer in _layers(found, "probes", where=where):
+            parts = contents.probes(found, layer, where)
+            rows.append(_row("layer", layer, f"probes, {where}", parts))
+    return _flips(pd.DataFrame(rows, columns=COLUMNS[:-2]), chosen=None)
+
+
+def _layers(found: Evidence, table: str, **wanted: Any) -> list[int]:
+    return sorted({int(row["layer"]) for row in found.rows(table, **wanted) if row["layer"] >= 0})
+
+
+def _by_layer(found: Evidence, layer: int) -> list[Part]:
+    """Attention per V-sink less that per non-sink in one layer, and its control."""
+    rows = {
+        (row["mask"], row["kind"]): Estimate.of(row)
+        for row in found.rows("attention_by_layer", layer=layer, head=-1)
+    }
+    wanted = [(mask, kind) for mask in ("true", "shuffled") for kind in ("vsink", "nonsink")]
+    if not set(wanted) <= set(rows):
+        return []
+    true, shuffled = (rows[m, "vsink"].less(rows[m, "nonsink"]) for m in ("true", "shuffled"))
+    return [
+        above("attention per sink less per other token", true, 0.0, "change"),
+        clear("the same with the mask shuffled", shuffled, true, "change"),
+    ]
+
+
+def _few(
+    sinks: Bool[ndarray, "items tokens"], images: Sequence[str], share: float, options: Any
+) -> Part:
+    """Asks that images have sinks, and few."""
+    codes, names = pd.factorize(np.asarray(images, dtype=object), sort=True)
+    counts: Float[ndarray, "images 1"] = np.bincount(codes).astype(np.float64)[:, None]
+    sums = np.bincount(codes, sinks.sum(1))[:, None].astype(np.float64)
+    low, high = ratio_interval(sums, counts, **options)
+    estimate = Estimate(float(sums.sum() / counts.sum()), float(low[0]), float(high[0]), len(names))
+    limit = share * sinks.shape[1]
+    return Part(
+        "sinks in an image",
+        f"interval above 0 and at most {limit:g}",
+        estimate.low > 0 and estimate.high <= limit,
+        estimate,
+    )
+
+
+def _row(parameter: str, setting: float, claim: str, parts: list[Part]) -> dict[str, Any]:
+    estimate = next((p.estimate for p in parts if p.estimate is not None), None)
+    nothing = float("nan")
+    return {
+        "parameter": parameter,
+        "setting": float(setting),
+        "claim": claim,
+        "value": estimate.value if estimate else nothing,
+        "low": estimate.low if estimate else nothing,
+        "high": estimate.high if estimate else nothing,
+        "n_images": estimate.n_images if estimate else 0,
+        "verdict": str(conclude(parts)),
+    }
+
+
+def _flips(rows: pd.DataFrame, chosen: float | None) -> pd.DataFrame:
+    """Compare each verdict with that at the chosen setting; over layers, with the last layer's."""
+    rows = rows.assign(chosen=False, flips=False)
+    for _, part in rows.groupby(["parameter", "claim"], sort=False):
+        at = part["setting"] == (part["setting"].max() if chosen is None else chosen)
+        verdict = part.loc[at, "verdict"].iloc[0]
+        rows.loc[part.index, "chosen"] = at
+        rows.loc[part.index, "flips"] = part["verdict"] != verdict
+    return rows

@@ -1,0 +1,113 @@
+"""Tables in which all twelve claims hold, each planted by hand; and what spoils them."""
+
+import pandas as pd
+import pytest
+
+from diysink.claims import Evidence, cost_table
+from diysink.claims.evidence import Roles
+from diysink.claims.planned import plan
+
+NONE = float("nan")
+
+
+def row(value, half, n_images=200, **names):
+    return {**names, "value": value, "low": value - half, "high": value + half,
+            "n_images": n_images}  # fmt: skip
+
+
+def make_costs(reweight=1.05, cot=2.8):
+    ways = {"base": 1.0, "front": 1.02, "sinks only": 0.6, "reweight": reweight,
+            "cot, three prompts: both": cot}  # fmt: skip
+    return {
+        "answer-tiny": {
+            "device": "x86_64",
+            "shapes": {"text": {"hidden_size": 128}},
+            "latency": {
+                way: {"seconds": 0.01 * r, "ratio": r, "q25": r - 0.02, "q75": r + 0.02,
+                      "peak_mb": 10 * r, "peak_ratio": r}
+                for way, r in ways.items()
+            },
+            "prefill_flops": {way: {"tflop": r, "ratio": r} for way, r in ways.items()},
+        },
+        "extraction": {"base, cpu": {"batch": 8}},
+    }  # fmt: skip
+
+
+def make_tables():
+    attention = [
+        row(3.3, 0.2, group="all", kind="ratio", norms="true"),
+        row(1.0, 0.1, group="all", kind="ratio", norms="shuffled"),
+    ]
+    few = [
+        ("populations", 0.99, NONE, NONE, 0.5),
+        ("stability", 1.0, NONE, NONE, 0.95),
+        ("few", 0.08, 0.079, 0.081, 0.2),
+        ("common", 0.99, NONE, NONE, 0.5),
+    ]
+    planned = [
+        {"variant": a, "baseline": b, "group": g, "difference": 0.05, "low": 0.02, "high": 0.08,
+         "p_holm": 0.001, "n_images": 200, "n_seeds": 1}
+        for a, b, g in plan(Roles())
+    ]  # fmt: skip
+    relevance = [
+        {"layer": layer, "head": head, "tokens": tokens, "entropy": e, "entropy_low": e - 0.1,
+         "entropy_high": e + 0.1, "n_images": 200}
+        for layer in (0, 1) for head in (0, 1) for tokens, e in (("sink", 3.0), ("matched", 2.0))
+    ]  # fmt: skip
+    probes = [
+        {**row(value, 0.03), "where": where, "layer": layer, "attribute": attribute,
+         "scope": scope, "source": source, "selectivity": value - 0.25}
+        for where in ("vit", "llm") for layer in (0, 1)
+        for attribute, scope, at in (("scene", "global", (0.9, 0.4)), ("lighting", "global",
+                                     (0.8, 0.4)), ("colour", "local", (0.3, 0.9)))
+        for source, value in zip(("sink", "matched"), at, strict=True)
+    ]  # fmt: skip
+    return {
+        "norm_attention": pd.DataFrame([
+            row(0.4, 0.05, group="all", mask="true"), row(0.0, 0.05, group="all", mask="shuffled"),
+        ]),
+        "attention_by_kind": pd.DataFrame(attention),
+        "sink_verdicts": pd.DataFrame([
+            {"encoder": "induced", "found": True, "images": 200, "patches": 36, "tau": 27.0,
+             "low": 26.0, "high": 28.0, "method": "gap", "sinks_per_image": 2.9},
+            {"encoder": "control", "found": False, "images": 200, "patches": 36, "tau": NONE,
+             "low": NONE, "high": NONE, "method": "gap", "sinks_per_image": 0.0},
+        ]),
+        "sink_evidence": pd.DataFrame([
+            {"encoder": "induced", "question": q, "value": v, "low": low, "high": high,
+             "threshold": t} for q, v, low, high, t in few
+        ]),
+        "dimension_overlap": pd.DataFrame([
+            {"checkpoint": "finetuned", "a": "vsink", "b": "lsink", "jaccard": 0.0, "p": 1.0},
+            {"checkpoint": "finetuned", "a": "lsink", "b": "first", "jaccard": 1.0, "p": 0.001},
+        ]),
+        "sink_dimensions": pd.DataFrame([
+            {"checkpoint": c, "layer": 2, "kind": k, "dimension": d, "ratio": r, "low": r - 1,
+             "high": r + 1, "n_images": 200}
+            for c, k, d, r in (("finetuned", "vsink", 7, 40.0), ("untrained", "vsink", 7, 2.0),
+                               ("untrained", "first", 3, 50.0), ("finetuned", "first", 3, 50.0))
+        ]),
+        "relevance": pd.DataFrame(relevance),
+        "word_naming": pd.DataFrame([
+            row(0.7, 0.05, tokens="sink", labels="true"),
+            row(0.2, 0.05, tokens="matched", labels="true"),
+            row(0.25, 0.05, tokens="sink", labels="shuffled"),
+        ]),
+        "probes": pd.DataFrame(probes),
+        "planned_comparisons": pd.DataFrame(planned),
+        "token_ablation": pd.DataFrame([
+            {"by": "group", "group": "global", "tokens": tokens, "accuracy": a, "low": a - 0.03,
+             "high": a + 0.03, "n_images": 200}
+            for tokens, a in (("both", 0.9), ("sink", 0.95), ("nonsink", 0.5), ("matched", 0.6))
+        ]),
+        "costs": cost_table(make_costs()),
+    }  # fmt: skip
+
+
+def make_evidence(**tables):
+    return Evidence(make_tables() | tables, "induced", ("control",), induced=True)
+
+
+@pytest.fixture(scope="session")
+def evidence():
+    return make_evidence()
