@@ -14,6 +14,7 @@ from pipelines import (
     report,
     reweight,
     sinks,
+    training_free,
 )
 
 STAGES = {
@@ -27,7 +28,7 @@ STAGES = {
     "register": register,
     "report": report,
 }
-ON_REQUEST = {"miniature": miniature, "promote": promote}
+ON_REQUEST = {"miniature": miniature, "promote": promote, "training_free": training_free}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

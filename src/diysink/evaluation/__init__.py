@@ -1,10 +1,10 @@
 """What a model answers, whether that is right, and how sure the difference to another is.
 
-`diysink.evaluation.runner`, which asks the models, is imported by itself: it needs torch, and what
-judges its table does not.
+`diysink.evaluation.runner` and `diysink.evaluation.lvlm`, which ask the models, are imported by
+themselves: they need torch, and what judges their table does not.
 """
 
-from diysink.evaluation.metrics import exact_match, normalize
+from diysink.evaluation.metrics import contains, exact_match, normalize
 from diysink.evaluation.routes import route_table
 from diysink.evaluation.statistics import accuracy_table, comparisons
 from diysink.evaluation.verdict import verdict
@@ -12,6 +12,7 @@ from diysink.evaluation.verdict import verdict
 __all__ = [
     "accuracy_table",
     "comparisons",
+    "contains",
     "exact_match",
     "normalize",
     "route_table",

@@ -5,6 +5,8 @@ import unicodedata
 
 _SPACES = re.compile(r"\s+")
 _FINAL = ".,;:!?。"
+# A word: a number with its sign and decimals, or letters; apostrophes, hyphens and units within.
+_WORDS = re.compile(r"(?:(?:(?<!\w)-)?\d+(?:[.,]\d+)*\w*|\w+)(?:['’-]\w+)*")
 
 
 def normalize(answer: str) -> str:
@@ -28,3 +30,18 @@ def exact_match(prediction: str, reference: str) -> bool:
     (True, False)
     """
     return normalize(prediction) == normalize(reference)
+
+
+def contains(prediction: str, reference: str) -> bool:
+    """Whether the words of the reference stand in the answer, one after the other.
+
+    For models that answer in sentences. It is generous: "not red" and "red or blue" contain "red".
+    Words are what spaces and punctuation divide ("t-shirt" and "3.5" are one each), so it is of no
+    use for languages without spaces, nor for a reference that has no words.
+
+    >>> contains("The circle is dark red, I think.", "Dark red"), contains("It is 3.5 cm.", "3")
+    (True, False)
+    """
+    answer, wanted = (_WORDS.findall(normalize(text)) for text in (prediction, reference))
+    places = range(len(answer) - len(wanted) + 1)
+    return bool(wanted) and any(answer[i : i + len(wanted)] == wanted for i in places)

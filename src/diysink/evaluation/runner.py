@@ -1,6 +1,12 @@
-"""Ask a model every test question, and note all that a comparison needs."""
+"""Ask a model every test question, and note all that a comparison needs.
 
-from collections.abc import Iterator, Sequence
+Who answers is a function from records to `Replies`: our own model with a selection, or any
+vision-language model (`diysink.evaluation.lvlm`). The table is the same for all.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,8 +17,44 @@ from diysink.records import Record, Records
 from diysink.selection import QuestionBatch
 
 
+@dataclass(frozen=True)
+class Replies:
+    """Answers to a batch of records, and what they were given from; one of each for a record.
+
+    Attributes:
+        texts: the answers.
+        routes: ``both``, ``sink`` or ``nonsink``: what a selection let through.
+        weights: of sinks and of non-sinks.
+        visual_tokens: how many visual tokens the language model saw.
+    """
+
+    texts: Sequence[str]
+    routes: Sequence[str]
+    weights: Sequence[Sequence[float]]
+    visual_tokens: Sequence[int]
+
+
+Asked = Callable[[Sequence[Record]], Replies]
+
+
 def predict(
     answerer: Answerer, records: Records, *, variant: str, seed: int, batch: int
+) -> pd.DataFrame:
+    """Generated answers to all questions of a split by a model and its selection: see `tabulate`.
+
+    An answer is right if it is the reference (`diysink.evaluation.exact_match`).
+    """
+    return tabulate(partial(_ask, answerer), records, variant=variant, seed=seed, batch=batch)
+
+
+def tabulate(
+    ask: Asked,
+    records: Records,
+    *,
+    variant: str,
+    seed: int,
+    batch: int,
+    right: Callable[[str, str], bool] = exact_match,
 ) -> pd.DataFrame:
     """Generated answers to all questions of a split, one row each.
 
@@ -21,23 +63,22 @@ def predict(
     (how many the language model saw).
 
     Args:
-        answerer: model and selection.
+        ask: answers a batch.
         records: a split whose records have one image and one question each.
-        variant: name of model and selection in the table.
-        seed: training seed of the model.
+        variant: name of what answers, in the table.
+        seed: training seed of the model; 0 where nothing was trained.
         batch: questions per batch.
+        right: whether an answer counts, given the reference.
 
     Raises:
         ValueError: a record without exactly one image, one question and one answer.
     """
     rows: list[dict[str, Any]] = []
     for items in _batches(records, batch):
-        questions = question_batch(answerer, items)
-        answers = answerer.answer_batch(questions)
-        choice, seen = answers.choice, answers.visual_tokens
-        weights = choice.weights.detach().float().cpu().tolist()
-        for i, (record, answer) in enumerate(zip(items, answers.texts, strict=True)):
-            reference = record.conversations[1].text
+        questions = [question_of(record) for record in items]
+        replies = ask(items)
+        for i, (record, question) in enumerate(zip(items, questions, strict=True)):
+            answer, reference = replies.texts[i], record.conversations[1].text
             rows.append(
                 {
                     "variant": variant,
@@ -46,34 +87,52 @@ def predict(
                     "image": record.images[0].sha256,
                     "group": record.group,
                     "subtask": record.subtask,
-                    "question": questions.texts[i],
+                    "question": question,
                     "reference": reference,
                     "prediction": answer,
-                    "correct": exact_match(answer, reference),
-                    "route": str(choice.routes[i]),
-                    "weight_sink": weights[i][0],
-                    "weight_nonsink": weights[i][1],
-                    "visual_tokens": seen[i],
+                    "correct": right(answer, reference),
+                    "route": replies.routes[i],
+                    "weight_sink": replies.weights[i][0],
+                    "weight_nonsink": replies.weights[i][1],
+                    "visual_tokens": replies.visual_tokens[i],
                 }
             )
     return pd.DataFrame(rows)
 
 
+def question_of(record: Record) -> str:
+    """The question that a record asks about its one image.
+
+    Raises:
+        ValueError: a record without exactly one image, one question and one answer.
+    """
+    turns = [turn.speaker for turn in record.conversations]
+    if len(record.images) != 1 or turns != ["human", "gpt"]:
+        raise ValueError(
+            f"record {record.id!r} has {len(record.images)} images and turns {turns}; an "
+            "evaluation record has one image, one question (human) and one answer (gpt)"
+        )
+    return record.conversations[0].text.replace("<image>", "").strip()
+
+
 def question_batch(answerer: Answerer, items: Sequence[Record]) -> QuestionBatch:
     """Records as the questions that a selection and a model take."""
-    for record in items:
-        turns = [turn.speaker for turn in record.conversations]
-        if len(record.images) != 1 or turns != ["human", "gpt"]:
-            raise ValueError(
-                f"record {record.id!r} has {len(record.images)} images and turns {turns}; an "
-                "evaluation record has one image, one question (human) and one answer (gpt)"
-            )
     return QuestionBatch(
-        texts=tuple(r.conversations[0].text.replace("<image>", "").strip() for r in items),
+        texts=tuple(question_of(r) for r in items),
         ids=tuple(r.id for r in items),
         groups=tuple(r.group for r in items),
         images=tuple(r.images[0].sha256 for r in items),
         pixel_values=answerer.pixels([r.images[0].open() for r in items]),
+    )
+
+
+def _ask(answerer: Answerer, items: Sequence[Record]) -> Replies:
+    answers = answerer.answer_batch(question_batch(answerer, items))
+    return Replies(
+        texts=answers.texts,
+        routes=[str(route) for route in answers.choice.routes],
+        weights=answers.choice.weights.detach().float().cpu().tolist(),
+        visual_tokens=answers.visual_tokens,
     )
 
 

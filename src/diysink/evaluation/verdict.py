@@ -10,7 +10,12 @@ AHEAD, UNDECIDED, BEHIND = 1, 0, -1
 
 
 def verdict(
-    comparisons: pd.DataFrame, *, candidate: str, baseline: str, level: float = 0.95
+    comparisons: pd.DataFrame,
+    *,
+    candidate: str,
+    baseline: str,
+    level: float = 0.95,
+    trained: bool = True,
 ) -> list[str]:
     """Sentences: whether the candidate beats the baseline, then where, then what else differs.
 
@@ -23,6 +28,7 @@ def verdict(
         candidate: the variant that the run is about.
         baseline: what it has to beat.
         level: of the table's intervals; 1 - level is the error allowed.
+        trained: whether the variants were trained, so that another training seed is a question.
 
     Raises:
         ValueError: the candidate was not compared with the baseline.
@@ -43,7 +49,7 @@ def verdict(
     sentences += [_headline(row, level, "p_holm") for row in others if row["variant"] == candidate]
     if rest := [row for row in others if row["variant"] != candidate]:
         sentences.append(_look_around(rest, level))
-    return [*sentences, _seeds(overall)]
+    return [*sentences, _seeds(overall)] if trained else sentences
 
 
 def outcome(row: Row, level: float, p: str = "p_holm") -> int:

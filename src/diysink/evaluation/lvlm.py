@@ -1,0 +1,254 @@
+"""Any supported vision-language model, asked as its makers meant it to be: stock, or changed.
+
+Prompts are those of the model's own processor and chat template, answers are greedy. What is done
+to visual tokens in between is an intervention (`diysink.interventions`, paper, section 4) around a
+model that knows nothing of it. Nothing is trained.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+from diysink.encoders import quiet_loading
+from diysink.encoders.source import source_of
+from diysink.evaluation.runner import Asked, Replies, question_of
+from diysink.interventions import VAR, Intervention, VisualTokens, intervene, visual_norms
+from diysink.interventions.families import family_of
+from diysink.records import ImageFile, Record
+from diysink.sinks import SinkProfile
+
+
+class LVLM:
+    """A vision-language model and its processor: pictures and questions in, answers out.
+
+    Args:
+        model: of a supported family, on its device.
+        processor: the model's own, with a chat template.
+        max_new_tokens: length limit of an answer.
+
+    Raises:
+        ValueError: an unsupported family, or no chat template.
+    """
+
+    def __init__(self, model: Any, processor: Any, *, max_new_tokens: int = 16) -> None:
+        family_of(model.config.model_type)
+        if not processor.chat_template:
+            raise ValueError(
+                f"The processor of {model.config.name_or_path or type(model).__name__} has no chat "
+                "template, so it is not known how to ask the model. Base models have none: give an "
+                "instruction-tuned one, or put a chat_template.jinja into a copy of its folder."
+            )
+        tokenizer = processor.tokenizer
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        self.model = model
+        self.processor = processor
+        # The model's own settings (what ends an answer, what is suppressed), but no chance. What
+        # is None here would be filled from the model's own again.
+        self.generation = copy.deepcopy(model.generation_config)
+        self.generation.update(
+            do_sample=False,
+            num_beams=1,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=50,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+
+    @property
+    def knows_its_sinks(self) -> bool:
+        """Whether it is a DIYSink model, which brings its own tau."""
+        return bool(self.model.config.model_type == "diysink")
+
+    def inputs(self, images: Sequence[ImageFile], texts: Sequence[str]) -> Mapping[str, Any]:
+        """A picture and a question each, as the model takes them: a batch padded on the left."""
+        chats = [
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "image": image.open()},
+                        *([{"type": "text", "text": text}] if text else []),
+                    ],
+                }
+            ]
+            for image, text in zip(images, texts, strict=True)
+        ]
+        inputs = self.processor.apply_chat_template(
+            chats,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True, "padding_side": "left"},
+        )
+        on_device: Mapping[str, Any] = inputs.to(self.model.device, dtype=self.model.dtype)
+        return on_device
+
+    def norms(self, images: Sequence[ImageFile]) -> list[Float[Tensor, " _"]]:
+        """Norms of each image's visual tokens, all its tiles together: see `visual_norms`."""
+        inputs = self.inputs(images, [""] * len(images))
+        pictures = visual_norms(self.model, **inputs)
+        rows = _parts_of_rows([len(one) for one in pictures], self._placeholders(inputs))
+        return [torch.cat(pictures[row]) for row in rows]
+
+    def ask(self, records: Sequence[Record], left: "Left | None" = None) -> Replies:
+        """Greedy answers to a batch.
+
+        Args:
+            records: each with one image and one question.
+            left: what an intervention that is around the model leaves of its visual tokens.
+        """
+        texts = [question_of(record) for record in records]
+        inputs = self.inputs([record.images[0] for record in records], texts)
+        counts = self._placeholders(inputs)
+        if left is not None:
+            left.clear()
+        sequences = self.model.generate(**inputs, generation_config=self.generation)
+        if left is not None:
+            rows = _parts_of_rows(left.tokens, counts)
+            counts = [sum(left.kept[row]) for row in rows]
+        answers = self.processor.tokenizer.batch_decode(
+            sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        return Replies(
+            texts=[answer.strip() for answer in answers],
+            routes=["both"] * len(records),
+            weights=[(1.0, 1.0)] * len(records),
+            visual_tokens=counts,
+        )
+
+    def _placeholders(self, inputs: Mapping[str, Any]) -> list[int]:
+        """Visual tokens of each sequence: every one has a placeholder in the prompt."""
+        placeholders = inputs["input_ids"] == self.model.config.image_token_id
+        counts: list[int] = placeholders.sum(1).tolist()
+        return counts
+
+
+@dataclass
+class Left:
+    """An intervention that changes nothing, and counts what those before it have left.
+
+    Attributes:
+        tokens: visual tokens of each image, in the order of the batch.
+        kept: how many of them the language model sees.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+
+    def __call__(self, tokens: VisualTokens) -> VisualTokens:
+        """The tokens as they are."""
+        self.tokens.append(len(tokens.index))
+        self.kept.append(int(tokens.kept.sum()))
+        return tokens
+
+    def clear(self) -> None:
+        """Forget earlier batches."""
+        self.tokens.clear()
+        self.kept.clear()
+
+
+@contextmanager
+def answering(
+    lvlm: LVLM, change: Intervention | VAR | None, profile: SinkProfile
+) -> Iterator[Asked]:
+    """Who answers records while a change is made to the model's visual tokens.
+
+    Args:
+        lvlm: the model.
+        change: what is done; None leaves the model stock, with nothing around it.
+        profile: what a sink is. A DIYSink model goes by its own tau.
+
+    Raises:
+        ValueError: what the change cannot do with this model; also by the answering function.
+        ProfileMismatchError: the profile is of another vision encoder.
+    """
+    if change is None:
+        yield lvlm.ask
+        return
+    left = Left()
+    known = None if lvlm.knows_its_sinks else profile
+    with intervene(lvlm.model, [change, left], profile=known):
+        yield partial(lvlm.ask, left=left)
+
+
+def load_lvlm(
+    path_or_id: str | Path,
+    revision: str | None = None,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    device: torch.device | str = "cpu",
+    max_new_tokens: int = 16,
+) -> LVLM:
+    """Load a model and its processor: safetensors only, no remote code, no random weights.
+
+    Args:
+        path_or_id: a folder or a hub id.
+        revision: of a hub id; ignored for a folder.
+        dtype: of the weights.
+        device: where the model runs.
+        max_new_tokens: length limit of an answer.
+
+    Raises:
+        ValueError: an unsupported family (before any weight is read), missing weights, or no chat
+            template.
+        OSError: nothing there, or no safetensors.
+        ImportError: the processor needs a library that is not installed (of many families,
+            torchvision).
+    """
+    source = source_of(path_or_id)
+    config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+    family_of(config.model_type)
+    processor = AutoProcessor.from_pretrained(source, revision=revision, trust_remote_code=False)
+    with quiet_loading():
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            source,
+            revision=revision,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    # A pooling head of the vision encoder is not run here, and some checkpoints lack one.
+    missing = sorted(
+        name for name in report["missing_keys"] if ".pooler." not in name and ".head." not in name
+    )
+    if missing:
+        raise ValueError(
+            f"{source} lacks {len(missing)} weights of a {type(model).__name__} (the first is "
+            f"{missing[0]}): they would be random. It is not a complete checkpoint of this model."
+        )
+    return LVLM(model.to(device).eval(), processor, max_new_tokens=max_new_tokens)
+
+
+def _parts_of_rows(sizes: Sequence[int], counts: Sequence[int]) -> list[slice]:
+    """Which of some parts (pictures, tiles), in order, are a sequence's: they add up to its count.
+
+    Raises:
+        ValueError: they do not.
+    """
+    rows, start = [], 0
+    for count in counts:
+        stop = start
+        while stop < len(sizes) and sum(sizes[start:stop]) < count:
+            stop += 1
+        if sum(sizes[start:stop]) != count:
+            raise ValueError(
+                f"The processor wrote {list(counts)} image placeholders in the sequences of a "
+                f"batch, and the pictures have {list(sizes)} visual tokens: they do not add up. "
+                "The processor is not this model's."
+            )
+        rows.append(slice(start, stop))
+        start = stop
+    return rows

@@ -1,0 +1,287 @@
+"""Any vision-language model, asked through its own processor, stock and changed."""
+
+import copy
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import ProcessorMixin, Qwen2VLImageProcessorPil
+
+from diysink.evaluation.lvlm import LVLM, answering, load_lvlm
+from diysink.evaluation.runner import tabulate
+from diysink.interventions import Drop, Keep, Matched, Reposition, encoder_identity, intervene
+from diysink.model import Parts, assemble
+from diysink.records import Record, Records, Turn
+from diysink.sinks import (
+    CalibrationSettings,
+    Layout,
+    ProfileMismatchError,
+    calibrate,
+    measure_norms,
+    token_norms,
+)
+from tests.evaluation import lvlms
+from tests.evaluation.lvlms import PICTURES, picture, questions
+from tests.interventions.tiny_lvlms import qwen2_5_vl, spread
+
+MAKERS = {"llava": lvlms.llava, "llava_next": lvlms.llava_next, "idefics3": lvlms.idefics3}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    made = {name: make(root / name) for name, make in MAKERS.items()}
+    made["planted"] = lvlms.llava(root / "planted", lvlms.steep)
+    return made
+
+
+@pytest.fixture(scope="module")
+def loaded(folders):
+    return {
+        name: load_lvlm(folder, dtype=torch.float32, max_new_tokens=3)
+        for name, folder in folders.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    return Records(lvlms.splits(tmp_path_factory.mktemp("records")) / "test")
+
+
+def profile_of(lvlm, tau=None):
+    """Calibrated on all pictures; with a tau, that one."""
+    images = [picture(number) for number in range(PICTURES)]
+    layout = Layout(replicates=50)
+    norms = measure_norms(layout, lvlm.norms(images), [image.sha256 for image in images])
+    found = calibrate(norms, encoder_identity(lvlm.model), CalibrationSettings())
+    return found if tau is None else replace(found, tau=tau)
+
+
+def with_some_sinks(lvlm):
+    """A profile whose tau makes a tenth of the tokens sinks."""
+    norms = torch.cat(lvlm.norms([picture(number) for number in range(PICTURES)]))
+    return profile_of(lvlm, float(norms.nanquantile(0.9)))
+
+
+def answers(lvlm, change, profile, records=None):
+    with answering(lvlm, change, profile) as ask:
+        return ask(records or questions()[:10])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_stock_is_what_a_user_of_transformers_gets_one_by_one(loaded, name):
+    """No padding, no batch, no room of ours: the same answers."""
+    lvlm = loaded[name]
+    asked = questions()[:6]
+    batch = lvlm.ask(asked)
+    for place, record in enumerate(asked):
+        content = [{"type": "image", "image": record.images[0].open()}]
+        content.append({"type": "text", "text": record.conversations[0].text.split("\n")[1]})
+        inputs = lvlm.processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+        sequence = lvlm.model.generate(**inputs, do_sample=False, max_new_tokens=3, pad_token_id=0)
+        text = lvlm.processor.decode(
+            sequence[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        assert batch.texts[place] == text
+        assert batch.visual_tokens[place] == (inputs["input_ids"] == lvlms.IMAGE).sum()
+    assert len(set(batch.texts)) > 1
+
+
+def test_twice_gives_the_same_though_the_model_would_sample(loaded):
+    lvlm = loaded["llava"]
+    assert lvlm.model.generation_config.do_sample
+    assert lvlm.ask(questions()).texts == lvlm.ask(questions()).texts
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_norms_of_a_picture_do_not_depend_on_the_batch(loaded, name):
+    """Pictures of different numbers of tokens and tiles; each gets its own."""
+    lvlm = loaded[name]
+    images = [picture(number) for number in range(6)]
+    together = lvlm.norms(images)
+    for image, norms in zip(images, together, strict=True):
+        torch.testing.assert_close(norms, lvlm.norms([image])[0], equal_nan=True)
+    sizes = {len(norms) for norms in together}
+    assert sizes == {16} if name == "llava" else len(sizes) > 1
+
+
+def test_planted_sinks_are_found_with_the_right_tau_and_none_in_the_plain_model(loaded):
+    planted, plain = profile_of(loaded["planted"]), profile_of(loaded["llava"])
+    norms = torch.cat(loaded["planted"].norms([picture(number) for number in range(PICTURES)]))
+    true = norms > 25  # the planted vector has a norm of 50, the others stay below 5
+    assert 20 < true.sum() < 60
+    assert norms[~true].max() < planted.tau <= norms[true].min()
+    assert planted.verdict == "found by norms alone"
+    assert sum(n * images for n, images in enumerate(planted.sinks_per_image)) == true.sum()
+    assert (plain.tau, plain.verdict) == (None, "no credible sinks")
+
+
+@pytest.mark.parametrize("name", [*MAKERS, "planted"])
+def test_an_intervention_is_that_of_the_room_and_the_model_is_stock_again_after(loaded, name):
+    lvlm = loaded[name]
+    profile, asked = with_some_sinks(lvlm), questions()[:10]
+    before = lvlm.ask(asked)
+    front = answers(lvlm, Reposition("front"), profile, asked)
+    with intervene(lvlm.model, Reposition("front"), tau=profile.tau):
+        assert lvlm.ask(asked).texts == front.texts
+    assert front.texts != before.texts
+    assert front.visual_tokens == before.visual_tokens
+    assert lvlm.ask(asked).texts == before.texts == answers(lvlm, None, profile, asked).texts
+
+
+@pytest.mark.parametrize("name", [*MAKERS, "planted"])
+def test_visual_tokens_are_those_that_the_language_model_sees(loaded, name):
+    lvlm = loaded[name]
+    profile, asked = with_some_sinks(lvlm), questions(1)
+    norms = lvlm.norms([record.images[0] for record in asked])
+    every = [len(one) for one in norms]
+    assert lvlm.ask(asked).visual_tokens == every
+    without = answers(lvlm, Drop("sinks"), profile, asked).visual_tokens
+    if name == "idefics3":  # every tile is an image: one without sinks keeps all its tokens
+        assert all(0 < left <= all_ for left, all_ in zip(without, every, strict=True))
+    else:
+        sinks = [int((one >= profile.tau).sum()) for one in norms]
+        assert without == [a - s for a, s in zip(every, sinks, strict=True)]
+    assert without != every
+
+
+def test_no_sinks_no_change(loaded):
+    lvlm = loaded["llava"]
+    nothing = profile_of(lvlm, 1e9)
+    for change in (Reposition("front"), Keep("sinks"), Matched(Reposition("front"))):
+        assert answers(lvlm, change, nothing).texts == lvlm.ask(questions()[:10]).texts
+
+
+def test_another_models_profile_is_refused(loaded):
+    profile = with_some_sinks(loaded["planted"])
+    with pytest.raises(ProfileMismatchError):
+        answers(loaded["llava"], Reposition("front"), profile)
+
+
+class ImagesOnly(ProcessorMixin):
+    """Qwen's processor without the part for videos, which needs torchvision."""
+
+    return_mm_token_type_ids = True
+    image_token = "<image>"
+    image_token_id = 60
+
+    def __init__(self, image_processor, tokenizer, chat_template=None):
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)
+
+    def replace_image_token(self, image_inputs, image_idx, **_):
+        return self.image_token * int(image_inputs["image_grid_thw"][image_idx].prod() // 4)
+
+
+def test_a_model_whose_positions_are_coordinates():
+    """Qwen2.5-VL: its image processor, pictures of any size, patches merged two by two."""
+    torch.manual_seed(0)
+    model = qwen2_5_vl()[0].eval()
+    spread(model)
+    words = [lvlms.WORDS.index(word) for word in "abcdefgh"]
+    model.generation_config.update(
+        suppress_tokens=[token for token in range(64) if token not in words], eos_token_id=None
+    )
+    images = Qwen2VLImageProcessorPil(
+        patch_size=4, temporal_patch_size=2, merge_size=2, min_pixels=64, max_pixels=1024
+    )
+    numbers = {word: number for number, word in enumerate(lvlms.WORDS)} | {"<image>": 60}
+    processor = ImagesOnly(images, lvlms.tokenizer(numbers), chat_template=lvlms.TEMPLATE)
+    lvlm = LVLM(model, processor, max_new_tokens=3)
+    asked = questions(1)[:6]
+    stock = lvlm.ask(asked)
+    assert stock.visual_tokens == [8, 4, 4, 8, 4, 8]
+    assert stock.texts == lvlm.ask(asked).texts
+    profile = with_some_sinks(lvlm)
+    assert [len(one) for one in lvlm.norms([r.images[0] for r in asked])] == stock.visual_tokens
+    assert answers(lvlm, Keep("non-sinks"), profile, asked).visual_tokens != stock.visual_tokens
+    front = answers(lvlm, Reposition("front"), profile, asked)
+    assert front.texts != stock.texts
+
+
+def test_a_diysink_model_goes_by_its_own_sinks(parts, tmp_path):
+    made = assemble(
+        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
+        None,
+        connector="single",
+        arrangement="natural",
+    )
+    norms = token_norms(
+        made.model.model.visual_states(made.image_processor([picture(i).open() for i in range(6)]))
+    )
+    made.model.config.tau = float(norms.quantile(0.8).detach())
+    made.save(tmp_path / "model")
+    lvlm = load_lvlm(tmp_path / "model", dtype=torch.float32, max_new_tokens=3)
+    assert lvlm.knows_its_sinks
+    records = questions(1)[:6]
+    profile = profile_of(lvlm, 1e9)  # which is not looked at
+    assert lvlm.ask(records).visual_tokens == [9] * 6
+    without = answers(lvlm, Drop("sinks"), profile, records).visual_tokens
+    norms = lvlm.norms([record.images[0] for record in records])
+    sinks = [int((one >= made.model.config.tau).sum()) for one in norms]
+    assert without == [9 - n for n in sinks]
+    with pytest.raises(ValueError, match="use positions='reindex'"):
+        answers(lvlm, Reposition("front", "carry"), profile, records)
+
+
+def test_the_table_has_a_row_for_each_question(loaded, split):
+    lvlm = loaded["llava"]
+    table = tabulate(lvlm.ask, split, variant="stock", seed=0, batch=7)
+    assert list(table["id"]) == [record.id for record in split]
+    assert table["visual_tokens"].unique().tolist() == [16]
+    assert table["route"].unique().tolist() == ["both"]
+    assert (table[["weight_sink", "weight_nonsink"]] == 1).all(axis=None)
+    assert table["question"][0] == "a"
+    assert list(table["correct"]) == list(table["prediction"] == table["reference"])
+    generous = tabulate(
+        lvlm.ask, split, variant="stock", seed=0, batch=7, right=lambda said, true: true in said
+    )
+    assert generous["correct"].sum() > table["correct"].sum()
+
+
+def test_what_is_no_question_is_refused(loaded):
+    with pytest.raises(ValueError, match="has 0 images"):
+        loaded["llava"].ask([Record("x", (), (Turn("human", "a"), Turn("gpt", "b")))])
+
+
+def test_a_processor_of_another_model_is_noticed(loaded):
+    processor = copy.copy(loaded["llava"].processor)
+    processor.patch_size = 8
+    lvlm = LVLM(loaded["llava"].model, processor)
+    with pytest.raises(ValueError, match="The processor is not this model's"):
+        lvlm.norms([picture(0)])
+
+
+def test_what_cannot_be_asked_is_refused_before_it_is_loaded(folders, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text(json.dumps({"model_type": "fuyu"}))
+    with pytest.raises(ValueError, match="model_type 'fuyu'"):
+        load_lvlm(other)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        load_lvlm(tmp_path / "nowhere")
+
+
+def test_no_chat_template_no_question(tmp_path):
+    with pytest.raises(ValueError, match="has no chat template"):
+        load_lvlm(lvlms.llava(tmp_path / "base", template=None))
+
+
+def test_missing_weights_are_not_made_up(folders, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(folders["llava"], broken)
+    weights = load_file(broken / "model.safetensors")
+    name = next(name for name in weights if "linear_2.weight" in name)
+    del weights[name]
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lacks 1 weights"):
+        load_lvlm(broken)
