@@ -2,6 +2,12 @@
 
 from kedro.pipeline import Pipeline, node
 
+from pipelines.analyze.carries import (
+    isolate_words,
+    label_images,
+    map_relevance,
+    probe_tokens,
+)
 from pipelines.analyze.nodes import (
     ablate_tokens,
     measure_attention,
@@ -50,6 +56,54 @@ def create_pipeline() -> Pipeline:
                 ],
                 "attention_by_weight",
                 name="weigh_sinks",
+            ),
+            node(
+                label_images,
+                ["records", "params:prepare", "params:analyze", "params:seed"],
+                "image_labels",
+                name="label_images",
+            ),
+            node(
+                probe_tokens,
+                [
+                    "records",
+                    "finetuned_models",
+                    "image_labels",
+                    "params:analyze",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                ["probes", "probe_contrasts"],
+                name="probe_tokens",
+            ),
+            node(
+                map_relevance,
+                [
+                    "records",
+                    "finetuned_models",
+                    "image_labels",
+                    "params:analyze",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                ["relevance", "relevance_examples"],
+                name="map_relevance",
+            ),
+            node(
+                isolate_words,
+                [
+                    "records",
+                    "finetuned_models",
+                    "image_labels",
+                    "params:analyze",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                ["words", "word_naming", "word_naming_by_attribute"],
+                name="isolate_words",
             ),
         ]
     )

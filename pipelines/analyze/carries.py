@@ -1,0 +1,353 @@
+"""What tokens carry: probes, maps of relevance, words, the taxonomy of tasks, matched answers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from diysink.artifact import Workspace, atomic_path, digest_bytes
+from pipelines.learning import folder_digest
+from pipelines.units import each_unit
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from torch import Tensor
+
+    from diysink.model import Answerer
+    from diysink.records import Record, Records
+
+
+def label_images(
+    records: Path, prepare: dict[str, Any], analyze: dict[str, Any], seed: int
+) -> pd.DataFrame:
+    """What is known of the images of a split: answers of the records, and a table if one is given.
+
+    ``analyze.labels.table`` is a CSV or parquet file of the columns of
+    :mod:`diysink.analysis.labels`, ``miniature`` (what the generator knows of its own pictures; no
+    labels where the data are the user's), or null. Where both know an attribute, the table counts.
+    """
+    from diysink.analysis.labels import checked, record_labels
+    from diysink.records import Records
+
+    asked = analyze["labels"]
+    if asked is None:
+        return pd.DataFrame()
+    split = Records(records / asked["split"])
+    told = record_labels(split, asked["groups"])
+    match asked["table"]:
+        case None:
+            return told
+        case "miniature":
+            made = prepare["generate"].get(asked["split"])
+            if prepare["splits"] or made is None:
+                return told
+            given = _generated(split, asked["split"], made["images"], seed)
+        case path if str(path).endswith(".parquet"):
+            given = pd.read_parquet(path)
+        case path:
+            given = pd.read_csv(path)
+    given = checked(given)
+    rest = told[~told["attribute"].isin(set(given["attribute"]))]
+    return given if rest.empty else pd.concat([given, rest], ignore_index=True)
+
+
+def _generated(split: "Records", name: str, images: int, seed: int) -> pd.DataFrame:
+    """Global attributes and objects of the miniature's pictures, from the seed they are made by."""
+    from diysink.miniature.llava import scenes
+    from diysink.miniature.world import GRID
+
+    shown = {r.id.removeprefix(f"{name}-").split("-")[0]: r.images[0].sha256 for r in split}
+    rows: list[dict[str, Any]] = []
+    for number, (scene, _) in enumerate(scenes(name, images, seed)):
+        image = shown.get(f"{number:06d}")
+        if image is None:  # quarantined
+            continue
+        for attribute, label in (
+            ("scene", scene.texture),
+            ("lighting", scene.lighting),
+            ("symmetry", "symmetric" if scene.mirrored else "uneven"),
+            ("majority", scene.majority),
+            ("crowd", scene.crowd),
+        ):
+            rows.append({"image": image, "attribute": attribute, "scope": "global", "label": label})
+        for thing in scene.things:
+            box = {
+                "top": thing.row / GRID,
+                "left": thing.column / GRID,
+                "bottom": (thing.row + 1) / GRID,
+                "right": (thing.column + 1) / GRID,
+            }
+            for attribute, label in (("colour", thing.colour), ("shape", thing.shape)):
+                rows.append(
+                    {"image": image, "attribute": attribute, "scope": "local", "label": label} | box
+                )
+    return pd.DataFrame(rows)
+
+
+def probe_tokens(
+    records: Path,
+    finetuned_models: Path,
+    image_labels: pd.DataFrame,
+    analyze: dict[str, Any],
+    seed: int,
+    workspace: str,
+    device: str,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Linear probes of every labelled attribute, and sinks against each other source.
+
+    Both empty where ``analyze.probes`` is null or no image has a label.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from diysink.analysis.labels import one_per_image
+    from diysink.analysis.probes import ProbeOptions, probe_tables, token_means
+
+    asked = analyze["probes"]
+    if asked is None or image_labels.empty:
+        return pd.DataFrame(), pd.DataFrame()
+    labels = one_per_image(image_labels, seed)
+    local = {
+        str(attribute): {row.image: _box(row) for row in part.itertuples()}
+        for attribute, part in labels[labels["top"].notna()].groupby("attribute")
+    }
+
+    def measure(batch: "_Images", result: Path) -> None:
+        sources = {"sink": batch.sinks, "matched": batch.matched, "pooled": ~batch.sinks}
+        for attribute, boxes in local.items():
+            inside = batch.inside({image: [box] for image, box in boxes.items()})
+            sources[f"place/{attribute}"] = inside & ~batch.sinks
+        means = token_means(batch.answerer, batch.pixels, sources)
+        flat = {"|".join(map(str, site)): mean.contiguous() for site, mean in means.items()}
+        with atomic_path(result / "means.safetensors") as temporary:
+            save_file(flat, temporary)
+
+    parts, images = [], []
+    for folder, names in _each_image(
+        "probes", measure, records, finetuned_models, image_labels, asked, seed, workspace, device
+    ):
+        parts.append(load_file(folder / "means.safetensors"))
+        images += names
+    means = {}
+    for name in parts[0]:
+        where, layer, source = name.split("|")
+        if asked["layers"] is None or int(layer) in asked["layers"][where]:
+            means[where, int(layer), source] = torch.cat([p[name] for p in parts]).numpy()
+    options = ProbeOptions(
+        asked["folds"], asked["ridge"], analyze["resamples"], analyze["level"], seed
+    )
+    return probe_tables(means, images, labels, options)
+
+
+def map_relevance(
+    records: Path,
+    finetuned_models: Path,
+    image_labels: pd.DataFrame,
+    analyze: dict[str, Any],
+    seed: int,
+    workspace: str,
+    device: str,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """How broad sinks' maps are against other tokens', and some maps to look at.
+
+    Both empty where ``analyze.relevance`` is null or no image has a sink.
+    """
+    from diysink.analysis.relevance import example_maps, relevance_by_image, relevance_table
+
+    asked = analyze["relevance"]
+    if asked is None:
+        return pd.DataFrame(), pd.DataFrame()
+    boxes: dict[str, list[list[float]]] = {}
+    if not image_labels.empty:
+        for row in image_labels[image_labels["top"].notna()].itertuples():
+            boxes.setdefault(str(row.image), []).append(_box(row))
+
+    def measure(batch: "_Images", result: Path) -> None:
+        tokens = {"sink": batch.sinks, "matched": batch.matched}
+        model = batch.answerer.model
+        table = relevance_by_image(model, batch.pixels, batch.images, tokens, batch.inside(boxes))
+        rows = []
+        for i in range(min(max(asked["examples"] - batch.start, 0), len(batch.images))):
+            if not batch.sinks[i].any() or not batch.matched[i].any():
+                continue
+            chosen = {name: int(mask[i].nonzero()[0]) for name, mask in tokens.items()}
+            for shown in example_maps(model, batch.pixels[i : i + 1], chosen):
+                rows.append(
+                    {
+                        "image": batch.images[i],
+                        "picture": batch.records[i].images[0].data,
+                        "rows": batch.grid[0],
+                        "columns": batch.grid[1],
+                        **vars(shown),
+                    }
+                )
+        for name, made in (("relevance", table), ("examples", pd.DataFrame(rows))):
+            with atomic_path(result / f"{name}.parquet") as temporary:
+                made.to_parquet(temporary)
+
+    folders = [
+        folder
+        for folder, _ in _each_image(
+            "relevance", measure, records, finetuned_models, image_labels, asked, seed, workspace,
+            device,
+        )
+    ]  # fmt: skip
+    measured, examples = (
+        pd.concat([pd.read_parquet(f / f"{name}.parquet") for f in folders], ignore_index=True)
+        for name in ("relevance", "examples")
+    )
+    options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
+    return relevance_table(measured, **options), examples
+
+
+def isolate_words(
+    records: Path,
+    finetuned_models: Path,
+    image_labels: pd.DataFrame,
+    analyze: dict[str, Any],
+    seed: int,
+    workspace: str,
+    device: str,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """What tokens say by themselves; whether that is true of their image; and by attribute.
+
+    All empty where ``analyze.words`` is null; the last two where no image has a label.
+    """
+    from transformers import AutoTokenizer
+
+    from diysink.analysis.words import naming_tables, word_ids, word_table, words_by_image
+
+    asked = analyze["words"]
+    if asked is None:
+        return pd.DataFrame(), pd.DataFrame(), pd.DataFrame()
+
+    def measure(batch: "_Images", result: Path) -> None:
+        tokens = {"sink": batch.sinks, "matched": batch.matched}
+        table = words_by_image(batch.answerer, batch.pixels, batch.images, tokens, asked["top"])
+        with atomic_path(result / "words.parquet") as temporary:
+            table.to_parquet(temporary)
+
+    measured = pd.concat(
+        [
+            pd.read_parquet(folder / "words.parquet")
+            for folder, _ in _each_image(
+                "words", measure, records, finetuned_models, image_labels, asked, seed, workspace,
+                device,
+            )
+        ],
+        ignore_index=True,
+    )  # fmt: skip
+    tokenizer = AutoTokenizer.from_pretrained(
+        _model_folder(finetuned_models, asked), trust_remote_code=False
+    )
+    words = word_table(measured, tokenizer, asked["rows"])
+    if image_labels.empty:
+        return words, pd.DataFrame(), pd.DataFrame()
+    ids = word_ids(tokenizer, sorted(set(image_labels["label"])))
+    options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
+    return words, *naming_tables(measured, image_labels, ids, **options)
+
+
+# --- The images of a split, batch by batch ---------------------------------------------------
+
+
+class _Images:
+    """A batch of different images with their sinks and random-matched tokens."""
+
+    def __init__(
+        self, answerer: "Answerer", records: list["Record"], start: int, seed: int
+    ) -> None:
+        import torch
+
+        from diysink.analysis.layers import connected_encoder
+        from diysink.analysis.matched import matched_tokens
+
+        self.answerer, self.records, self.start = answerer, records, start
+        self.images = [record.images[0].sha256 for record in records]
+        model = answerer.model
+        self.pixels = answerer.pixels([record.images[0].open() for record in records])
+        self.pixels = self.pixels.to(model.device, model.dtype)
+        self.grid = connected_encoder(model).grid(self.pixels)
+        with torch.no_grad():
+            states = model.model.visual_states(self.pixels)
+        self.sinks = model.model.sink_mask(states).cpu()
+        self.matched = matched_tokens(self.sinks, self.images, seed)
+
+    def inside(self, boxes: dict[str, list[list[float]]]) -> 'Bool[Tensor, "images tokens"]':
+        """The patches inside any of each image's boxes."""
+        import torch
+
+        from diysink.analysis.labels import box_tokens
+
+        inside = torch.zeros_like(self.sinks)
+        for row, image in zip(inside, self.images, strict=True):
+            for box in boxes.get(image, ()):
+                row |= box_tokens(box, *self.grid)
+        return inside
+
+
+def _each_image(
+    what: str,
+    measure: Callable[[_Images, Path], None],
+    records: Path,
+    finetuned_models: Path,
+    image_labels: pd.DataFrame,
+    asked: dict[str, Any],
+    seed: int,
+    workspace: str,
+    device: str,
+) -> list[tuple[Path, list[str]]]:
+    """Measure the first different images of a split in batches, each once; folders and digests."""
+    from diysink.model import load
+    from diysink.records import Records
+
+    inputs = {
+        "records": folder_digest(records),
+        "models": folder_digest(finetuned_models),
+        "labels": digest_bytes(image_labels.to_csv().encode()),
+        what: asked,
+        "seed": seed,
+    }
+    work = Workspace(workspace, "analyze", inputs)
+    split = Records(records / asked["split"])
+    first: dict[str, int] = {}
+    for index, record in enumerate(split):
+        if len(first) == asked["images"]:
+            break
+        if len(record.images) == 1:
+            first.setdefault(record.images[0].sha256, index)
+    places = list(first.values())
+    loaded: list[Answerer] = []  # by the first batch that is not measured yet
+
+    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
+        if not loaded:
+            loaded.append(load(_model_folder(finetuned_models, asked), device=_device(device)))
+        start = int(name.removeprefix("images-"))
+        items = [split[i] for i in places[start : start + asked["batch"]]]
+        measure(_Images(loaded[0], items, start, seed), result)
+        return [{"images": len(items)}]
+
+    units = [f"images-{start:08d}" for start in range(0, len(places), asked["batch"])]
+    results, _ = each_unit(work, units, unit)
+    digests = list(first)
+    return [
+        (results / name, digests[start : start + asked["batch"]])
+        for name, start in zip(units, range(0, len(places), asked["batch"]), strict=True)
+    ]
+
+
+def _model_folder(finetuned_models: Path, asked: dict[str, Any]) -> Path:
+    return finetuned_models / asked["connector"] / f"seed{asked['seed']}"
+
+
+def _box(row: Any) -> list[float]:
+    return [float(row.top), float(row.left), float(row.bottom), float(row.right)]
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
