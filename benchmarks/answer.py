@@ -177,7 +177,7 @@ def ways(bench: Bench) -> dict[str, Selection | None]:
     reweight = Reweight(ReweightSettings(dim=bench.sentence.dim)).to(device, dtype)
     gates = LayerGates(LayerGatesSettings(dim, bench.lsg)).to(device, dtype)
     cot = {
-        "cot, three prompts": PromptScorer(model, bench.prompter),
+        "cot, whole prompts": PromptScorer(model, bench.prompter),
         "cot, cached": CachedScorer(model, bench.prompter),
         "cot, cached, sinks": CachedScorer(model, bench.prompter, Route.SINK),
     }
