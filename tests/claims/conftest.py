@@ -52,19 +52,42 @@ def make_tables():
     relevance = [
         {"layer": layer, "head": head, "tokens": tokens, "entropy": e, "entropy_low": e - 0.1,
          "entropy_high": e + 0.1, "n_images": 200}
-        for layer in (0, 1) for head in (0, 1) for tokens, e in (("sink", 3.0), ("matched", 2.0))
+        for layer in (0, 1) for head in (-1, 0, 1)
+        for tokens, e in (("sink", 3.0), ("matched", 2.0), ("sink - matched", 1.0))
     ]  # fmt: skip
-    probes = [
-        {**row(value, 0.03), "where": where, "layer": layer, "attribute": attribute,
-         "scope": scope, "source": source, "selectivity": value - 0.25}
-        for where in ("vit", "llm") for layer in (0, 1)
-        for attribute, scope, at in (("scene", "global", (0.9, 0.4)), ("lighting", "global",
-                                     (0.8, 0.4)), ("colour", "local", (0.3, 0.9)))
-        for source, value in zip(("sink", "matched"), at, strict=True)
-    ]  # fmt: skip
+    probes, contrasts = [], []
+    for where, layer in ((w, n) for w in ("vit", "llm") for n in (0, 1)):
+        for scope, accuracies in (("global", (0.9, 0.4)), ("local", (0.3, 0.9))):
+            for source, value in zip(("sink", "matched"), accuracies, strict=True):
+                selective = value - 0.25
+                probes.append(
+                    {
+                        **row(value, 0.03),
+                        "where": where,
+                        "layer": layer,
+                        "attribute": scope,
+                        "scope": scope,
+                        "source": source,
+                        "selectivity": selective,
+                        "selectivity_low": selective - 0.04,
+                        "selectivity_high": selective + 0.04,
+                    }
+                )
+            less = accuracies[0] - accuracies[1]
+            contrasts.append(
+                {
+                    **row(less, 0.03),
+                    "where": where,
+                    "layer": layer,
+                    "scope": scope,
+                    "attribute": "all",
+                    "against": "matched",
+                }
+            )
     return {
         "norm_attention": pd.DataFrame([
-            row(0.4, 0.05, group="all", mask="true"), row(0.0, 0.05, group="all", mask="shuffled"),
+            {**row(value, 0.05, group="all", mask=mask), "rho": value}
+            for mask, value in (("true", 0.4), ("shuffled", 0.0))
         ]),
         "attention_by_kind": pd.DataFrame(attention),
         "sink_verdicts": pd.DataFrame([
@@ -78,22 +101,27 @@ def make_tables():
              "threshold": t} for q, v, low, high, t in few
         ]),
         "dimension_overlap": pd.DataFrame([
-            {"checkpoint": "finetuned", "a": "vsink", "b": "lsink", "jaccard": 0.0, "p": 1.0},
-            {"checkpoint": "finetuned", "a": "lsink", "b": "first", "jaccard": 1.0, "p": 0.001},
+            {"checkpoint": "finetuned", "a": "vsink", "b": "lsink", "sets": sets, "jaccard": 0.1,
+             "low": 0.0, "high": 0.2, "n_a": 3, "n_b": 2, "p": 0.9, "p_differ": 0.001,
+             "n_images": 200} for sets in ("massive", "leading")
         ]),
         "sink_dimensions": pd.DataFrame([
-            {"checkpoint": c, "layer": 2, "kind": k, "dimension": d, "ratio": r, "low": r - 1,
-             "high": r + 1, "n_images": 200}
-            for c, k, d, r in (("finetuned", "vsink", 7, 40.0), ("untrained", "vsink", 7, 2.0),
-                               ("untrained", "first", 3, 50.0), ("finetuned", "first", 3, 50.0))
+            {"checkpoint": c, "layer": 2, "kind": k, "mask": m, "dimension": d, "ratio": r,
+             "low": r - 1, "high": r + 1, "massive": r > 20, "n_images": 200}
+            for c, k, m, d, r in (
+                ("finetuned", "vsink", "true", 7, 40.0), ("untrained", "vsink", "true", 7, 2.0),
+                ("finetuned", "vsink", "shuffled", 5, 3.0), ("untrained", "first", "true", 3, 50.0),
+                ("finetuned", "first", "true", 3, 50.0))
         ]),
         "relevance": pd.DataFrame(relevance),
         "word_naming": pd.DataFrame([
             row(0.7, 0.05, tokens="sink", labels="true"),
             row(0.2, 0.05, tokens="matched", labels="true"),
+            row(0.5, 0.05, tokens="sink - matched", labels="true"),
             row(0.25, 0.05, tokens="sink", labels="shuffled"),
         ]),
         "probes": pd.DataFrame(probes),
+        "probe_contrasts": pd.DataFrame(contrasts),
         "planned_comparisons": pd.DataFrame(planned),
         "token_ablation": pd.DataFrame([
             {"by": "group", "group": "global", "tokens": tokens, "accuracy": a, "low": a - 0.03,

@@ -35,10 +35,9 @@ def swap(table, column, a, b):
     return table.assign(**{column: table[column].replace({a: b, b: a})})
 
 
-def backwards(table):
-    """The numbers of the last row for the first, and so on."""
-    numbers = ["value", "low", "high"]
-    return table.assign(**{name: table[name].to_numpy()[::-1] for name in numbers})
+def turned(table, value="value", low="low", high="high"):
+    """Every number with the other sign."""
+    return table.assign(**{value: -table[value], low: -table[high], high: -table[low]})
 
 
 def flip(table, pairs):
@@ -58,19 +57,22 @@ SPOILT = [
     (2, "sink_verdicts", lambda t: t.assign(found=True)),  # the control has sinks as well
     (2, "sink_evidence", lambda t: t.assign(low=0.3, high=0.4)),  # not few
     (2, "sink_evidence", lambda t: t.assign(value=0.4)),  # not found again
-    (3, "dimension_overlap", lambda t: t.assign(jaccard=1.0)),
-    (3, "dimension_overlap", lambda t: t.assign(p=0.5)),  # the control is not seen
-    (4, "sink_dimensions", lambda t: swap(t, "checkpoint", "finetuned", "untrained")),
-    (4, "sink_dimensions", lambda t: t[(t["kind"] == "first") | (t["ratio"] < 5)].assign(
-        ratio=lambda x: x["ratio"].where(x["kind"] != "vsink", 2.0), massive=lambda x:
-        x["kind"] == "first")),
-    (5, "relevance", lambda t: swap(t, "tokens", "sink", "matched")),
-    (5, "relevance", lambda t: t.assign(entropy=2.0, entropy_low=1.9, entropy_high=2.1)),
-    (6, "word_naming", backwards),
+    (3, "dimension_overlap", lambda t: t.assign(jaccard=0.9, low=0.8, high=1.0)),
+    (3, "dimension_overlap", lambda t: t.assign(high=0.6)),  # the sets may be the same
+    (3, "dimension_overlap", lambda t: t.assign(p_differ=0.3)),  # swapped, as far apart
+    (4, "sink_dimensions", lambda t: t.assign(massive=t["kind"] == "first")),
+    (4, "sink_dimensions", lambda t: t.assign(
+        ratio=t["ratio"].where(t["checkpoint"] == "finetuned", 40.0),
+        high=t["high"].where(t["checkpoint"] == "finetuned", 41.0))),  # was there before
+    (4, "sink_dimensions", lambda t: t.assign(
+        high=t["high"].where(t["mask"] == "true", 41.0))),  # random tokens are as loud
+    (5, "relevance", lambda t: turned(t, "entropy", "entropy_low", "entropy_high")),
+    (5, "relevance", lambda t: t.assign(entropy_high=3.5)),  # matched tokens reach sinks
+    (6, "word_naming", turned),
     (6, "word_naming", lambda t: t.assign(value=0.7, low=0.6, high=0.8)),
-    (7, "probes", lambda t: swap(t, "source", "sink", "matched")),
-    (7, "probes", lambda t: t.assign(selectivity=0.0)),  # shuffled labels do as well
-    (7, "probes", lambda t: t.assign(scope=t["scope"].replace("local", "global"))),
+    (7, "probe_contrasts", turned),
+    (7, "probe_contrasts", lambda t: t.assign(value=0.5, low=0.4, high=0.6)),  # local too
+    (7, "probes", lambda t: t.assign(selectivity_low=-0.1)),  # shuffled labels do as well
     (8, "planned_comparisons", lambda t: flip(t, {(ROLES.sinks, ROLES.dual)})),
     (8, "planned_comparisons", lambda t: flip(t, {(ROLES.nonsinks, ROLES.sinks)})),
     (8, "token_ablation", lambda t: t.assign(accuracy=0.9, low=0.87, high=0.93)),
@@ -88,8 +90,7 @@ SPOILT = [
 @pytest.mark.parametrize(("number", "name", "spoil"), SPOILT)
 def test_a_spoilt_input_turns_the_verdict(number, name, spoil):
     evidence = make_evidence(**{name: spoil(make_tables()[name])})
-    assert verdicts(evidence)[number] in (NOT, *([OPEN] if number == 7 else []))
-    assert verdicts(evidence)[number] != HOLDS
+    assert verdicts(evidence)[number] == NOT
 
 
 def test_every_claim_is_spoilt_somewhere():
@@ -99,7 +100,8 @@ def test_every_claim_is_spoilt_somewhere():
 USED = {
     1: ("norm_attention", "attention_by_kind"), 2: ("sink_verdicts", "sink_evidence"),
     3: ("dimension_overlap",), 4: ("sink_dimensions",), 5: ("relevance",), 6: ("word_naming",),
-    7: ("probes",), 8: ("planned_comparisons", "token_ablation"), 9: ("planned_comparisons",),
+    7: ("probes", "probe_contrasts"),
+    8: ("planned_comparisons", "token_ablation"), 9: ("planned_comparisons",),
     10: ("planned_comparisons",), 11: ("planned_comparisons",), 12: ("costs",),
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ def norm_attention(found: Evidence) -> list[Part]:
                     "the analysis `attention`")
         ]  # fmt: skip
     else:
-        true, control = Estimate.of(rho), Estimate.of(shuffled)
+        true, control = (Estimate.of(row, "rho") for row in (rho, shuffled))
         parts = [
             above("Spearman's rho per image, averaged", true, 0.0, "correlation"),
             clear("rho, norms shuffled", control, true, "correlation"),

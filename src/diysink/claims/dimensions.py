@@ -1,12 +1,11 @@
 """Claims 3 and 4: the hidden dimensions that are massive at sinks, inside the language model.
 
-The sets of dimensions are found from the data by a rule (paper, section 2), and sets have no
-interval: what stands behind them is the permutation test of their overlap, and the intervals of the
-ratios that made them.
+The sets of dimensions are found from the data by a rule (paper, section 2). A model without massive
+dimensions at the kinds of tokens in question can neither have the claims nor refute them.
 """
 
 from diysink.claims.evidence import Evidence
-from diysink.claims.parts import Estimate, Part, Row, above, lacking
+from diysink.claims.parts import Estimate, Part, Row, above, below, clear, lacking
 
 TRAINED, UNTRAINED = "finetuned", "untrained"
 SHARED = 0.5
@@ -15,90 +14,68 @@ _RUN = "run the analysis `dimensions` on a language model with massive dimension
 
 
 def differ(found: Evidence) -> list[Part]:
-    """V-sinks and L-sinks are massive in different dimensions.
+    """V-sinks and L-sinks are massive in different dimensions, and are not one kind of token.
 
-    The control is an overlap that should be there: L-sinks are massive where the first token is.
-    Where the measure does not see that one, it would see no other.
+    The control of the overlap is that of the test: if the two were one kind, profiles that are
+    swapped at random in each image would be as far apart.
     """
-    sets = _overlap(found, "vsink", "lsink")
-    same = _overlap(found, "lsink", "first")
-    if sets is None:
-        return [lacking(f"massive dimensions of V-sinks and of L-sinks: {_RUN}")]
-    apart = _part("Jaccard index of the dimensions of V-sinks and L-sinks", sets)
-    parts = [
-        Part(apart.says, f"below {SHARED:g}; sets have no interval",
-             sets["jaccard"] < SHARED, apart.estimate)
+    sets = {row["sets"]: row for row in _overlap(found)}
+    massive, leading = sets.get("massive"), sets.get("leading")
+    if massive is None or leading is None or not (massive["n_a"] and massive["n_b"]):
+        return [lacking(f"massive dimensions both at V-sinks and at L-sinks: {_RUN}")]
+    p, error = float(leading["p_differ"]), 1 - found.level
+    exact = Estimate(float(massive["jaccard"]), float("nan"), float("nan"), massive["n_images"])
+    return [
+        Part("massive dimensions in common, of all", f"below {SHARED:g}; no interval: a threshold",
+             bool(massive["jaccard"] < SHARED), exact),
+        below("loudest dimensions in common, of all", Estimate.of(leading, "jaccard"), SHARED),
+        Part("the two kinds' profiles, swapped at random: p", f"control: below {error:.2g}",
+             p < error, Estimate(p, float("nan"), float("nan"), leading["n_images"]), control=True),
     ]  # fmt: skip
-    if same is None:
-        return [*parts, lacking(f"the same of L-sinks and the first token: {_RUN}", control=True)]
-    beyond = same["jaccard"] > sets["jaccard"] and same["p"] < 1 - found.level
-    parts.append(
-        Part(
-            "the same of L-sinks and the first token",
-            f"control: larger, and beyond chance (permutation p < {1 - found.level:.2g})",
-            bool(beyond),
-            _part("", same).estimate,
-            control=True,
-            p=None,
-        )
-    )
-    return parts
 
 
 def appear(found: Evidence) -> list[Part]:
-    """The dimensions of V-sinks are massive after multimodal training and were not before.
+    """The loudest dimension of V-sinks is massive after multimodal training and was not before.
 
-    The control is the first token, the sink that a language model has before it ever saw an image:
-    where no dimension is massive even there, the measure is blind before training.
+    One control is as many random non-sinks in place of V-sinks, after training; the other is the
+    first token, the sink that a language model has before it ever saw an image: where nothing is
+    massive even there, the measure is blind before training.
     """
-    after = _largest(found, TRAINED, "vsink")
-    known = _largest(found, UNTRAINED, "first")
-    if known is None:
-        return [lacking(f"massive dimensions at the first token, before training: {_RUN}")]
-    control = Part(
-        f"largest dimension at the first token before training: {known['dimension']}",
-        "control: massive",
-        True,
-        Estimate.of(known, "ratio"),
-        "ratio",
-        control=True,
-    )
-    if after is None:
-        none = "no dimension is massive at V-sinks after training"
-        return [Part(none, "one is", False), control]
-    before = found.row(
-        "sink_dimensions", checkpoint=UNTRAINED, kind="vsink", layer=after["layer"],
-        dimension=after["dimension"],
-    )  # fmt: skip
-    of = (
-        f"dimension {after['dimension']} of layer {after['layer']} at V-sinks, over the state's RMS"
-    )
+    first = [row for row in _rows(found, UNTRAINED, "first") if row["massive"]]
+    after = max(_rows(found, TRAINED, "vsink"), key=lambda row: row["ratio"], default=None)
+    if after is None or not first:
+        return [lacking(f"massive dimensions at V-sinks and at the first token: {_RUN}")]
+    layer, dimension = after["layer"], after["dimension"]
+    before = _at(_rows(found, UNTRAINED, "vsink", layer=layer), dimension)
+    lot = _at(_rows(found, TRAINED, "vsink", layer=layer, mask="shuffled"), dimension)
+    of = f"dimension {dimension} in layer {layer} at V-sinks"
     trained = Estimate.of(after, "ratio")
-    if before is None:
-        return [lacking(f"{of}, before training: {_RUN}"), control]
-    untrained = Estimate.of(before, "ratio")
+    seen = max(first, key=lambda row: row["ratio"])
     return [
-        above(of + ", after training less before", trained.less(untrained), 0.0, "ratio"),
-        control,
-    ]
+        Part(f"{of}, over the state's RMS, after training", "massive by its interval's lower end",
+             bool(after["massive"]), trained, "ratio"),
+        lacking(f"{of}, before training: {_RUN}") if before is None
+        else above("the same, after training less before", trained.less(before), 0.0, "ratio"),
+        lacking(f"the same at random non-sinks: {_RUN}", control=True) if lot is None
+        else clear("the same at as many random non-sinks", lot, trained, "ratio"),
+        Part("loudest dimension of the first token, before training", "control: massive", True,
+             Estimate.of(seen, "ratio"), "ratio", control=True),
+    ]  # fmt: skip
 
 
-def _largest(found: Evidence, checkpoint: str, kind: str) -> Row | None:
-    """The most massive dimension, over all layers; None where none is massive."""
-    rows = [r for r in found.rows("sink_dimensions", checkpoint=checkpoint, kind=kind)
-            if r.get("massive", True)]  # fmt: skip
-    return max(rows, key=lambda row: row["ratio"], default=None)
+def _overlap(found: Evidence) -> list[Row]:
+    kinds = {"vsink", "lsink"}
+    rows = found.rows("dimension_overlap", checkpoint=TRAINED)
+    return [row for row in rows if {row["a"], row["b"]} == kinds]
 
 
-def _overlap(found: Evidence, a: str, b: str) -> Row | None:
-    """The overlap of two sets in the trained model; None where one of them is empty."""
-    for first, second in ((a, b), (b, a)):
-        row = found.row("dimension_overlap", checkpoint=TRAINED, a=first, b=second)
-        if row is not None and row["jaccard"] == row["jaccard"]:  # not NaN: there are dimensions
-            return row
-    return None
+def _rows(found: Evidence, checkpoint: str, kind: str, **wanted: object) -> list[Row]:
+    asked = {"mask": "true"} | wanted
+    return found.rows("sink_dimensions", checkpoint=checkpoint, kind=kind, **asked)
 
 
-def _part(says: str, row: Row) -> Part:
-    none = float("nan")
-    return Part(says, "", None, Estimate(float(row["jaccard"]), none, none, 0))
+def _at(rows: list[Row], dimension: int) -> Estimate | None:
+    """The dimension's ratio. Tables tell the loudest only: one not told is below the least told."""
+    told = {row["dimension"]: row for row in rows}
+    row = told.get(dimension) or min(rows, key=lambda row: row["ratio"], default=None)
+    return None if row is None else Estimate.of(row, "ratio")

@@ -8,7 +8,7 @@ as well does not hold. What is asked is asked of whole intervals, never of a num
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -70,6 +70,10 @@ class Estimate:
             min(self.n_images, other.n_images),
         )
 
+    def negative(self) -> "Estimate":
+        """The same difference, taken the other way round."""
+        return Estimate(-self.value, -self.high, -self.low, self.n_images)
+
     @property
     def has_interval(self) -> bool:
         """Whether both ends are numbers."""
@@ -97,6 +101,10 @@ class Part:
     unit: str = "number"
     control: bool = False
     p: float | None = None
+
+    def as_control(self) -> "Part":
+        """The same, counted as the claim's control."""
+        return replace(self, wanted=f"control: {self.wanted}", control=True)
 
     def told(self) -> str:
         """The part in one clause."""

@@ -95,7 +95,7 @@ def over_layers(found: Evidence) -> pd.DataFrame:
     for layer in _layers(found, "relevance"):
         rows.append(_row("layer", layer, "relevance broad", contents.relevance(found, layer)))
     for where in ("vit", "llm"):
-        for layer in _layers(found, "probes", where=where):
+        for layer in _layers(found, "probe_contrasts", where=where):
             parts = contents.probes(found, layer, where)
             rows.append(_row("layer", layer, f"probes, {where}", parts))
     return _flips(pd.DataFrame(rows, columns=COLUMNS[:-2]), chosen=None)
