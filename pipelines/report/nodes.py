@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.card import says_induced
 from pipelines.learning import folder_digest
 
 Curves = pd.DataFrame
@@ -119,12 +120,3 @@ def write_report(
             **provenance,
         )
     )
-
-
-def says_induced(encoder: str) -> bool:
-    """Whether the encoder's own model card says that its sinks were induced.
-
-    The card travels with the weights, so that no copy of them loses the warning.
-    """
-    card = Path(encoder) / "README.md"
-    return card.is_file() and "induced" in card.read_text("utf-8", errors="replace").lower()

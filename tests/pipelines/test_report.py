@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
+from pipelines.card import says_induced
 from pipelines.datasets import JSONFiles, OptionalFile
 from pipelines.report import create_pipeline
-from pipelines.report.nodes import PARAMETERS, gather_provenance, says_induced, write_report
+from pipelines.report.nodes import PARAMETERS, gather_provenance, write_report
 from tests.report.conftest import make_inputs
 
 

@@ -1,0 +1,86 @@
+"""The paper's claims, judged from all that the run measured."""
+
+from typing import Any
+
+import pandas as pd
+
+from pipelines.card import says_induced
+
+TABLES = (
+    "sink_verdicts",
+    "sink_evidence",
+    "attention_by_kind",
+    "token_ablation",
+    "probes",
+    "probe_contrasts",
+    "relevance",
+    "word_naming",
+)
+"""What claims are judged from, besides answers: inputs of the node in this order."""
+Table = pd.DataFrame
+
+
+def judge_claims(
+    predictions: Table,
+    visual_attention: Table,
+    benchmarks: dict[str, Any],
+    analyze: dict[str, Any],
+    model: dict[str, Any],
+    sinks: dict[str, Any],
+    seed: int,
+    *tables: Table | None,
+) -> tuple[Table, Table, Table, Table, Table, str]:
+    """Verdicts; what they rest on; planned comparisons; robustness; costs; and the page.
+
+    All are empty where ``analyze.claims`` is null.
+
+    Args:
+        predictions: of all variants.
+        visual_attention: attention and norm of every visual token.
+        benchmarks: contents of the benchmarks' result files, by name.
+        analyze: parameters.
+        model: parameters: whose sinks were treated apart.
+        sinks: parameters: which encoders should have none, and how many sinks are few.
+        seed: of the bootstraps.
+        tables: those named in ``TABLES``, in that order.
+    """
+    from diysink.claims import (
+        Evidence,
+        Roles,
+        claims_page,
+        cost_table,
+        judge,
+        over_layers,
+        over_tau,
+        planned_comparisons,
+    )
+
+    asked = analyze["claims"]
+    if asked is None:
+        nothing = Table()
+        return nothing, nothing, nothing, nothing, nothing, ""
+    options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
+    roles, level = Roles(**asked["roles"]), float(analyze["level"])
+    named = dict(zip(TABLES, tables, strict=True))
+    planned = planned_comparisons(predictions, roles, **options)
+    costs = cost_table(benchmarks)
+    expected = sinks["expect"] or {}
+    found = Evidence(
+        {**named, "planned_comparisons": planned, "costs": costs},
+        encoder=model["profile"],
+        controls=tuple(name for name, verdict in expected.items() if verdict == "none"),
+        roles=roles,
+        level=level,
+        induced=says_induced(model["encoder"]),
+    )
+    robust = [over_layers(found)]
+    verdict = found.row("sink_verdicts", encoder=found.encoder)
+    if verdict is not None and verdict["found"] and not visual_attention.empty:
+        share = float(sinks["calibration"]["credible"]["share"])
+        swept = over_tau(
+            visual_attention, float(verdict["tau"]), asked["taus"], share=share, **options
+        )
+        robust.insert(0, swept)
+    claims, parts = judge(found)
+    page = claims_page(claims, parts, level=level, induced=found.induced)
+    return claims, parts, planned, pd.concat(robust, ignore_index=True), costs, page

@@ -1,0 +1,12 @@
+"""What a part's own model card says of it."""
+
+from pathlib import Path
+
+
+def says_induced(encoder: str) -> bool:
+    """Whether the encoder's own model card says that its sinks were induced.
+
+    The card travels with the weights, so that no copy of them loses the warning.
+    """
+    card = Path(encoder) / "README.md"
+    return card.is_file() and "induced" in card.read_text("utf-8", errors="replace").lower()
