@@ -11,7 +11,7 @@ import torch
 from diysink.analysis.attention import visual_attention
 from diysink.analysis.attention_by_layer import attention_by_layer, layer_attention
 from diysink.analysis.controls import drawn_orders
-from diysink.analysis.massive import MassiveRule, first_places
+from diysink.analysis.massive import MassiveRule
 from diysink.model import Answerer, Parts, assemble
 from diysink.selection import QuestionBatch
 from diysink.sinks import token_norms
@@ -67,6 +67,7 @@ def test_summed_over_kinds_and_averaged_it_is_the_plain_measurement(answerer, qu
     assert not table.loc[table["kind"] == "lsink", "tokens"].any()
 
 
+@pytest.mark.parametrize("parts", [("clip", "llama"), ("siglip", "phi")], indirect=True)
 def test_a_planted_dimension_makes_l_sinks_where_it_is_planted(answerer, questions, monkeypatch):
     """The second layer is shown massive at the first token, at a sink and at another patch."""
     vsinks = visual_attention(answerer, questions).sinks
@@ -82,7 +83,7 @@ def test_a_planted_dimension_makes_l_sinks_where_it_is_planted(answerer, questio
         def planted(layer):
             states = layer.states.clone()
             if layer.number == 1:
-                for item, first in enumerate(first_places(mask)):
+                for item, first in enumerate(mask.argmax(1)):
                     at = [first, *found[-1][item, [sink[item], other[item]]]]
                     states[item, at, 5] = 1e3
             look(replace(layer, states=states))

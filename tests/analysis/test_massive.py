@@ -57,22 +57,34 @@ def test_sink_dimensions_are_read_at_the_first_token():
     batch = torch.randn(2, 5, 128, generator=torch.Generator().manual_seed(0))
     batch[0, 2, 7] = batch[1, 0, 7] = 100.0  # the first true tokens: left padding of two
     batch[:, 4, 9] = 100.0  # massive, but not at the first token
-    first = first_places(torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]))
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    first, text = first_places(mask, torch.zeros(2, 5, dtype=torch.bool))
     assert first.tolist() == [2, 0]
+    assert text.all()
     rule = MassiveRule()
-    found = rule.sink_dimensions(batch, first)
+    found = rule.sink_dimensions(batch, first, text)
     assert found.tolist() == [7]
     lit = rule.lit(batch, found)
     assert lit.nonzero().tolist() == [[0, 2], [1, 0]]
-    assert not rule.lit(batch, rule.sink_dimensions(batch, first + 1)).any()
+    assert not rule.lit(batch, rule.sink_dimensions(batch, first + 1, text)).any()
     known = MassiveRule(dimensions=(9,))
-    assert known.lit(batch, known.sink_dimensions(batch, first)).nonzero().tolist() == [
+    assert known.lit(batch, known.sink_dimensions(batch, first, text)).nonzero().tolist() == [
         [0, 4],
         [1, 4],
     ]
 
 
+def test_an_image_that_comes_first_is_no_sink_of_the_language_model_s_own():
+    batch = torch.randn(2, 3, 128, generator=torch.Generator().manual_seed(0))
+    batch[:, 0, 7] = 100.0
+    mask, visual = torch.ones(2, 3, dtype=torch.long), torch.zeros(2, 3, dtype=torch.bool)
+    visual[:, 0] = True
+    first, text = first_places(mask, visual)
+    assert not text.any()
+    assert not len(MassiveRule().sink_dimensions(batch, first, text))
+
+
 def test_dimensions_of_another_model_are_refused():
     rule = MassiveRule(dimensions=(1415, 2533))
     with pytest.raises(ValueError, match="those of another model"):
-        rule.sink_dimensions(torch.zeros(1, 2, 128), torch.tensor([0]))
+        rule.sink_dimensions(torch.zeros(1, 2, 128), torch.tensor([0]), torch.tensor([True]))

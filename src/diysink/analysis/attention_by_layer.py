@@ -49,7 +49,8 @@ def layer_attention(
     model = answerer.model
     read = reading(model, prompts)
     tokens = model.config.image_seq_length
-    places, first = patch_places(read.prompt, tokens), first_places(read.mask)
+    places = patch_places(read.prompt, tokens)
+    first = first_places(read.prompt.mask, read.prompt.visual)
     vsinks = read.prompt.sinks.gather(1, places)
     orders = drawn_orders(questions.images, tokens, seed).to(places.device)
     sums: list[Float[Tensor, "masks kinds batch heads"]] = []
@@ -59,7 +60,7 @@ def layer_attention(
         states = layer.states.gather(
             1, places[..., None].expand(-1, -1, layer.states.shape[-1])
         )  # of visual tokens
-        lit = rule.lit(states, rule.sink_dimensions(layer.states, first)) & ~vsinks
+        lit = rule.lit(states, rule.sink_dimensions(layer.states, *first)) & ~vsinks
         kinds = torch.stack([vsinks, lit, ~(vsinks | lit)])
         both = torch.stack([kinds, kinds.gather(2, orders.expand_as(kinds))]).float()
         seen = received(layer, read.weights, places)

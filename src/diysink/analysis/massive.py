@@ -50,13 +50,17 @@ class MassiveRule:
         return (ratios >= self.threshold(ratios.shape[-1])) & (ratios >= self.times * median)
 
     def sink_dimensions(
-        self, states: Float[Tensor, "batch length dim"], first: Int[Tensor, " batch"]
+        self,
+        states: Float[Tensor, "batch length dim"],
+        first: Int[Tensor, " batch"],
+        text: Bool[Tensor, " batch"],
     ) -> Int[Tensor, " found"]:
-        """D_sink of one layer.
+        """D_sink of one layer; of no first token that is text, no dimensions.
 
         Args:
             states: what enters the layer.
             first: place of each item's first true token.
+            text: whether that token is text.
 
         Raises:
             ValueError: the known dimensions are not all there.
@@ -69,7 +73,7 @@ class MassiveRule:
                     "are those of another model. Give null to find them."
                 )
             return torch.tensor(self.dimensions, device=states.device)
-        at_first = states[torch.arange(len(states), device=states.device), first]
+        at_first = states[torch.arange(len(states), device=states.device), first][text]
         return self.massive(ratios(at_first).mean(0)).nonzero()[:, 0]
 
     def lit(
@@ -89,6 +93,16 @@ def ratios(states: Float[Tensor, "*tokens dim"]) -> Float[Tensor, "*tokens dim"]
     return magnitude / rms.clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def first_places(mask: Int[Tensor, "batch length"]) -> Int[Tensor, " batch"]:
-    """Place of each item's first true token."""
-    return mask.argmax(1)
+def first_places(
+    mask: Int[Tensor, "batch length"], visual: Bool[Tensor, "batch length"]
+) -> tuple[Int[Tensor, " batch"], Bool[Tensor, " batch"]]:
+    """Place of each item's first true token, and whether the token is text.
+
+    A visual token that comes first is no sink of the language model's own: it tells nothing.
+
+    Args:
+        mask: 1 for true tokens.
+        visual: which places hold visual tokens.
+    """
+    first = mask.argmax(1)
+    return first, ~visual.gather(1, first[:, None])[:, 0]
