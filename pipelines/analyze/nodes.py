@@ -18,9 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 def ablate_tokens(
-    predictions: pd.DataFrame, analyze: dict[str, Any], seed: int
+    predictions: pd.DataFrame,
+    matched_predictions: pd.DataFrame,
+    analyze: dict[str, Any],
+    seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sinks only, non-sinks only, both: by group and subtask; and the double dissociation.
+
+    With answers from random-matched tokens as the control, where there are any.
 
     Both tables are empty where ``analyze.ablation`` is null; the second also where the items are
     not of its groups.
@@ -32,8 +37,10 @@ def ablate_tokens(
         return pd.DataFrame(), pd.DataFrame()
     variants = (asked["both"], asked["sink"], asked["nonsink"])
     options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
+    matched = None if matched_predictions.empty else ("matched-tokens", "unmatched-tokens")
+    answers = pd.concat([predictions, matched_predictions], ignore_index=True)
     tables = [
-        token_ablation(predictions, variants, by, **options)
+        token_ablation(answers, variants, by, matched=matched, **options)
         .rename(columns={by: "group"})
         .assign(by=by)
         for by in ("group", "subtask")

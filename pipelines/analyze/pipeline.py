@@ -3,8 +3,10 @@
 from kedro.pipeline import Pipeline, node
 
 from pipelines.analyze.carries import (
+    answer_matched,
     isolate_words,
     label_images,
+    label_tasks,
     map_relevance,
     probe_tokens,
 )
@@ -22,7 +24,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 ablate_tokens,
-                ["predictions", "params:analyze", "params:seed"],
+                ["predictions", "matched_predictions", "params:analyze", "params:seed"],
                 ["token_ablation", "dissociation"],
                 name="ablate_tokens",
             ),
@@ -104,6 +106,34 @@ def create_pipeline() -> Pipeline:
                 ],
                 ["words", "word_naming", "word_naming_by_attribute"],
                 name="isolate_words",
+            ),
+            node(
+                label_tasks,
+                [
+                    "records",
+                    "finetuned_models",
+                    "params:analyze",
+                    "params:evaluate",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                ["taxonomy", "taxonomy_agreement"],
+                name="label_tasks",
+            ),
+            node(
+                answer_matched,
+                [
+                    "records",
+                    "finetuned_models",
+                    "params:analyze",
+                    "params:evaluate",
+                    "params:seeds",
+                    "params:workspace",
+                    "params:device",
+                ],
+                "matched_predictions",
+                name="answer_matched",
             ),
         ]
     )

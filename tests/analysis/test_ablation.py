@@ -88,3 +88,26 @@ def test_refuses_missing_variants_answers_and_groups():
         token_ablation(lacking, VARIANTS, **OPTIONS)
     with pytest.raises(ValueError, match="No item is of group 'mixed'; there are global, local"):
         dissociation(table, VARIANTS, ("global", "mixed"), **OPTIONS)
+
+
+def test_matched_tokens_are_the_control_of_both_sets():
+    chances = CLAIMED | {"dual-matched": (0.5, 0.25), "dual-unmatched": (0.5, 0.75)}
+    rng = np.random.default_rng(1)
+    table = predictions(CLAIMED)
+    for variant in ("dual-matched", "dual-unmatched"):
+        more = table[table["variant"] == "dual"].assign(variant=variant)
+        chance = [chances[variant][("global", "local").index(group)] for group in more["group"]]
+        table = pd.concat([table, more.assign(correct=rng.uniform(size=len(more)) < chance)])
+    made = token_ablation(
+        table, VARIANTS, matched=("dual-matched", "dual-unmatched"), **OPTIONS
+    ).set_index(["tokens", "group"])
+    plain = token_ablation(table, VARIANTS, **OPTIONS).set_index(["tokens", "group"])
+    shared = ["accuracy", "low", "high", "change", "change_low", "change_high"]
+    pd.testing.assert_frame_equal(made.loc[plain.index, shared], plain[shared])
+    sink, matched = made.loc[("sink", "global")], made.loc[("matched", "global")]
+    assert sink["over_matched"] == pytest.approx(sink["accuracy"] - matched["accuracy"])
+    assert sink["over_matched_low"] > 0.2
+    rest = made.loc[("nonsink", "local")]
+    assert rest["over_matched_low"] < 0 < rest["over_matched_high"]
+    assert made.loc[["both", "matched", "unmatched"], "over_matched"].isna().all()
+    assert plain["over_matched"].isna().all()

@@ -112,17 +112,17 @@ def test_what_is_turned_off_leaves_empty_tables(stage):
     off = {**SETTINGS, "attention": None, "ablation": None}
     assert measure(stage, off).empty
     assert all(table.empty for table in tabulate_attention(pd.DataFrame(), off, 0))
-    assert all(table.empty for table in ablate_tokens(make_predictions(4), off, 0))
+    assert all(table.empty for table in ablate_tokens(make_predictions(4), pd.DataFrame(), off, 0))
 
 
 def test_the_ablation_has_groups_and_subtasks(parts):
-    table, contrasts = ablate_tokens(make_predictions(12), SETTINGS, 0)
+    table, contrasts = ablate_tokens(make_predictions(12), pd.DataFrame(), SETTINGS, 0)
     assert set(table["by"]) == {"group", "subtask"}
     assert list(contrasts["contrast"]) == ["global", "local", "global - local"]
 
 
 def test_other_groups_have_no_dissociation(parts):
     predictions = make_predictions(12).assign(group=np.nan, subtask=None)
-    table, contrasts = ablate_tokens(predictions, SETTINGS, 0)
+    table, contrasts = ablate_tokens(predictions, pd.DataFrame(), SETTINGS, 0)
     assert set(table["group"]) == {"all"}
     assert contrasts.empty

@@ -3,7 +3,8 @@
 The model is one and the same, so a difference is due to what it sees. Where the model was trained
 on both sets, seeing one alone is also unusual to it: the loss is an upper bound of what the missing
 set carries. The paper's claim is a double dissociation, sinks for global and non-sinks for local
-questions; :func:`dissociation` is that claim as one number.
+questions; :func:`dissociation` is that claim as one number. Few tokens answer worse than many: the
+control is the same model on as many random non-sinks (`diysink.analysis.matched_answers`).
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from diysink.resampling import interval, never_certain, resampled_ratios
 
 TOKENS = ("both", "sink", "nonsink")
+MATCHED = ("matched", "unmatched")  # as many random non-sinks as sinks; all tokens but those
 
 
 def token_ablation(
@@ -19,6 +21,7 @@ def token_ablation(
     variants: tuple[str, str, str],
     by: str = "group",
     *,
+    matched: tuple[str, str] | None = None,
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -29,29 +32,37 @@ def token_ablation(
         predictions: one row per variant, seed and item.
         variants: names of the variants that see both sets, sinks only and non-sinks only.
         by: the column that groups the items; the result's column has the same name.
+        matched: names of the variants that see random-matched tokens alone, and all but those.
         resamples: bootstrap resamples of the images.
         level: of the intervals.
         seed: of the bootstrap.
 
     Returns:
-        ``tokens`` (both, sink, nonsink), ``<by>`` (``all`` first), ``accuracy, low, high, change,
-        change_low, change_high, n_items, n_images``: shares of 1, averaged over training seeds;
-        ``change`` is the accuracy minus that of both, paired over images.
+        ``tokens`` (both, sink, nonsink, and with ``matched`` also matched, unmatched), ``<by>``
+        (``all`` first), ``accuracy, low, high, change, change_low, change_high, over_matched,
+        over_matched_low, over_matched_high, n_items, n_images``: shares of 1, averaged over
+        training seeds; ``change`` is the accuracy minus that of both, ``over_matched`` that of
+        sinks minus matched and of non-sinks minus unmatched (NaN elsewhere), paired over images.
 
     Raises:
         ValueError: a variant is missing or did not answer the same items.
     """
-    right = _right(predictions, variants, by)
+    tokens_seen = TOKENS if matched is None else TOKENS + MATCHED
+    right = _right(predictions, variants if matched is None else variants + matched, by)
     rows = []
     for group in ("all", *sorted(set(right[by].dropna()))):
         members = right if group == "all" else right[right[by] == group]
-        images = members.groupby("image")[list(TOKENS)]
+        images = members.groupby("image")[list(tokens_seen)]
         sums, counts = images.sum().to_numpy(), images.count().to_numpy()
         drawn = resampled_ratios(sums, counts, resamples=resamples, seed=seed)
         low, high = never_certain(*interval(drawn, level), images=len(sums), level=level)
         change_low, change_high = interval(drawn - drawn[:, :1], level)
         accuracy = sums.sum(0) / counts.sum(0)
-        for i, tokens in enumerate(TOKENS):
+        over = np.full((3, len(tokens_seen)), np.nan)
+        if matched is not None:
+            over[0, 1:3] = accuracy[1:3] - accuracy[3:]
+            over[1:, 1:3] = interval(drawn[:, 1:3] - drawn[:, 3:], level)
+        for i, tokens in enumerate(tokens_seen):
             rows.append(
                 {
                     "tokens": tokens,
@@ -62,6 +73,9 @@ def token_ablation(
                     "change": accuracy[i] - accuracy[0],
                     "change_low": change_low[i],
                     "change_high": change_high[i],
+                    "over_matched": over[0, i],
+                    "over_matched_low": over[1, i],
+                    "over_matched_high": over[2, i],
                     "n_items": len(members),
                     "n_images": len(sums),
                 }
@@ -124,9 +138,9 @@ def dissociation(
     )
 
 
-def _right(predictions: pd.DataFrame, variants: tuple[str, str, str], by: str) -> pd.DataFrame:
+def _right(predictions: pd.DataFrame, variants: tuple[str, ...], by: str) -> pd.DataFrame:
     """One row per item: image, group, and the share of seeds that were right, by tokens seen."""
-    names = dict(zip(variants, TOKENS, strict=True))
+    names = dict(zip(variants, TOKENS + MATCHED, strict=False))
     chosen = predictions[predictions["variant"].isin(variants)]
     if missing := [name for name in variants if name not in set(chosen["variant"])]:
         raise ValueError(

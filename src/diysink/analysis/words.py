@@ -155,10 +155,11 @@ def naming_tables(
         seed: of the shuffle and the bootstrap.
 
     Returns:
-        ``tokens`` (sink, matched, ``sink - matched``: paired over images), ``labels`` (true,
-        shuffled: those of another image), ``value, low, high, n_images``: the share of an image's
-        tokens that say a label of it, mean over images and attributes. And the same for each
-        ``attribute``. Both are empty where no measured image has labels.
+        ``tokens`` (sink, matched, ``sink - matched``), ``labels`` (true, shuffled: those of
+        another image, ``true - shuffled``), ``value, low, high, n_images``: the share of an
+        image's tokens that say a label of it, mean over images and attributes; differences are
+        paired over images. And the same for each ``attribute``. Both are empty where no measured
+        image has labels.
     """
     rng = np.random.default_rng(seed)
     images = sorted(set(measured["image"]) & set(labels["image"]))
@@ -206,12 +207,17 @@ def _naming(
     drawn = resampled_ratios(hits, counts, resamples=resamples, seed=seed)
     contrast = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, -1.0]])
     tables = []
-    for at, told in ((0, "true"), (2, "shuffled")):
-        low, high = interval(drawn[:, at : at + 2] @ contrast, level)
+    value = hits.sum(0) / counts.sum(0)
+    for told, of in (
+        ("true", np.eye(4)[:, :2]),
+        ("shuffled", np.eye(4)[:, 2:]),
+        ("true - shuffled", np.eye(4)[:, :2] - np.eye(4)[:, 2:]),
+    ):
+        low, high = interval(drawn @ of @ contrast, level)
         table = {
             "tokens": ("sink", "matched", "sink - matched"),
             "labels": told,
-            "value": (hits.sum(0) / counts.sum(0))[at : at + 2] @ contrast,
+            "value": value @ of @ contrast,
             "low": low,
             "high": high,
             "n_images": len(hits),
