@@ -126,8 +126,8 @@ def summarize(
     results = {
         "accuracy": accuracy.to_dict("records"),
         "subtasks": subtasks.to_dict("records"),
-        "comparisons": differences.to_dict("records"),
-        "routes": routes.astype(object).where(routes.notna(), None).to_dict("records"),
+        "comparisons": _rows(differences),
+        "routes": _rows(routes),
         "verdict": verdict(
             differences,
             candidate=evaluate["candidate"],
@@ -143,6 +143,12 @@ def summarize(
     for row in accuracy.to_dict("records"):
         metrics.setdefault(str(row["variant"]), {})[str(row["group"])] = row["accuracy"]
     return results, metrics
+
+
+def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Rows for JSON, which has no NaN: what could not be measured is null."""
+    rows: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows
 
 
 def _device(device: str) -> str:

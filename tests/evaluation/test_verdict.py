@@ -5,13 +5,18 @@ import pytest
 from diysink.evaluation import comparisons, verdict
 
 
-def row(variant, group="all", difference=0.0, spread=0.02, p=1.0, baseline="matched", seeds=1):
+def row(
+    variant, group="all", difference=0.0, spread=0.02, p=1.0, baseline="matched", seeds=1,
+    training=0.02,
+):  # fmt: skip
     return {
         "variant": variant, "baseline": baseline, "group": group, "difference": difference,
         "low": difference - spread, "high": difference + spread, "p_mcnemar": p,
         "p_holm": min(1.0, 3 * p), "only_variant": 5, "only_baseline": 4,
         "seed_min": difference - 0.01, "seed_max": difference + 0.01, "n_items": 1500,
         "n_images": 500, "n_seeds": seeds,
+        "training_low": difference - training if seeds > 1 else np.nan,
+        "training_high": difference + training if seeds > 1 else np.nan,
     }  # fmt: skip
 
 
@@ -69,9 +74,42 @@ def test_groups_and_other_baselines_are_told():
 
 def test_seeds_are_told():
     assert "One training seed" in say(row("dual"))[-1]
-    assert say(row("dual", seeds=5))[-1] == (
-        "5 training seeds: the difference of a single seed lies between -1.0 and +1.0 points."
+    assert say(row("dual", seeds=5))[-1].startswith(
+        "5 training seeds: the difference of a single seed lies between -1.0 and +1.0 points. "
     )
+
+
+def test_what_depends_on_the_training_is_undecided():
+    sure = row("dual", difference=-0.03, p=0.0001, seeds=5, training=0.02)
+    assert say(sure)[0].startswith("dual does worse than matched")
+    torn = row("dual", difference=-0.03, p=0.0001, seeds=5, training=0.12)
+    assert say(torn)[0].startswith("dual does not beat matched")
+    assert say(torn)[0].endswith(
+        "The images would decide it, but the 5 trainings differ too much: over trainings and "
+        "images the interval is [-15.0, +9.0]."
+    )
+    both = [row("dual"), row("other", difference=0.04, p=0.0001, seeds=5, training=0.12)]
+    assert say(*both)[1].startswith("None of the 1 other comparisons shows a difference")
+
+
+def test_trainings_that_differ_by_chance_rarely_make_a_difference():
+    """The two variants are trained alike; only the luck of each of five trainings differs."""
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(60):
+        rows = []
+        for seed in range(5):
+            for variant in ("dual", "matched"):
+                chance = np.clip(0.85 + rng.normal(0, 0.06), 0, 1)
+                right = rng.random(200) < chance
+                rows += [
+                    {"variant": variant, "seed": seed, "id": f"q{i}", "image": f"x{i}",
+                     "group": "all of one", "correct": bool(r)} for i, r in enumerate(right)
+                ]  # fmt: skip
+        table = comparisons(pd.DataFrame(rows), [("dual", "matched")], resamples=100)
+        says = verdict(table, candidate="dual", baseline="matched")[0]
+        wrong += not says.startswith("dual does not beat")
+    assert wrong <= 6
 
 
 def test_refuses_a_pair_that_was_not_compared():

@@ -4,7 +4,8 @@ What was sampled is images: intervals are a percentile bootstrap over images, th
 image staying together, and the p-values are exact and per image (`diysink.resampling`). Answers of
 several training seeds are averaged per item first, so an interval says how much another set of
 images would change the mean over *these* seeds; how much the seeds differ stands beside it
-(``seed_min``, ``seed_max``).
+(``seed_min``, ``seed_max``). Differences have a second interval that covers both, other images and
+other trainings (``training_low``, ``training_high``): trainings are few, so it is Student's t.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from diysink.evaluation.answers import Answers, arrange
-from diysink.resampling import holm, never_certain, ratio_interval, sign_flip_test
+from diysink.resampling import holm, never_certain, over_trainings, ratio_interval, sign_flip_test
 
 
 def accuracy_table(
@@ -94,13 +95,14 @@ def comparisons(
         seed: of the bootstrap.
 
     Returns:
-        ``variant, baseline, <by>, difference, low, high, p_mcnemar, only_variant, only_baseline,
-        seed_min, seed_max, n_items, n_images, n_seeds, p_holm``. ``difference`` is the
-        variant's accuracy minus the baseline's; ``only_variant`` counts the pairs of item and seed
-        that the variant alone answered right, so that difference = (only_variant - only_baseline)
-        / (n_items x n_seeds). ``p_mcnemar`` is exact and takes the image as the unit: McNemar's
-        test where an image has one question and there is one seed, else its clustered form.
-        ``p_holm`` corrects it for all rows of the table.
+        ``variant, baseline, <by>, difference, low, high, training_low, training_high, p_mcnemar,
+        only_variant, only_baseline, seed_min, seed_max, n_items, n_images, n_seeds, p_holm``.
+        ``difference`` is the variant's accuracy minus the baseline's; ``training_low`` and
+        ``training_high`` (NaN with one seed) bound it over other images and other trainings.
+        ``only_variant`` counts the pairs of item and seed that the variant alone answered right, so
+        that difference = (only_variant - only_baseline) / (n_items x n_seeds). ``p_mcnemar`` is
+        exact and takes the image as the unit: McNemar's test where an image has one question and
+        there is one seed, else its clustered form. ``p_holm`` corrects it for all rows.
 
     Raises:
         ValueError: a pair names an unknown variant, or two of different seeds.
@@ -121,6 +123,7 @@ def comparisons(
         )
         for i, ((variant, baseline), gain) in enumerate(zip(pairs, gains, strict=True)):
             by_seed = gain.mean(0)
+            trained = over_trainings(by_seed, (float(low[i]), float(high[i])), level)
             rows.append(
                 {
                     "variant": variant,
@@ -129,6 +132,8 @@ def comparisons(
                     "difference": float(gain.mean()),
                     "low": low[i],
                     "high": high[i],
+                    "training_low": trained[0],
+                    "training_high": trained[1],
                     "p_mcnemar": sign_flip_test(sums[:, i].astype(np.int64)),
                     "only_variant": int((gain > 0).sum()),
                     "only_baseline": int((gain < 0).sum()),

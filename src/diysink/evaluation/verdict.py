@@ -53,10 +53,18 @@ def verdict(
 
 
 def outcome(row: Row, level: float, p: str = "p_holm") -> int:
-    """``AHEAD`` or ``BEHIND`` if the interval and the p-value agree, else ``UNDECIDED``."""
-    if row[p] >= 1 - level:
+    """``AHEAD`` or ``BEHIND`` if the interval and the p-value agree, else ``UNDECIDED``.
+
+    With several training seeds, the interval over trainings must agree as well.
+    """
+    if row[p] >= 1 - level or _depends_on_training(row):
         return UNDECIDED
     return int(row["low"] > 0) - int(row["high"] < 0)
+
+
+def _depends_on_training(row: Row) -> bool:
+    """Whether other trainings could come out the other way; unknown of one training, so no."""
+    return row["n_seeds"] > 1 and bool(row["training_low"] <= 0 <= row["training_high"])
 
 
 def points(row: Row) -> str:
@@ -92,6 +100,11 @@ def _headline(row: Row, level: float, p: str = "p_mcnemar") -> str:
     )
     if result != UNDECIDED:
         return text
+    if _depends_on_training(row) and (row["low"] > 0 or row["high"] < 0):
+        return (
+            f"{text} The images would decide it, but the {row['n_seeds']} trainings differ too "
+            f"much: over trainings and images the interval is {_training(row)}."
+        )
     if (row[p] < 1 - level) != (row["low"] > 0 or row["high"] < 0):
         return f"{text} Interval and test disagree, which is no proof either way."
     return f"{text} Neither is ahead at the {100 * level:g} % level."
@@ -127,5 +140,11 @@ def _seeds(row: Row) -> str:
         )
     return (
         f"{row['n_seeds']} training seeds: the difference of a single seed lies between "
-        f"{100 * row['seed_min']:+.1f} and {100 * row['seed_max']:+.1f} points."
+        f"{100 * row['seed_min']:+.1f} and {100 * row['seed_max']:+.1f} points. Intervals beside "
+        f"differences are over images; over trainings and images this one is {_training(row)}. "
+        "Ahead or behind is said only of what both intervals show."
     )
+
+
+def _training(row: Row) -> str:
+    return f"[{100 * row['training_low']:+.1f}, {100 * row['training_high']:+.1f}]"

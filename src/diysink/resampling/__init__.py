@@ -13,12 +13,14 @@ from diysink.resampling.bootstrap import (
     resampled_ratios,
 )
 from diysink.resampling.exact import holm, sign_flip_test
+from diysink.resampling.trainings import over_trainings
 
 __all__ = [
     "draw_images",
     "holm",
     "interval",
     "never_certain",
+    "over_trainings",
     "ratio_interval",
     "resampled_ratios",
     "sign_flip_test",
