@@ -60,10 +60,11 @@ def measure(
     profile = calibrate(statistics, encoder_identity(model.model), asked)
     if profile.tau is None:
         raise NoThresholdError(
-            f"{spread(profile)} No gap divides the norms into two populations, so none of the "
-            f"tokens can be told to be a sink. {' '.join(profile.reasons)} If you know a "
-            "threshold all the same, give it: --params lvlm.tau=100 (the paper's, for "
-            "LLaVA-1.5-7B). Other pictures, or more of them (training_free.images), may show more."
+            f"{spread(profile)} No gap has a few of them above it (at most "
+            f"{asked.credible.share:.0%}) and the rest below, so none can be told to be a sink. "
+            f"{' '.join(profile.reasons)} If you know a threshold all the same, give it: --params "
+            "lvlm.tau=100 (the paper's, for LLaVA-1.5-7B). Other pictures, or more of them "
+            "(training_free.images), may show more."
         )
     return statistics, profile
 

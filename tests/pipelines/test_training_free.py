@@ -107,6 +107,7 @@ def test_the_plain_model_has_no_threshold_and_says_what_was_seen(
         calibrate_sinks(records, model_at(plain), *arguments)
     said = str(stopped.value)
     assert "The 384 visual tokens of 24 pictures have norms of about 3." in said
+    assert "No gap has a few of them above it (at most 20%)" in said
     assert "No second population" in said
     assert "lvlm.tau=100" in said
 
