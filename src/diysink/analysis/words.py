@@ -164,7 +164,7 @@ def naming_tables(
     rng = np.random.default_rng(seed)
     images = sorted(set(measured["image"]) & set(labels["image"]))
     said = {
-        (image, name): [set(words) for words in part]
+        (image, name): [set(map(int, words)) for words in part]
         for (image, name), part in measured.groupby(["image", "tokens"])["words"]
     }
     by_attribute, sums, counts = [], [], []
