@@ -73,7 +73,7 @@ def judge_claims(
         level=level,
         induced=says_induced(model["encoder"]),
     )
-    robust = [over_layers(found)]
+    robust = [over_layers(found)]  # empty where no analysis looked at single layers
     verdict = found.row("sink_verdicts", encoder=found.encoder)
     if verdict is not None and verdict["found"] and not visual_attention.empty:
         share = float(sinks["calibration"]["credible"]["share"])
@@ -83,4 +83,5 @@ def judge_claims(
         robust.insert(0, swept)
     claims, parts = judge(found)
     page = claims_page(claims, parts, level=level, induced=found.induced)
-    return claims, parts, planned, pd.concat(robust, ignore_index=True), costs, page
+    robustness = pd.concat([t for t in robust if len(t)] or robust, ignore_index=True)
+    return claims, parts, planned, robustness, costs, page

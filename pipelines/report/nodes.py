@@ -45,6 +45,30 @@ def gather_analyses(
     }
 
 
+def gather_evidence(*tables: pd.DataFrame | None) -> dict[str, pd.DataFrame | None]:
+    """The tables named in ``EVIDENCE``, in that order, by name."""
+    return dict(zip(EVIDENCE, tables, strict=True))
+
+
+EVIDENCE = (
+    "claims",
+    "claim_parts",
+    "planned_comparisons",
+    "robustness",
+    "costs",
+    "probes",
+    "probe_contrasts",
+    "relevance",
+    "relevance_examples",
+    "words",
+    "word_naming",
+    "word_naming_by_attribute",
+    "taxonomy",
+    "taxonomy_agreement",
+)
+"""Tables of the claims and of the analyses that the page has sections for."""
+
+
 def gather_provenance(
     records: Path,
     finetuned_models: Path,
@@ -92,25 +116,37 @@ def write_report(
     sinks: dict[str, Any],
     curves: dict[str, Any],
     analyses: dict[str, Any],
+    evidence: dict[str, Any],
     provenance: dict[str, Any],
     timings: dict[str, Any],
     runs: dict[str, Any],
     report: dict[str, Any],
     model: dict[str, Any],
+    measuring: dict[str, Any],
+    analyze: dict[str, Any],
 ) -> str:
     """The page.
 
     Timings and runs come to this node and no earlier one: it is the last to start, so that all
-    stages before it have theirs. An older report's own are left out.
+    stages before it have theirs. An older report's own are left out. ``measuring`` are the
+    parameters of the stage that measures sinks: which encoders should have none.
     """
+    from diysink.claims import Roles
     from diysink.report import Inputs, render
 
+    claims = analyze["claims"]
     return render(
         Inputs(
             title=report["title"],
             induced=says_induced(model["encoder"]),
             results=evaluation_results,
             predictions=predictions,
+            evidence=evidence,
+            encoder=model["profile"],
+            controls=tuple(
+                name for name, verdict in (measuring["expect"] or {}).items() if verdict == "none"
+            ),
+            roles=None if claims is None else Roles(**claims["roles"]),
             curves=curves,
             differing=report["differing"],
             timings={name: value for name, value in timings.items() if name != "report"},

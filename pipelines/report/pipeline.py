@@ -3,9 +3,11 @@
 from kedro.pipeline import Pipeline, node
 
 from pipelines.report.nodes import (
+    EVIDENCE,
     PARAMETERS,
     gather_analyses,
     gather_curves,
+    gather_evidence,
     gather_provenance,
     gather_sinks,
     write_report,
@@ -41,6 +43,12 @@ def create_pipeline() -> Pipeline:
                 name="gather_analyses",
             ),
             node(
+                gather_evidence,
+                list(EVIDENCE),
+                "report_evidence",
+                name="gather_evidence",
+            ),
+            node(
                 gather_provenance,
                 [
                     "records",
@@ -60,11 +68,14 @@ def create_pipeline() -> Pipeline:
                     "report_sinks",
                     "report_curves",
                     "report_analyses",
+                    "report_evidence",
                     "report_provenance",
                     "timings",
                     "runs",
                     "params:report",
                     "params:model",
+                    "params:sinks",
+                    "params:analyze",
                 ],
                 "report",
                 name="write_report",

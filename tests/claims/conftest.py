@@ -124,9 +124,10 @@ def make_tables():
         "probe_contrasts": pd.DataFrame(contrasts),
         "planned_comparisons": pd.DataFrame(planned),
         "token_ablation": pd.DataFrame([
-            {"by": "group", "group": "global", "tokens": tokens, "accuracy": a, "low": a - 0.03,
-             "high": a + 0.03, "n_images": 200}
-            for tokens, a in (("both", 0.9), ("sink", 0.95), ("nonsink", 0.5), ("matched", 0.6))
+            {"by": "group", "group": group, "tokens": tokens, "over_matched": over,
+             "over_matched_low": over - 0.05, "over_matched_high": over + 0.05, "n_images": 200}
+            for group, tokens, over in (("global", "sink", 0.4), ("global", "nonsink", -0.1),
+                                        ("local", "sink", 0.0), ("local", "nonsink", 0.2))
         ]),
         "costs": cost_table(make_costs()),
     }  # fmt: skip

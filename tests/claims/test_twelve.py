@@ -75,7 +75,7 @@ SPOILT = [
     (7, "probes", lambda t: t.assign(selectivity_low=-0.1)),  # shuffled labels do as well
     (8, "planned_comparisons", lambda t: flip(t, {(ROLES.sinks, ROLES.dual)})),
     (8, "planned_comparisons", lambda t: flip(t, {(ROLES.nonsinks, ROLES.sinks)})),
-    (8, "token_ablation", lambda t: t.assign(accuracy=0.9, low=0.87, high=0.93)),
+    (8, "token_ablation", lambda t: t.assign(over_matched_low=-0.1)),  # any few tokens do it
     (9, "planned_comparisons", lambda t: flip(t, {(ROLES.front, ROLES.end)})),
     (10, "planned_comparisons", lambda t: flip(t, {(ROLES.dual, ROLES.matched)})),
     (10, "planned_comparisons", lambda t: t.assign(p_holm=0.2)),  # interval alone is not enough

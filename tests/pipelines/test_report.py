@@ -9,7 +9,13 @@ from kedro.io import DatasetError
 from pipelines.card import says_induced
 from pipelines.datasets import JSONFiles, OptionalFile
 from pipelines.report import create_pipeline
-from pipelines.report.nodes import PARAMETERS, gather_provenance, write_report
+from pipelines.report.nodes import (
+    EVIDENCE,
+    PARAMETERS,
+    gather_evidence,
+    gather_provenance,
+    write_report,
+)
 from tests.report.conftest import make_inputs
 
 
@@ -81,12 +87,20 @@ def test_parameters_arrive_under_their_names(tmp_path):
     ][: len(PARAMETERS)]
 
 
+def test_tables_arrive_under_their_names():
+    made = gather_evidence(*(pd.DataFrame({"of": [name]}) for name in EVIDENCE))
+    assert all(table["of"].tolist() == [name] for name, table in made.items())
+    node = next(node for node in create_pipeline().nodes if node.name == "gather_evidence")
+    assert tuple(node.inputs) == EVIDENCE
+
+
 def test_an_older_report_s_own_cost_is_left_out(tmp_path):
     inputs = make_inputs()
     timings = {**inputs.timings, "report": {"seconds": 98765.4, "peak_bytes": 1, "finished": "9"}}
     page = write_report(
-        inputs.results, inputs.predictions, {}, {}, {}, {}, timings, dict(inputs.runs),
-        {"title": "A title", "differing": 2}, {"encoder": str(tmp_path)},
+        inputs.results, inputs.predictions, {}, {}, {}, {}, {}, timings, dict(inputs.runs),
+        {"title": "A title", "differing": 2}, {"encoder": str(tmp_path), "profile": "induced"},
+        {"expect": None}, {"claims": None},
     )  # fmt: skip
     assert "<title>A title: report</title>" in page
     assert "98,765" not in page

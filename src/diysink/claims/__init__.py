@@ -1,7 +1,7 @@
 """The paper's claims against the tables of one run: verdicts from data, never from text."""
 
 from diysink.claims.cost import cost_table
-from diysink.claims.document import claims_page
+from diysink.claims.document import claims_page, measured
 from diysink.claims.evidence import Evidence, Roles
 from diysink.claims.parts import Verdict
 from diysink.claims.planned import planned_comparisons
@@ -19,6 +19,7 @@ __all__ = [
     "claims_page",
     "cost_table",
     "judge",
+    "measured",
     "over_layers",
     "over_tau",
     "planned_comparisons",

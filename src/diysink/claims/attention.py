@@ -18,7 +18,7 @@ def norm_attention(found: Evidence) -> list[Part]:
     if rho is None or shuffled is None:
         parts = [
             lacking("Spearman's correlation of norm and attention, and the shuffled control: run "
-                    "the analysis `attention`")
+                    "the analysis attention")
         ]  # fmt: skip
     else:
         true, control = (Estimate.of(row, "rho") for row in (rho, shuffled))
@@ -37,9 +37,7 @@ def attention_ratio(found: Evidence) -> list[Part]:
     }
     true, control = rows["true"], rows["shuffled"]
     if true is None or control is None:
-        return [
-            lacking("attention by kind, and its shuffled control: run the analysis `attention`")
-        ]
+        return [lacking("attention by kind, and its shuffled control: run the analysis attention")]
     return [
         above(KIND, Estimate.of(true), 1.0, "ratio"),
         clear(f"{KIND}, norms shuffled", Estimate.of(control), Estimate.of(true), "ratio"),
@@ -56,7 +54,7 @@ def few_sinks(found: Evidence) -> list[Part]:
     questions = {row["question"]: row for row in found.rows("sink_evidence", encoder=found.encoder)}
     verdict = found.row("sink_verdicts", encoder=found.encoder)
     if verdict is None or not {"populations", "stability"} <= set(questions):
-        return [lacking(f"sinks of the encoder {found.encoder!r}: run the stage `sinks`")]
+        return [lacking(f"sinks of the encoder {found.encoder!r}: run the stage sinks")]
     images = int(verdict["images"])
     parts = []
     if (few := questions.get("few")) is not None:

@@ -33,7 +33,7 @@ def relevance(found: Evidence, layer: int | None = None) -> list[Part]:
         for tokens in (LESS, "sink", "matched")
     }
     if not all(sets.values()):
-        return [lacking("maps of sinks and of matched tokens: run the analysis `relevance`")]
+        return [lacking("maps of sinks and of matched tokens: run the analysis relevance")]
     less, sinks, matched = (Estimate.mean(rows) for rows in sets.values())
     of = f"mean over {len(sets[LESS])} layers" if layer is None else f"layer {layer}"
     return [
@@ -46,7 +46,7 @@ def words(found: Evidence) -> list[Part]:
     """A sink by itself says its image's word: more than another token, and not any image's."""
     rows = {(row["tokens"], row["labels"]): Estimate.of(row) for row in found.rows("word_naming")}
     if not {(LESS, "true"), ("sink", "true"), ("sink", "shuffled")} <= set(rows):
-        return [lacking("words of single tokens, with both controls: run the analysis `words`")]
+        return [lacking("words of single tokens, with both controls: run the analysis words")]
     return [
         above("tokens that say their image's word, sinks less matched tokens", rows[LESS, "true"],
               0.0, "difference"),
@@ -65,7 +65,7 @@ def probes(found: Evidence, layer: int | None = None, where: str = "vit") -> lis
     """
     rows = found.rows("probe_contrasts", where=where, against="matched", attribute="all")
     if not rows:
-        return [lacking("linear probes from sinks and matched tokens: run the analysis `probes`")]
+        return [lacking("linear probes from sinks and matched tokens: run the analysis probes")]
     at = max(row["layer"] for row in rows) if layer is None else layer
     means = {row["scope"]: Estimate.of(row) for row in rows if row["layer"] == at}
     read = found.rows("probes", where=where, layer=at)
@@ -79,7 +79,7 @@ def probes(found: Evidence, layer: int | None = None, where: str = "vit") -> lis
 def _scope(scope: str, sinks_less: Estimate | None, rows: Sequence[Row]) -> list[Part]:
     """The difference the claim asks for; and that its better side is not a probe's own doing."""
     if sinks_less is None:
-        return [lacking(f"probes of a {scope} attribute: give the analysis `labels` such labels")]
+        return [lacking(f"probes of a {scope} attribute: give the analysis labels such labels")]
     better = "sink" if scope == "global" else "matched"
     ahead = sinks_less if scope == "global" else sinks_less.negative()
     selective = [
@@ -90,7 +90,7 @@ def _scope(scope: str, sinks_less: Estimate | None, rows: Sequence[Row]) -> list
     says = f"accuracy on {scope} attributes, {SCOPES[scope]}"
     parts = [above(says, ahead, 0.0, "difference")]
     if not selective:
-        return [*parts, lacking(f"selectivity of {scope} probes: run `probes`", control=True)]
+        return [*parts, lacking(f"selectivity of {scope} probes: run probes", control=True)]
     own = above(
         f"accuracy on {scope} attributes less that on shuffled labels, from "
         f"{'sinks' if better == 'sink' else 'matched tokens'}",

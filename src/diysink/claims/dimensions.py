@@ -10,7 +10,7 @@ from diysink.claims.parts import Estimate, Part, Row, above, below, clear, lacki
 TRAINED, UNTRAINED = "finetuned", "untrained"
 SHARED = 0.5
 """Sets differ if their Jaccard index is below this: less than half of all dimensions in both."""
-_RUN = "run the analysis `dimensions` on a language model with massive dimensions"
+_RUN = "run the analysis dimensions on a language model with massive dimensions"
 
 
 def differ(found: Evidence) -> list[Part]:

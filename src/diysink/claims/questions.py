@@ -77,7 +77,7 @@ def _error_bars(found: Evidence) -> Answer:
         else f"{min(seeds)} training seeds; the spread of single seeds stands beside every "
         "difference."
     )
-    would = "Several trainings: `kedro run --env five-seeds`." if seeds == {1} else ""
+    would = "Several trainings: kedro run --env five-seeds." if seeds == {1} else ""
     return Answer(question, tuple(says), would)
 
 
@@ -85,7 +85,7 @@ def _adaptive_tau(found: Evidence) -> Answer:
     question = "Does a threshold that adapts to the encoder work?"
     verdict = found.row("sink_verdicts", encoder=found.encoder)
     if verdict is None:
-        return Answer(question, (), "Sinks measured: the stage `sinks`.")
+        return Answer(question, (), "Sinks measured: the stage sinks.")
     if not verdict["found"]:
         says = [f"On {found.encoder} no credible threshold was found, and the run says so."]
     else:
@@ -102,8 +102,8 @@ def _adaptive_tau(found: Evidence) -> Answer:
     return Answer(
         question,
         tuple(says),
-        "Real encoders: `sinks.encoders` takes any; accuracy as a function of tau needs the "
-        "models trained again for each.",
+        "Real encoders: sinks.encoders takes any. Accuracy as a function of tau needs the models "
+        "trained again for each.",
     )
 
 
@@ -152,13 +152,17 @@ def _equal_parameters(found: Evidence) -> Answer:
         if row is not None:
             says.append(
                 f"{of}: {told(Estimate.of(row, 'difference'), 'difference')}, p = "
-                f"{row['p_holm']:.2g} (Holm, over all comparisons of the run)."
+                f"{row['p_holm']:.2g} (Holm)."
             )
-    would = (
-        "Several trainings: one does not decide it."
-        if says
-        else "Variants of the connectors `matched` and `dual`."
-    )
+    would = "" if says else "Variants of the connectors matched and dual."
+    if (row := _pair(found, roles.dual, roles.matched)) is not None:
+        if row["n_seeds"] == 1:
+            would = "Several trainings: one does not decide it."
+        else:
+            says.append(
+                f"Single trainings differ: the first lies between {100 * row['seed_min']:+.1f} and "
+                f"{100 * row['seed_max']:+.1f} points, which intervals over images do not cover."
+            )
     return Answer(question, tuple(says), would)
 
 
@@ -177,7 +181,7 @@ def _soft_routes(found: Evidence) -> Answer:
                 f"{told(Estimate.of(row, 'difference'), 'difference')}, p = {row['p_holm']:.2g} "
                 "(Holm)."
             )
-    return Answer(question, tuple(says), "" if says else f"The variant {roles.soft!r}, evaluated.")
+    return Answer(question, tuple(says), "" if says else f"The variant {roles.soft}, evaluated.")
 
 
 def _pruning(found: Evidence) -> Answer:
@@ -227,9 +231,7 @@ def _connectors(connectors: Sequence[str]) -> Answer:
     says = [f"This run trained {', '.join(connectors)}."] if connectors else []
     if others:
         says.append(f"Other than an MLP: {', '.join(others)}; see the results.")
-    would = (
-        "" if others else "`resampler` and `dual-resampler` in `align.connectors`, with variants."
-    )
+    would = "" if others else "resampler and dual-resampler in align.connectors, with variants."
     return Answer("Connectors other than an MLP?", tuple(says), would)
 
 
@@ -248,5 +250,5 @@ def _taxonomy(found: Evidence) -> Answer:
             else f"{str(Verdict.NOT_MEASURABLE).capitalize()} with this model: no better than "
             "chance, and a language model that follows the rubric is needed."
         )
-    would = "" if says else "The analysis `taxonomy`, or a CSV of human labels."
+    would = "" if says else "The analysis taxonomy, or a CSV of human labels."
     return Answer(question, tuple(says), would)

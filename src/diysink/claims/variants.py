@@ -2,11 +2,12 @@
 
 All from the planned comparisons: a variant is ahead if the whole interval of the paired difference
 lies above 0 and Holm's corrected p is below 1 - level. Both are asked, so either alone decides
-against the claim.
+against the claim; of several trainings, their interval is asked as well.
 """
 
 from diysink.claims.evidence import Evidence
-from diysink.claims.parts import Estimate, Part, lacking
+from diysink.claims.parts import Estimate, Part, Row, above, lacking
+from diysink.evaluation.verdict import AHEAD, outcome
 
 
 def ahead(
@@ -22,14 +23,22 @@ def ahead(
         )
     estimate, p = Estimate.of(row, "difference"), float(row["p_holm"])
     return Part(
-        f"{variant} less {baseline}, {of}",
-        "interval above 0 and p < " + f"{1 - found.level:.2g}",
-        estimate.low > 0 and p < 1 - found.level,
+        f"{variant} less {baseline}, {of}{_trainings(row)}",
+        f"interval above 0 and p < {1 - found.level:.2g}",
+        outcome(row, found.level) == AHEAD,
         estimate,
         "difference",
         control=control,
         p=p,
     )
+
+
+def _trainings(row: Row) -> str:
+    """What other trainings would change, where there were several."""
+    if row["n_seeds"] == 1:
+        return ""
+    ends = f"[{100 * row['training_low']:+.1f}, {100 * row['training_high']:+.1f}]"
+    return f" ({row['n_seeds']} trainings; over other trainings too {ends})"
 
 
 def ablation(found: Evidence) -> list[Part]:
@@ -45,32 +54,20 @@ def ablation(found: Evidence) -> list[Part]:
         ahead(found, roles.nonsinks, roles.dual, roles.detail),
         ahead(found, roles.sinks, roles.nonsinks, roles.whole),
         ahead(found, roles.nonsinks, roles.sinks, roles.detail),
-        _by_lot(found),
+        _by_lot(found, roles.whole, "sink", "sinks alone less as many random non-sinks alone"),
+        _by_lot(found, roles.detail, "nonsink", "all but sinks less all but as many random tokens"),
     ]
 
 
-def _by_lot(found: Evidence) -> Part:
-    """The random-matched control of the token ablation."""
-    group = found.roles.whole
-    rows = {
-        row["tokens"]: row
-        for row in found.rows("token_ablation", by="group", group=group)
-        if row["tokens"] in ("sink", "matched")
-    }
-    if len(rows) < 2:
-        return lacking(
-            "as many random tokens as the image has sinks, kept alone: run the analysis `ablation`",
-            control=True,
-        )
-    sinks, lot = (Estimate.of(rows[name], "accuracy") for name in ("sink", "matched"))
-    return Part(
-        f"right answers with as many random tokens, {group} questions",
-        "control: interval below that of sinks alone",
-        lot.high < sinks.low,
-        lot,
-        "share",
-        control=True,
-    )
+def _by_lot(found: Evidence, group: str, tokens: str, says: str) -> Part:
+    """The random-matched control of the token ablation, paired over images."""
+    row = found.row("token_ablation", by="group", group=group, tokens=tokens)
+    lot = None
+    if row is not None and "over_matched" in row:
+        lot = Estimate.of(row, "over_matched", "over_matched_low", "over_matched_high")
+    if lot is None or not lot.has_interval:
+        return lacking(f"{says}: run the analysis ablation with random tokens", control=True)
+    return above(f"{says}, {group} questions", lot, 0.0, "difference").as_control()
 
 
 def front(found: Evidence) -> list[Part]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from diysink.claims import Roles
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -27,6 +29,10 @@ class Inputs:
         attention_by_norm: attention per visual token in bins of norm, and its control.
         attention_by_kind: attention per sink and per non-sink, and its control.
         attention_by_weight: attention to sinks under weights on them, in two places.
+        evidence: other tables of the analyses and of the claims, by name.
+        encoder: whose sinks the models treat apart, by its name in the tables of sinks.
+        controls: encoders that are expected to have no sinks.
+        roles: which variant plays which part in the claims; None: the usual names.
         validation: what was checked of the records: ``passed, splits, quarantined, rules``.
         registration: which version of which registered model this is.
         timings: per stage, ``seconds``, ``peak_bytes``, ``finished``.
@@ -50,6 +56,10 @@ class Inputs:
     attention_by_norm: pd.DataFrame | None = None
     attention_by_kind: pd.DataFrame | None = None
     attention_by_weight: pd.DataFrame | None = None
+    evidence: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
+    encoder: str = ""
+    controls: tuple[str, ...] = ()
+    roles: Roles | None = None
     validation: Mapping[str, Any] | None = None
     registration: Mapping[str, Any] | None = None
     timings: Mapping[str, Any] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from diysink.evaluation.verdict import outcome, p_value, points
 from diysink.report import figures, tables
 from diysink.report.inputs import Inputs, records
+from diysink.report.sections import claims, sections
 
 
 def render(inputs: Inputs) -> str:
@@ -30,12 +31,13 @@ def render(inputs: Inputs) -> str:
         number=_number,
         seconds=lambda seconds: f"{seconds:,.1f}",
         mebibytes=lambda size: f"{size / 2**20:,.0f}",
+        cell=_cell,
         json=lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
     )
     template = environment.from_string((here / "page.html.jinja").read_text("utf-8"))
     return template.render(
         css=(here / "page.css").read_text("utf-8"), i=inputs, **_results(inputs), **_sinks(inputs),
-        **_analyses(inputs), **_provenance(inputs),
+        **claims(inputs), sections=sections(inputs), **_analyses(inputs), **_provenance(inputs),
     )  # fmt: skip
 
 
@@ -130,3 +132,14 @@ def _number(value: Any, digits: int = 3) -> str:
     if value is None or pd.isna(value):
         return "–"
     return f"{value:.{digits}g}"
+
+
+def _cell(value: Any) -> str:
+    """A value of any table, short."""
+    match value:
+        case float():
+            return _number(value)
+        case list() | tuple():
+            return ", ".join(_cell(one) for one in value)
+        case _:
+            return "–" if value is None else str(value)

@@ -3,12 +3,16 @@
 from diysink.report.figures.analyses import draw_ablation, draw_attention
 from diysink.report.figures.drawing import Drawing
 from diysink.report.figures.examples import Example, draw_examples
+from diysink.report.figures.placing import ALSO, DRAW
 from diysink.report.figures.results import draw_accuracy, draw_differences
+from diysink.report.figures.robustness import draw_robustness
 from diysink.report.figures.sinks import draw_norms
 from diysink.report.figures.training import draw_curves
 from diysink.report.figures.weights import draw_weights
 
 __all__ = [
+    "ALSO",
+    "DRAW",
     "Drawing",
     "Example",
     "draw_ablation",
@@ -18,5 +22,6 @@ __all__ = [
     "draw_differences",
     "draw_examples",
     "draw_norms",
+    "draw_robustness",
     "draw_weights",
 ]

@@ -19,8 +19,13 @@ from diysink.report.figures.drawing import (
 )
 
 Rows = Sequence[Mapping[str, Any]]
-_SEEN = {"both": BOTH, "sink": SINK, "nonsink": NONSINK}
-_NAMES = {"both": "both", "sink": "sinks only", "nonsink": "non-sinks only"}
+_SEEN = {  # colour, hatching, name; random tokens stand under the sinks that they are matched to
+    "both": (BOTH, "", "both"),
+    "sink": (SINK, "", "sinks only"),
+    "matched": (MUTED, "", "as many random"),
+    "nonsink": (NONSINK, "", "non-sinks only"),
+    "unmatched": (MUTED, "////", "all but those"),
+}
 
 
 def draw_ablation(rows: Rows, dissociation: Rows, level: float) -> Drawing:
@@ -32,14 +37,18 @@ def draw_ablation(rows: Rows, dissociation: Rows, level: float) -> Drawing:
         level: of the intervals.
     """
     groups = list(dict.fromkeys(row["group"] for row in rows))
+    seen = [tokens for tokens in _SEEN if any(row["tokens"] == tokens for row in rows)]
+    step = 0.81 / len(seen)
 
     def draw(axes: Axes) -> None:
-        for i, (tokens, colour) in enumerate(_SEEN.items()):
+        for i, tokens in enumerate(seen):
+            colour, hatch, name = _SEEN[tokens]
             chosen = {row["group"]: row for row in rows if row["tokens"] == tokens}
             for g, group in enumerate(groups):
-                row, y = chosen[group], g + (i - 1) * 0.27
-                label = _NAMES[tokens] if g == 0 else None
-                axes.barh(y, 100 * row["accuracy"], 0.25, color=colour, label=label)
+                row, y = chosen[group], g + (i - (len(seen) - 1) / 2) * step
+                label, filled = (name if g == 0 else None), "none" if hatch else colour
+                axes.barh(y, 100 * row["accuracy"], 0.92 * step, facecolor=filled, label=label,
+                          edgecolor=colour, linewidth=0.4, hatch=hatch)  # fmt: skip
                 axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=INK, linewidth=1.4)
         axes.set_yticks(range(len(groups)), [short(group) for group in groups])
         axes.set_ylim(len(groups) - 0.5, -0.5)
@@ -53,9 +62,9 @@ def draw_ablation(rows: Rows, dissociation: Rows, level: float) -> Drawing:
         "ablation",
         _ablation_title(rows, dissociation),
         f"One model, by the visual tokens it sees, on {rows[0]['n_items']} questions about "
-        f"{rows[0]['n_images']} images, the same for all three. Lines: "
+        f"{rows[0]['n_images']} images, the same for all. Lines: "
         f"{level_name(level)} bootstrap intervals over images.",
-        0.9 + 0.62 * len(groups),
+        0.9 + 0.62 * len(groups) * max(1.0, len(seen) / 3.5),
         draw,
     )
 

@@ -1,0 +1,201 @@
+"""The page's parts that come from claims and from tables named in `Inputs.evidence`.
+
+A section stands on the page whether or not its tables are there: what is missing is named. Under
+its figures stand the tables themselves, the first rows of each, so that no figure has to be
+believed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from diysink.claims import Answer, Evidence, Roles, Verdict, answers, measured
+from diysink.report import figures
+from diysink.report.inputs import Inputs, records
+
+ROWS = 60  # of a table on the page; the file has all
+
+Draw = Callable[[Mapping[str, pd.DataFrame], float], Sequence[figures.Drawing]]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as it is shown.
+
+    Attributes:
+        name: of the table, and of its file.
+        columns: names.
+        rows: the first ones.
+        total: how many there are.
+    """
+
+    name: str
+    columns: list[str]
+    rows: list[list[Any]]
+    total: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """One analysis, or a few that belong together.
+
+    Attributes:
+        name: its place on the page.
+        title: heading.
+        asks: the question, and how to read the answer.
+        drawings: its figures.
+        sheets: its tables.
+        missing: tables that were not made.
+    """
+
+    name: str
+    title: str
+    asks: str
+    drawings: list[figures.Drawing] = field(default_factory=list)
+    sheets: list[Sheet] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    (
+        "layers",
+        "Attention by layer and head",
+        "Where in the language model do sinks get attention? Share of the answer's attention per "
+        "token, for the encoder's sinks (V), those that the language model grows (L) and the rest; "
+        "the control shuffles which tokens are which.",
+        ("norm_attention", "attention_curve", "attention_by_layer"),
+    ),
+    (
+        "dimensions",
+        "Sink dimensions",
+        "Which hidden dimensions of the language model are massive at sinks, before and after "
+        "training? Ratios are to the state's root mean square; a massive dimension also stands out "
+        "from the median one.",
+        ("dimension_overlap", "sink_dimensions"),
+    ),
+    (
+        "criteria",
+        "What counts as a sink",
+        "Norm, massive value and attention are different observables. How many tokens does each "
+        "flag, and do they flag the same? A criterion that flags more than half of all tokens is "
+        "marked.",
+        ("criteria", "criteria_agreement"),
+    ),
+    (
+        "function",
+        "What a sink does",
+        "Nothing (a head that looks at sinks and adds little), or the same to every token (a "
+        "broadcast)? And what is lost if the sinks' contents are replaced, against as many random "
+        "tokens?",
+        ("sink_function", "replacement"),
+    ),
+    (
+        "relevance",
+        "Relevance maps",
+        "Where in the image does a token relate to? The encoder's attention column of sinks and of "
+        "as many random non-sinks, folded back onto the grid; a higher entropy is a broader map.",
+        ("relevance",),
+    ),
+    (
+        "words",
+        "Words of single tokens",
+        "What does the language model say of one visual token, cut off from all others? Share of "
+        "tokens that say a word that is true of their image; in the control the words are those of "
+        "another image.",
+        ("word_naming", "word_naming_by_attribute", "words"),
+    ),
+    (
+        "probes",
+        "Probes",
+        "What can a linear probe read from sinks, from as many random non-sinks, from all "
+        "non-sinks together, from the class token? Selectivity is the accuracy less that on "
+        "shuffled labels.",
+        ("probe_contrasts", "probes"),
+    ),
+    (
+        "taxonomy",
+        "Kinds of questions",
+        "Global, local or mixed: labelled by the model at hand from a rubric, with no closed "
+        "model. Kappa is the agreement beyond chance.",
+        ("taxonomy_agreement",),
+    ),
+)
+"""Name, title, question and tables of each section; figures are drawn by `figures.DRAW`."""
+
+
+def sections(inputs: Inputs) -> list[Section]:
+    """All sections of the plan, with what there is."""
+    level = float(inputs.results["settings"]["level"])
+    made = []
+    for name, title, asks, wanted in PLAN:
+        there = {
+            table: found
+            for table in (*wanted, *figures.ALSO.get(name, ()))
+            if (found := inputs.evidence.get(table)) is not None and not found.empty
+        }
+        draw = figures.DRAW.get(name)
+        drawings = list(draw(there, level)) if draw and there else []
+        sheets = [sheet(table, there[table]) for table in wanted if table in there]
+        lacking = [table for table in wanted if table not in there]
+        made.append(Section(name, title, asks, drawings, sheets, lacking))
+    return made
+
+
+def sheet(name: str, table: pd.DataFrame) -> Sheet:
+    """The first rows of a table."""
+    columns = [str(column) for column in table.columns]
+    return Sheet(name, columns, table.head(ROWS).to_numpy(dtype=object).tolist(), len(table))
+
+
+def claims(inputs: Inputs) -> dict[str, Any]:
+    """Verdicts with their parts, robustness, and the reviewers' questions."""
+    rows, parts = (records(inputs.evidence.get(name)) for name in ("claims", "claim_parts"))
+    robust = records(inputs.evidence.get("robustness"))
+    level = float(inputs.results["settings"]["level"])
+    told = [
+        {
+            **row,
+            "measured": measured(row),
+            "parts": [
+                {**part, "measured": measured(part)}
+                for part in parts
+                if part["number"] == row["number"]
+            ],
+        }
+        for row in rows
+    ]
+    verdicts = [row["verdict"] for row in rows]
+    return {
+        "claims": told,
+        "counts": [(str(verdict), verdicts.count(str(verdict))) for verdict in Verdict],
+        "robustness": figures.draw_robustness(robust, level) if robust else None,
+        "questions": questions(inputs),
+    }
+
+
+def questions(inputs: Inputs) -> list[Answer]:
+    """Answers to the reviewers, from the tables that the page is made of."""
+    results = inputs.results
+    tables: dict[str, pd.DataFrame | None] = {
+        **inputs.evidence,
+        "comparisons": pd.DataFrame(results["comparisons"]),
+        "accuracy": pd.DataFrame(results["accuracy"]),
+        "routes": pd.DataFrame(results["routes"]),
+        "sink_verdicts": inputs.sink_verdicts,
+        "sink_evidence": inputs.sink_evidence,
+    }
+    if inputs.predictions is not None and len(inputs.predictions):
+        seen = inputs.predictions.groupby("variant", sort=False)["visual_tokens"].mean()
+        tables["tokens_seen"] = seen.rename("tokens").reset_index()
+    found = Evidence(
+        tables,
+        inputs.encoder,
+        inputs.controls,
+        inputs.roles or Roles(),
+        float(results["settings"]["level"]),
+        inputs.induced,
+    )
+    trained = inputs.parameters.get("align", {}).get("connectors", ())
+    return answers(found, trained)
