@@ -54,6 +54,19 @@ def test_other_visual_tokens_change_nothing_and_the_token_itself_does(answerer):
     assert torch.equal(said[:, rest], changed[:, rest])
 
 
+def test_eager_and_sdpa_say_the_same_and_others_are_refused(answerer):
+    language, shown = answerer.model.model.language_model, visual(answerer)
+    said = {}
+    for kind in ("eager", "sdpa"):
+        language.set_attn_implementation(kind)
+        said[kind] = said_alone(answerer, shown, 3)
+    assert torch.equal(said["eager"], said["sdpa"])
+    language.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(ValueError, match="'sdpa' or 'eager'"):
+        said_alone(answerer, shown, 3)
+    language.set_attn_implementation("sdpa")
+
+
 def test_is_what_a_sequence_of_text_and_that_token_alone_says(answerer):
     """The reference: the other tokens left out of the sequence, the position its own."""
     model, shown = answerer.model, visual(answerer, images=1)

@@ -46,17 +46,33 @@ def said_alone(answerer: Answerer, visual: Visual, top: int) -> Int[Tensor, "ima
 
     Returns:
         Token ids, best first; visual tokens in raster order.
+
+    Raises:
+        ValueError: the model runs flash or flex attention, which take no such mask.
     """
     model = answerer.model
+    kind = model.model.language_model.config._attn_implementation
+    if kind not in ("eager", "sdpa"):
+        raise ValueError(
+            f"attention {kind!r} takes no mask of its own for each pair of tokens: load the model "
+            "with attn_implementation='sdpa' or 'eager' to cut tokens off"
+        )
     prompt = image_prompt(answerer, visual)
     states = model.model.language_model(
         inputs_embeds=prompt.embeds,
-        attention_mask=isolating_mask(prompt),
+        attention_mask=_added(isolating_mask(prompt), prompt.embeds.dtype),
         position_ids=prompt.positions,
         use_cache=False,
     ).last_hidden_state
     logits = model.lm_head(by_patch(states, prompt))
     return logits.topk(top, dim=-1).indices.cpu()
+
+
+def _added(
+    allowed: Bool[Tensor, "batch 1 length length"], dtype: torch.dtype
+) -> Float[Tensor, "batch 1 length length"]:
+    """As eager attention wants a mask, which adds it to the scores; sdpa takes either kind."""
+    return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
 
 
 def word_ids(tokenizer: Any, words: Sequence[str]) -> dict[str, frozenset[int]]:
