@@ -1,0 +1,160 @@
+"""What sinks do: heads that do nothing there or broadcast, and what is lost without contents."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from diysink.report.figures.drawing import (
+    BOTH,
+    GRID,
+    MUTED,
+    NONSINK,
+    SINK,
+    Drawing,
+    drawing,
+    level_name,
+    short,
+)
+
+Rows = Sequence[Mapping[str, Any]]
+_CONTENTS = ("zero", "mean", "shuffle", "donor")
+
+
+def draw_function(rows: Rows, level: float) -> Drawing:
+    """Heads by what they put out at sinks: output over value against stable rank.
+
+    Args:
+        rows: of ``sink_function``.
+        level: of the intervals.
+    """
+    heads = [row for row in rows if row["mask"] == "true"]
+    series = (
+        ("vit", "vsink", SINK, "o", "ViT, V-sinks"),
+        ("llm", "vsink", NONSINK, "s", "LM, V-sinks"),
+        ("llm", "first", BOTH, "^", "LM, first token"),
+    )
+
+    def draw(axes: Axes) -> None:
+        axes.axhspan(0, 0.2, color=GRID, alpha=0.6, linewidth=0)
+        top = max([1.0, *(row["ratio"] for row in heads)])
+        axes.fill_between([1, 1.5], 0.5, 1.1 * top, color=GRID, alpha=0.6, linewidth=0)
+        axes.text(1.02, 0.02, "NOP", color=MUTED, va="bottom")
+        axes.text(1.02, 1.08 * top, "broadcast", color=MUTED, va="top")
+        for where, sinks, colour, marker, label in series:
+            chosen = [row for row in heads if (row["where"], row["sinks"]) == (where, sinks)]
+            for part, face, name in (
+                ([row for row in chosen if row["mass"] >= 0.3], colour, label),
+                ([row for row in chosen if row["mass"] < 0.3], "none", None),
+            ):
+                axes.scatter(
+                    [row["stable_rank"] for row in part], [row["ratio"] for row in part],
+                    s=22, marker=marker, facecolors=face, edgecolors=colour, linewidths=0.9,
+                    label=name,
+                )  # fmt: skip
+        axes.set(xlabel="stable rank of the head's output", ylabel="output over value")
+        axes.set_xlim(left=1)
+        axes.set_ylim(0, 1.1 * top)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1,
+                    handletextpad=0.2)  # fmt: skip
+
+    return drawing(
+        "function",
+        _function_title(rows),
+        f"One mark a head, mean over {max(row['n_images'] for row in heads)} images (their "
+        f"{level_name(level)} intervals are in the table). Filled: sink heads, which give the "
+        "sinks at least .3 of their attention; only these can be NOP (output at most .2 of the "
+        "values) or broadcast (at least .5 with a stable rank of at most 1.5). Control: as many "
+        "other tokens named sinks.",
+        3.0,
+        draw,
+    )
+
+
+def _function_title(rows: Rows) -> str:
+    def count(mask: str, kind: str) -> int:
+        return sum(
+            row["mask"] == mask and row["sinks"] == "vsink" and row["kind"] == kind for row in rows
+        )
+
+    total = sum(row["mask"] == "true" and row["sinks"] == "vsink" for row in rows)
+    sink_heads = sum(
+        row["mask"] == "true" and row["sinks"] == "vsink" and row["mass"] >= 0.3 for row in rows
+    )
+    if not sink_heads:
+        return f"None of {total} heads gives V-sinks .3 of its attention: no head is a sink head"
+    control = count("shuffled", "nop") + count("shuffled", "broadcast")
+    nop, broadcast = count("true", "nop"), count("true", "broadcast")
+    return (
+        f"Heads that attend to V-sinks: {sink_heads} of {total}; {nop} of them NOP (they do "
+        f"nothing there), {broadcast} broadcast; named so at random tokens: {control}"
+    )
+
+
+def draw_replacement(rows: Rows, level: float) -> Drawing:
+    """Change of accuracy by what stands in the places of sinks, and of matched tokens.
+
+    Args:
+        rows: of ``replacement``.
+        level: of the intervals.
+    """
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    contents = [name for name in _CONTENTS if any(row["contents"] == name for row in rows)]
+    lines = [(group, name) for group in groups for name in contents]
+    series = (
+        ("matched", NONSINK, "s", 0.16, "random non-sinks"),
+        ("sink", SINK, "o", -0.16, "sinks"),
+    )
+
+    def draw(axes: Axes) -> None:
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for tokens, colour, marker, shift, label in series:
+            chosen = {(r["group"], r["contents"]): r for r in rows if r["tokens"] == tokens}
+            for i, line in enumerate(lines):
+                row = chosen[line]
+                ends = [100 * row["low"], 100 * row["high"]]
+                axes.plot(ends, [i + shift] * 2, color=colour, linewidth=1.4)
+                axes.plot(100 * row["value"], i + shift, marker, color=colour, markersize=4.5,
+                          label=label if i == 0 else None)  # fmt: skip
+        axes.set_yticks(range(len(lines)), [f"{short(g, 12)}: {name}" for g, name in lines])
+        axes.set_ylim(len(lines) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("change of right answers (points)")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1)
+
+    first = rows[0]
+    return drawing(
+        "replacement",
+        _replacement_title(rows),
+        f"{first['n_items']} questions about {first['n_images']} images, "
+        f"{100 * first['baseline']:.0f} % right as they are. Between connector and language model "
+        "the tokens' contents become zero, the image's mean, each other's (shuffle) or another "
+        f"image's (donor). Lines: {level_name(level)} bootstrap intervals over images, paired.",
+        1.0 + 0.24 * len(lines),
+        draw,
+    )
+
+
+def _replacement_title(rows: Rows) -> str:
+    """By another image's sinks where there are donors: what a zero does is least natural."""
+    told = {
+        (row["tokens"], row["contents"]): row for row in rows if row["group"] == rows[0]["group"]
+    }
+    name = "donor" if ("sink", "donor") in told else "mean"
+    sink, matched, difference = (told[tokens, name] for tokens in ("sink", "matched", "difference"))
+    if difference["high"] < 0:
+        says = "more than with random non-sinks"
+    elif difference["low"] > 0:
+        says = "less than with random non-sinks"
+    else:
+        says = "no more than with random non-sinks"
+    where = "another image's" if name == "donor" else "the image's mean"
+    return (
+        f"With {where} contents in place of sinks, right answers change by "
+        f"{_points(sink)} points, {says} ({_points(matched)})"
+    )
+
+
+def _points(row: Mapping[str, Any]) -> str:
+    return f"{100 * row['value']:+.0f} [{100 * row['low']:+.0f}, {100 * row['high']:+.0f}]"
