@@ -10,6 +10,14 @@ from pipelines.analyze.carries import (
     map_relevance,
     probe_tokens,
 )
+from pipelines.analyze.inside import (
+    attend_by_layer,
+    compare_criteria,
+    curve_attention,
+    find_dimensions,
+    replace_contents,
+    tell_functions,
+)
 from pipelines.analyze.nodes import (
     ablate_tokens,
     measure_attention,
@@ -134,6 +142,81 @@ def create_pipeline() -> Pipeline:
                 ],
                 "matched_predictions",
                 name="answer_matched",
+            ),
+            node(
+                curve_attention,
+                ["visual_attention", "params:analyze", "params:seed"],
+                ["attention_curve", "norm_attention"],
+                name="curve_attention",
+            ),
+            node(
+                attend_by_layer,
+                [
+                    "records",
+                    "finetuned_models",
+                    "params:analyze",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                "attention_by_layer",
+                name="attend_by_layer",
+            ),
+            node(
+                find_dimensions,
+                [
+                    "records",
+                    "sink_profiles",
+                    "aligned_connectors",
+                    "finetuned_models",
+                    "params:model",
+                    "params:align",
+                    "params:analyze",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                ["sink_dimensions", "dimension_overlap"],
+                name="find_dimensions",
+            ),
+            node(
+                compare_criteria,
+                [
+                    "records",
+                    "finetuned_models",
+                    "params:analyze",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                ["criteria", "criteria_agreement"],
+                name="compare_criteria",
+            ),
+            node(
+                tell_functions,
+                [
+                    "records",
+                    "finetuned_models",
+                    "params:analyze",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                "sink_function",
+                name="tell_functions",
+            ),
+            node(
+                replace_contents,
+                [
+                    "records",
+                    "finetuned_models",
+                    "params:analyze",
+                    "params:seed",
+                    "params:workspace",
+                    "params:device",
+                ],
+                "replacement",
+                name="replace_contents",
             ),
         ]
     )
