@@ -103,6 +103,15 @@ def test_a_planted_dimension_makes_l_sinks_where_it_is_planted(answerer, questio
     np.testing.assert_allclose(shuffled, whole, rtol=1e-5)
 
 
+def test_the_control_shuffles_which_token_is_which(answerer, questions):
+    table = layer_attention(answerer, questions, RULE)
+    sinks = table[(table["kind"] == "vsink") & (table["tokens"] > 0)]
+    by_mask = {mask: part["attention"].to_numpy() for mask, part in sinks.groupby("mask")}
+    counts = {mask: part["tokens"].tolist() for mask, part in sinks.groupby("mask")}
+    assert counts["true"] == counts["shuffled"]
+    assert not np.allclose(by_mask["true"], by_mask["shuffled"])
+
+
 def test_the_control_depends_on_the_image_and_not_on_the_batch(answerer, questions):
     table = layer_attention(answerer, questions, RULE)
     one = QuestionBatch(questions.texts[2:], ("3",), (None,), ("x",), questions.pixel_values[2:])
