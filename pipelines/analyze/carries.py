@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diysink.artifact import Workspace, atomic_path, digest_bytes
+from pipelines.analyze.batches import Batch, Checkpoint, Measured, each_batch, read, write
 from pipelines.learning import folder_digest
 from pipelines.units import each_unit
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from diysink.model import Answerer
-    from diysink.records import Record, Records
+    from diysink.records import Records
 
 
 def label_images(
@@ -123,12 +124,11 @@ def probe_tokens(
         with atomic_path(result / "means.safetensors") as temporary:
             save_file(flat, temporary)
 
-    parts, images = [], []
-    for folder, names in _each_image(
+    measured = _each_image(
         "probes", measure, records, finetuned_models, image_labels, asked, seed, workspace, device
-    ):
-        parts.append(load_file(folder / "means.safetensors"))
-        images += names
+    )
+    parts = [load_file(one.folder / "means.safetensors") for one in measured]
+    images = [image for one in measured for image in one.images]
     means = {}
     for name in parts[0]:
         where, layer, source = name.split("|")
@@ -176,29 +176,28 @@ def map_relevance(
                 rows.append(
                     {
                         "image": batch.images[i],
-                        "picture": batch.records[i].images[0].data,
+                        "picture": batch.pictures[i],
                         "rows": batch.grid[0],
                         "columns": batch.grid[1],
                         **vars(shown),
                     }
                 )
-        for name, made in (("relevance", table), ("examples", pd.DataFrame(rows))):
-            with atomic_path(result / f"{name}.parquet") as temporary:
-                made.to_parquet(temporary)
+        write(table, result, "relevance")
+        write(pd.DataFrame(rows), result, "examples")
 
-    folders = [
-        folder
-        for folder, _ in _each_image(
-            "relevance", measure, records, finetuned_models, image_labels, asked, seed, workspace,
-            device,
-        )
-    ]  # fmt: skip
-    measured, examples = (
-        pd.concat([pd.read_parquet(f / f"{name}.parquet") for f in folders], ignore_index=True)
-        for name in ("relevance", "examples")
+    measured = _each_image(
+        "relevance",
+        measure,
+        records,
+        finetuned_models,
+        image_labels,
+        asked,
+        seed,
+        workspace,
+        device,
     )
     options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
-    return relevance_table(measured, **options), examples
+    return relevance_table(read(measured, "relevance"), **options), read(measured, "examples")
 
 
 def isolate_words(
@@ -225,22 +224,23 @@ def isolate_words(
     def measure(batch: "_Images", result: Path) -> None:
         tokens = {"sink": batch.sinks, "matched": batch.matched}
         table = words_by_image(batch.answerer, batch.pixels, batch.images, tokens, asked["top"])
-        with atomic_path(result / "words.parquet") as temporary:
-            table.to_parquet(temporary)
+        write(table, result)
 
-    measured = pd.concat(
-        [
-            pd.read_parquet(folder / "words.parquet")
-            for folder, _ in _each_image(
-                "words", measure, records, finetuned_models, image_labels, asked, seed, workspace,
-                device,
-            )
-        ],
-        ignore_index=True,
-    )  # fmt: skip
-    tokenizer = AutoTokenizer.from_pretrained(
-        _model_folder(finetuned_models, asked), trust_remote_code=False
+    measured = read(
+        _each_image(
+            "words",
+            measure,
+            records,
+            finetuned_models,
+            image_labels,
+            asked,
+            seed,
+            workspace,
+            device,
+        )
     )
+    path = Checkpoint(finetuned_models, asked, device).path
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     words = word_table(measured, tokenizer, asked["rows"])
     if image_labels.empty:
         return words, pd.DataFrame(), pd.DataFrame()
@@ -266,8 +266,7 @@ def label_tasks(
     """
     from diysink.analysis.taxonomy import Rubric, agreement, human_labels, score_pairs
     from diysink.evaluation.runner import question_batch
-    from diysink.model import CachedScorer, PromptScorer, load
-    from diysink.records import Records
+    from diysink.model import CachedScorer, PromptScorer
 
     asked = analyze["taxonomy"]
     if asked is None:
@@ -288,31 +287,16 @@ def label_tasks(
         "taxonomy": asked,
         "cot": cot,
     }
-    work = Workspace(workspace, "analyze", inputs)
-    split = Records(records / asked["split"])
-    number = min(asked["items"], len(split))
-    loaded: list[Answerer] = []  # by the first batch that is not scored yet
+    checkpoint = Checkpoint(finetuned_models, asked, device)
 
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        if not loaded:
-            loaded.append(load(_model_folder(finetuned_models, asked), device=_device(device)))
-        model, prompter = loaded[0].model, loaded[0].prompter
-        scorer = CachedScorer if CachedScorer.serves(model) else PromptScorer
-        start = int(name.removeprefix("items-"))
-        items = [split[i] for i in range(start, min(start + asked["batch"], number))]
-        questions = question_batch(loaded[0], items)
-        table = score_pairs(scorer(model, prompter), questions, rubric)
-        with atomic_path(result / "taxonomy.parquet") as temporary:
-            groups = pd.Series(questions.groups, dtype="object")
-            table.assign(group=groups).to_parquet(temporary)
-        return [{"items": len(items)}]
+    def measure(batch: Batch, result: Path) -> None:
+        answerer = checkpoint.answerer()
+        scorer = CachedScorer if CachedScorer.serves(answerer.model) else PromptScorer
+        questions = question_batch(answerer, batch.items)
+        table = score_pairs(scorer(answerer.model, answerer.prompter), questions, rubric)
+        write(table.assign(group=pd.Series(questions.groups, dtype="object")), result)
 
-    units = [f"items-{start:08d}" for start in range(0, number, asked["batch"])]
-    results, _ = each_unit(work, units, unit)
-    labels = pd.concat(
-        [pd.read_parquet(results / name / "taxonomy.parquet") for name in units],
-        ignore_index=True,
-    )
+    labels = read(each_batch(records, asked, inputs, workspace, measure))
     known = labels.dropna(subset="group")
     references = {"groups": dict(zip(known["id"], known["group"], strict=True))}
     if asked["human"] is not None:
@@ -337,6 +321,7 @@ def answer_matched(
     where ``analyze.ablation`` or its ``matched`` is null.
     """
     from diysink.analysis.matched_answers import matched_in_place_of_sinks
+    from diysink.engine import resolve_device
     from diysink.evaluation.runner import predict
     from diysink.model import load
     from diysink.records import Records
@@ -359,7 +344,9 @@ def answer_matched(
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         variant, seed = name.split("/seed")
-        answerer = load(finetuned_models / how["connector"] / f"seed{seed}", device=_device(device))
+        answerer = load(
+            finetuned_models / how["connector"] / f"seed{seed}", device=str(resolve_device(device))
+        )
         answerer.max_new_tokens = evaluate["max_new_tokens"]
         if how["arrangement"] is not None:
             answerer.model.config.arrangement = how["arrangement"]
@@ -387,18 +374,17 @@ def answer_matched(
 class _Images:
     """A batch of different images with their sinks and random-matched tokens."""
 
-    def __init__(
-        self, answerer: "Answerer", records: list["Record"], start: int, seed: int
-    ) -> None:
+    def __init__(self, answerer: "Answerer", batch: Batch, seed: int) -> None:
         import torch
 
         from diysink.analysis.layers import connected_encoder
         from diysink.analysis.matched import matched_tokens
 
-        self.answerer, self.records, self.start = answerer, records, start
-        self.images = [record.images[0].sha256 for record in records]
+        self.answerer, self.start = answerer, batch.start
+        self.images = [record.images[0].sha256 for record in batch.items]
+        self.pictures = [record.images[0].data for record in batch.items]
         model = answerer.model
-        self.pixels = answerer.pixels([record.images[0].open() for record in records])
+        self.pixels = answerer.pixels([record.images[0].open() for record in batch.items])
         self.pixels = self.pixels.to(model.device, model.dtype)
         self.grid = connected_encoder(model).grid(self.pixels)
         with torch.no_grad():
@@ -429,57 +415,21 @@ def _each_image(
     seed: int,
     workspace: str,
     device: str,
-) -> list[tuple[Path, list[str]]]:
-    """Measure the first different images of a split in batches, each once; folders and digests."""
-    from diysink.model import load
-    from diysink.records import Records
-
+) -> list[Measured]:
+    """Measure the first different images of a split, with their sinks and matched tokens."""
+    model = Checkpoint(finetuned_models, asked, device)
     inputs = {
-        "records": folder_digest(records),
         "models": folder_digest(finetuned_models),
         "labels": digest_bytes(image_labels.to_csv().encode()),
         what: asked,
         "seed": seed,
     }
-    work = Workspace(workspace, "analyze", inputs)
-    split = Records(records / asked["split"])
-    first: dict[str, int] = {}
-    for index, record in enumerate(split):
-        if len(first) == asked["images"]:
-            break
-        if len(record.images) == 1:
-            first.setdefault(record.images[0].sha256, index)
-    places = list(first.values())
-    loaded: list[Answerer] = []  # by the first batch that is not measured yet
 
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        if not loaded:
-            loaded.append(load(_model_folder(finetuned_models, asked), device=_device(device)))
-        start = int(name.removeprefix("images-"))
-        items = [split[i] for i in places[start : start + asked["batch"]]]
-        measure(_Images(loaded[0], items, start, seed), result)
-        return [{"images": len(items)}]
+    def each(batch: Batch, result: Path) -> None:
+        measure(_Images(model.answerer(), batch, seed), result)
 
-    units = [f"images-{start:08d}" for start in range(0, len(places), asked["batch"])]
-    results, _ = each_unit(work, units, unit)
-    digests = list(first)
-    return [
-        (results / name, digests[start : start + asked["batch"]])
-        for name, start in zip(units, range(0, len(places), asked["batch"]), strict=True)
-    ]
-
-
-def _model_folder(finetuned_models: Path, asked: dict[str, Any]) -> Path:
-    return finetuned_models / asked["connector"] / f"seed{asked['seed']}"
+    return each_batch(records, asked, inputs, workspace, each)
 
 
 def _box(row: Any) -> list[float]:
     return [float(row.top), float(row.left), float(row.bottom), float(row.right)]
-
-
-def _device(device: str) -> str:
-    import torch
-
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,22 +1,19 @@
 """Inside language model and encoder: attention by layer, dimensions, criteria, functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from diysink.artifact import Workspace, atomic_path
+from diysink.artifact import atomic_path
+from pipelines.analyze.batches import Batch, Checkpoint, each_batch, read, write
 from pipelines.learning import folder_digest, parts_digest, untrained
-from pipelines.units import each_unit
 
 if TYPE_CHECKING:
     from diysink.analysis import MassiveRule
     from diysink.model import Answerer
-    from diysink.records import Record
-
-Measure = Callable[[Sequence["Record"], Path], None]
 
 
 def curve_attention(
@@ -72,16 +69,16 @@ def attend_by_layer(
     asked, rule = analyze["layers"], analyze["massive"]
     if asked is None:
         return pd.DataFrame()
-    model = _Model(finetuned_models, asked, device)
+    model = Checkpoint(finetuned_models, asked, device)
 
-    def measure(items: Sequence["Record"], result: Path) -> None:
+    def measure(batch: Batch, result: Path) -> None:
         answerer = model.answerer()
-        table = layer_attention(answerer, question_batch(answerer, items), _rule(rule), seed)
-        _write(table, result)
+        table = layer_attention(answerer, question_batch(answerer, batch.items), _rule(rule), seed)
+        write(table, result)
 
     inputs = {"models": folder_digest(finetuned_models), "layers": asked, "massive": rule}
-    folders = _each_batch(records, asked, inputs | {"seed": seed}, workspace, measure)
-    return attention_by_layer(_read(folders), **_options(analyze, seed))
+    folders = each_batch(records, asked, inputs | {"seed": seed}, workspace, measure)
+    return attention_by_layer(read(folders), **_options(analyze, seed))
 
 
 def find_dimensions(
@@ -133,10 +130,10 @@ def find_dimensions(
         inputs = {"dimensions": asked, "massive": rule, "checkpoint": checkpoint, "seed": seed}
         match checkpoint:
             case "finetuned":
-                answering = _Model(finetuned_models, asked, device)
+                answering = Checkpoint(finetuned_models, asked, device)
                 inputs |= {"models": folder_digest(finetuned_models)}
             case "untrained" | "aligned":
-                answering = _Model(finetuned_models, asked, device, built(checkpoint))
+                answering = Checkpoint(finetuned_models, asked, device, built(checkpoint))
                 inputs |= {"parts": parts_digest(model), "align": align}
                 inputs |= {"profiles": folder_digest(sink_profiles)}
                 inputs |= {"connectors": folder_digest(aligned_connectors)}
@@ -146,16 +143,16 @@ def find_dimensions(
                     "aligned and finetuned"
                 )
 
-        def measure(items: Sequence["Record"], result: Path, answering: _Model = answering) -> None:
+        def measure(batch: Batch, result: Path, answering: Checkpoint = answering) -> None:
             answerer = answering.answerer()
-            questions = question_batch(answerer, items)
+            questions = question_batch(answerer, batch.items)
             profiles = dimension_profiles(answerer, questions, _rule(rule), seed)
             with atomic_path(result / "profiles.safetensors") as temporary:
                 profiles.save(temporary)
 
-        folders = _each_batch(records, asked, inputs, workspace, measure)
+        measured = each_batch(records, asked, inputs, workspace, measure)
         found[checkpoint] = DimensionProfiles.merged(
-            [DimensionProfiles.load(folder / "profiles.safetensors") for folder in folders]
+            [DimensionProfiles.load(one.folder / "profiles.safetensors") for one in measured]
         )
     options = {"top": asked["top"], "level": analyze["level"]}
     drawn = {"resamples": analyze["resamples"], "seed": seed}
@@ -184,14 +181,14 @@ def compare_criteria(
     asked, rule = analyze["criteria"], analyze["massive"]
     if asked is None:
         return pd.DataFrame(), pd.DataFrame()
-    model = _Model(finetuned_models, asked, device)
+    model = Checkpoint(finetuned_models, asked, device)
 
-    def measure(items: Sequence["Record"], result: Path) -> None:
+    def measure(batch: Batch, result: Path) -> None:
         answerer = model.answerer()
-        _write(token_criteria(answerer, question_batch(answerer, items), _rule(rule)), result)
+        write(token_criteria(answerer, question_batch(answerer, batch.items), _rule(rule)), result)
 
     inputs = {"models": folder_digest(finetuned_models), "criteria": asked, "massive": rule}
-    measured = _read(_each_batch(records, asked, inputs, workspace, measure))
+    measured = read(each_batch(records, asked, inputs, workspace, measure))
     options = _options(analyze, seed)
     thresholds = {"attention": SHARE, "massive": MASSIVE_VALUE, "ratio": float(rule["ratio"])}
     tau = _tau(finetuned_models, asked)
@@ -218,14 +215,14 @@ def tell_functions(
     asked = analyze["function"]
     if asked is None:
         return pd.DataFrame()
-    model = _Model(finetuned_models, asked, device)
+    model = Checkpoint(finetuned_models, asked, device)
 
-    def measure(items: Sequence["Record"], result: Path) -> None:
+    def measure(batch: Batch, result: Path) -> None:
         answerer = model.answerer()
-        _write(head_outputs(answerer, question_batch(answerer, items), seed), result)
+        write(head_outputs(answerer, question_batch(answerer, batch.items), seed), result)
 
     inputs = {"models": folder_digest(finetuned_models), "function": asked, "seed": seed}
-    measured = _read(_each_batch(records, asked, inputs, workspace, measure))
+    measured = read(each_batch(records, asked, inputs, workspace, measure))
     return sink_function(measured, **_options(analyze, seed))
 
 
@@ -246,92 +243,17 @@ def replace_contents(
     if asked is None:
         return pd.DataFrame()
     right = {"exact": exact_match, "contains": contains}[asked["metric"]]
-    model = _Model(finetuned_models, asked, device)
+    model = Checkpoint(finetuned_models, asked, device)
 
-    def measure(items: Sequence["Record"], result: Path) -> None:
+    def measure(batch: Batch, result: Path) -> None:
         answerer = model.answerer()
-        references = [record.conversations[1].text for record in items]
-        questions = question_batch(answerer, items)
-        _write(replaced_answers(answerer, questions, references, right, seed), result)
+        references = [record.conversations[1].text for record in batch.items]
+        questions = question_batch(answerer, batch.items)
+        write(replaced_answers(answerer, questions, references, right, seed), result)
 
     inputs = {"models": folder_digest(finetuned_models), "replacement": asked, "seed": seed}
-    answers = _read(_each_batch(records, asked, inputs, workspace, measure))
+    answers = read(each_batch(records, asked, inputs, workspace, measure))
     return replacement(answers, **_options(analyze, seed))
-
-
-class _Model:
-    """A checkpoint that is loaded by the first batch that is not measured yet."""
-
-    def __init__(
-        self,
-        folder: Path,
-        asked: dict[str, Any],
-        device: str,
-        build: Callable[[], "Answerer"] | None = None,
-    ) -> None:
-        self._folder = folder / asked["connector"] / f"seed{asked['seed']}"
-        self._asked, self._device, self._build = asked, device, build
-        self._loaded: Answerer | None = None
-
-    def answerer(self) -> "Answerer":
-        if self._loaded is None:
-            from diysink.engine import resolve_device
-            from diysink.model import load
-
-            self._loaded = (
-                load(self._folder, device=str(resolve_device(self._device)))
-                if self._build is None
-                else self._build()
-            )
-            if "max_new_tokens" in self._asked:
-                self._loaded.max_new_tokens = self._asked["max_new_tokens"]
-        return self._loaded
-
-
-def _each_batch(
-    records: Path,
-    asked: dict[str, Any],
-    inputs: dict[str, Any],
-    workspace: str,
-    measure: Measure,
-) -> list[Path]:
-    """Measure the first records of a split in batches, each once; their folders.
-
-    ``items`` are the first questions; ``images`` the first question about each of so many images.
-    """
-    from diysink.records import Records
-
-    work = Workspace(workspace, "analyze", {"records": folder_digest(records), **inputs})
-    split = Records(records / asked["split"])
-    if "items" in asked:
-        places = list(range(min(asked["items"], len(split))))
-    else:
-        first: dict[str, int] = {}
-        for index, record in enumerate(split):
-            if len(first) == asked["images"]:
-                break
-            if len(record.images) == 1:
-                first.setdefault(record.images[0].sha256, index)
-        places = list(first.values())
-
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        start = int(name.removeprefix("batch-"))
-        items = [split[i] for i in places[start : start + asked["batch"]]]
-        measure(items, result)
-        return [{"items": len(items)}]
-
-    units = [f"batch-{start:08d}" for start in range(0, len(places), asked["batch"])]
-    results, _ = each_unit(work, units, unit)
-    return [results / name for name in units]
-
-
-def _write(table: pd.DataFrame, result: Path) -> None:
-    with atomic_path(result / "measured.parquet") as temporary:
-        table.to_parquet(temporary)
-
-
-def _read(folders: Sequence[Path]) -> pd.DataFrame:
-    return pd.concat([pd.read_parquet(f / "measured.parquet") for f in folders], ignore_index=True)
 
 
 def _rule(massive: dict[str, Any]) -> "MassiveRule":

@@ -2,17 +2,13 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from diysink.artifact import Workspace, atomic_path
+from pipelines.analyze.batches import Batch, Checkpoint, each_batch, read, write
 from pipelines.learning import folder_digest
-from pipelines.units import each_unit
-
-if TYPE_CHECKING:
-    from diysink.model import Answerer
 
 _log = logging.getLogger(__name__)
 
@@ -64,53 +60,31 @@ def measure_attention(
     """
     from diysink.analysis import visual_attention
     from diysink.evaluation.runner import question_batch
-    from diysink.model import load
-    from diysink.records import Records
 
     asked = analyze["attention"]
     if asked is None:
         return pd.DataFrame()
-    inputs = {
-        "records": folder_digest(records),
-        "models": folder_digest(finetuned_models),
-        "attention": asked,
-    }
-    work = Workspace(workspace, "analyze", inputs)
-    split = Records(records / asked["split"])
-    number = min(asked["items"], len(split))
-    loaded: list[Answerer] = []  # by the first batch that is not measured yet
+    model = Checkpoint(finetuned_models, asked, device)
 
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        if not loaded:
-            folder = finetuned_models / asked["connector"] / f"seed{asked['seed']}"
-            loaded.append(load(folder, device=_device(device)))
-            loaded[0].max_new_tokens = asked["max_new_tokens"]
-        start = int(name.removeprefix("items-"))
-        items = [split[i] for i in range(start, min(start + asked["batch"], number))]
-        questions = question_batch(loaded[0], items)
-        seen = visual_attention(loaded[0], questions)
+    def measure(batch: Batch, result: Path) -> None:
+        questions = question_batch(model.answerer(), batch.items)
+        seen = visual_attention(model.answerer(), questions)
         tokens = seen.norms.shape[1]
         table = pd.DataFrame(
             {
                 "id": np.repeat(questions.ids, tokens),
                 "image": np.repeat(questions.images, tokens),
                 "group": np.repeat(np.array(questions.groups, dtype=object), tokens),
-                "token": np.tile(np.arange(tokens), len(items)),
+                "token": np.tile(np.arange(tokens), len(batch.items)),
                 "norm": seen.norms.flatten().numpy(),
                 "sink": seen.sinks.flatten().numpy(),
                 "attention": seen.attention.flatten().numpy(),
             }
         )
-        with atomic_path(result / "attention.parquet") as temporary:
-            table.to_parquet(temporary)
-        return [{"items": len(items)}]
+        write(table, result)
 
-    units = [f"items-{start:08d}" for start in range(0, number, asked["batch"])]
-    results, _ = each_unit(work, units, unit)
-    return pd.concat(
-        [pd.read_parquet(results / name / "attention.parquet") for name in units],
-        ignore_index=True,
-    )
+    inputs = {"models": folder_digest(finetuned_models), "attention": asked}
+    return read(each_batch(records, asked, inputs, workspace, measure))
 
 
 def weigh_sinks(
@@ -127,45 +101,23 @@ def weigh_sinks(
     """
     from diysink.analysis import attention_by_weight, weighted_attention
     from diysink.evaluation.runner import question_batch
-    from diysink.model import load
-    from diysink.records import Records
 
     asked = analyze["weights"]
     if asked is None:
         return pd.DataFrame()
-    inputs = {
-        "records": folder_digest(records),
-        "models": folder_digest(finetuned_models),
-        "weights": asked,
-    }
-    work = Workspace(workspace, "analyze", inputs)
-    split = Records(records / asked["split"])
-    number = min(asked["items"], len(split))
+    model = Checkpoint(finetuned_models, asked, device)
     layers = None if asked["layers"] is None else tuple(asked["layers"])
-    loaded: list[Answerer] = []  # by the first batch that is not measured yet
 
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        if not loaded:
-            folder = finetuned_models / asked["connector"] / f"seed{asked['seed']}"
-            loaded.append(load(folder, device=_device(device)))
-            loaded[0].max_new_tokens = asked["max_new_tokens"]
-        start = int(name.removeprefix("items-"))
-        items = [split[i] for i in range(start, min(start + asked["batch"], number))]
-        table = weighted_attention(
-            loaded[0], question_batch(loaded[0], items), asked["weights"], layers
-        )
-        with atomic_path(result / "attention.parquet") as temporary:
-            table.to_parquet(temporary)
-        return [{"items": len(items)}]
+    def measure(batch: Batch, result: Path) -> None:
+        questions = question_batch(model.answerer(), batch.items)
+        write(weighted_attention(model.answerer(), questions, asked["weights"], layers), result)
 
-    units = [f"items-{start:08d}" for start in range(0, number, asked["batch"])]
-    results, _ = each_unit(work, units, unit)
-    measured = pd.concat(
-        [pd.read_parquet(results / name / "attention.parquet") for name in units],
-        ignore_index=True,
-    )
+    inputs = {"models": folder_digest(finetuned_models), "weights": asked}
     return attention_by_weight(
-        measured, resamples=analyze["resamples"], level=analyze["level"], seed=seed
+        read(each_batch(records, asked, inputs, workspace, measure)),
+        resamples=analyze["resamples"],
+        level=analyze["level"],
+        seed=seed,
     )
 
 
@@ -202,11 +154,3 @@ def tabulate_attention(
             attention_by_kind(attention, s, images, groups, **options).assign(norms=name)
         )
     return pd.concat(by_norm, ignore_index=True), pd.concat(by_kind, ignore_index=True)
-
-
-def _device(device: str) -> str:
-    import torch
-
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"

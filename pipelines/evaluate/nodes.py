@@ -25,6 +25,7 @@ def predict_answers(
     device: str,
 ) -> pd.DataFrame:
     """Generated answers of every variant and seed to every test question."""
+    from diysink.engine import resolve_device
     from diysink.evaluation.runner import predict
     from diysink.model import load
     from diysink.records import Records
@@ -44,7 +45,9 @@ def predict_answers(
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         variant, seed = name.split("/seed")
         how = evaluate["variants"][variant]
-        answerer = load(finetuned_models / how["connector"] / f"seed{seed}", device=_device(device))
+        answerer = load(
+            finetuned_models / how["connector"] / f"seed{seed}", device=str(resolve_device(device))
+        )
         answerer.max_new_tokens = evaluate["max_new_tokens"]
         if how["arrangement"] is not None:
             answerer.model.config.arrangement = how["arrangement"]
@@ -149,11 +152,3 @@ def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """Rows for JSON, which has no NaN: what could not be measured is null."""
     rows: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
     return rows
-
-
-def _device(device: str) -> str:
-    import torch
-
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
