@@ -10,6 +10,10 @@ TABLES = (
     "sink_verdicts",
     "sink_evidence",
     "attention_by_kind",
+    "norm_attention",
+    "attention_by_layer",
+    "sink_dimensions",
+    "dimension_overlap",
     "token_ablation",
     "probes",
     "probe_contrasts",
@@ -77,10 +81,8 @@ def judge_claims(
     verdict = found.row("sink_verdicts", encoder=found.encoder)
     if verdict is not None and verdict["found"] and not visual_attention.empty:
         share = float(sinks["calibration"]["credible"]["share"])
-        swept = over_tau(
-            visual_attention, float(verdict["tau"]), asked["taus"], share=share, **options
-        )
-        robust.insert(0, swept)
+        tau, multiples = float(verdict["tau"]), [float(times) for times in asked["taus"]]
+        robust.insert(0, over_tau(visual_attention, tau, multiples, share=share, **options))
     claims, parts = judge(found)
     page = claims_page(claims, parts, level=level, induced=found.induced)
     robustness = pd.concat([t for t in robust if len(t)] or robust, ignore_index=True)

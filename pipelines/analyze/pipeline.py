@@ -10,6 +10,7 @@ from pipelines.analyze.carries import (
     map_relevance,
     probe_tokens,
 )
+from pipelines.analyze.claims import TABLES, judge_claims
 from pipelines.analyze.inside import (
     attend_by_layer,
     compare_criteria,
@@ -217,6 +218,28 @@ def create_pipeline() -> Pipeline:
                 ],
                 "replacement",
                 name="replace_contents",
+            ),
+            node(
+                judge_claims,
+                [
+                    "predictions",
+                    "visual_attention",
+                    "benchmark_results",
+                    "params:analyze",
+                    "params:model",
+                    "params:sinks",
+                    "params:seed",
+                    *TABLES,
+                ],
+                [
+                    "claims",
+                    "claim_parts",
+                    "planned_comparisons",
+                    "robustness",
+                    "costs",
+                    "claims_page",
+                ],
+                name="judge_claims",
             ),
         ]
     )

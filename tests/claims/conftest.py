@@ -17,7 +17,7 @@ def row(value, half, n_images=200, **names):
 
 def make_costs(reweight=1.05, cot=2.8):
     ways = {"base": 1.0, "front": 1.02, "sinks only": 0.6, "reweight": reweight,
-            "cot, three prompts: both": cot}  # fmt: skip
+            "cot, whole prompts: both": cot}  # fmt: skip
     return {
         "answer-tiny": {
             "device": "x86_64",

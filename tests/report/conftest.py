@@ -14,8 +14,10 @@ from diysink.analysis.attention_by_norm import (
     norm_edges,
     shuffled_order,
 )
+from diysink.claims import judge
 from diysink.evaluation import accuracy_table, comparisons, verdict
 from diysink.report import Inputs
+from tests.claims.conftest import make_evidence
 
 VARIANTS = {  # chance of a right answer on global, local, mixed questions
     "single": (0.9, 0.8, 0.75),
@@ -191,6 +193,27 @@ def make_weights(keys=3.0, connector=1.1):
     )
 
 
+def make_evidence_tables():
+    """Verdicts of planted claims with what they rest on, and a sweep in which one of two turns."""
+    planted = make_evidence()
+    claims, parts = judge(planted)
+    robust = [
+        {"parameter": "tau", "setting": setting, "claim": claim, "value": 1.0, "low": 0.5,
+         "high": 1.5, "n_images": 40, "verdict": verdict, "chosen": setting == 1.0,
+         "flips": verdict != "holds"}
+        for claim, verdicts in (("few sinks", ("holds",) * 3),
+                                ("attention", ("does not hold", "holds", "not measurable here")))
+        for setting, verdict in zip((0.5, 1.0, 2.0), verdicts, strict=True)
+    ]  # fmt: skip
+    tables = ("planned_comparisons", "costs", "dimension_overlap", "norm_attention")
+    return {
+        "claims": claims,
+        "claim_parts": parts,
+        "robustness": pd.DataFrame(robust),
+        **{name: planted.tables[name] for name in tables},
+    }
+
+
 def make_inputs():
     rng = np.random.default_rng(0)
     predictions = make_predictions()
@@ -264,6 +287,9 @@ def make_inputs():
         attention_by_norm=pd.concat(by_norm, ignore_index=True),
         attention_by_kind=pd.concat(by_kind, ignore_index=True),
         attention_by_weight=make_weights(),
+        evidence=make_evidence_tables(),
+        encoder="induced",
+        controls=("control",),
         validation={
             "passed": True,
             "splits": {"train": {"items": 65, "records": 64, "quarantined": 1}},

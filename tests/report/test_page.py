@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from diysink.report import Inputs, render
+from diysink.report.sections import PLAN
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 SECTIONS = (
-    "results", "differences", "sinks", "ablation", "attention", "choices", "training", "data",
-    "provenance",
+    "claims", "questions", "results", "differences", "sinks", "ablation", "attention", "choices",
+    "training", "data", "provenance", *(name for name, *_ in PLAN),
 )  # fmt: skip
 
 
@@ -68,6 +69,50 @@ def test_the_verdict_comes_first(inputs, page):
         assert sentence in page.text
 
 
+def test_claims_come_before_results_each_with_its_parts(inputs, page, text):
+    assert text.index('<h2 id="claims">') < text.index('<h2 id="results">')
+    claims, parts = inputs.evidence["claims"], inputs.evidence["claim_parts"]
+    for row in claims.to_dict("records"):
+        assert row["claim"] in page.text
+        assert row["paper"] in page.text
+        assert row["why_built_in"] in page.text
+        assert f'<details id="claim-{row["number"]}">' in text
+    for part in parts.to_dict("records"):
+        assert part["part"] in page.text
+    assert "12 holds" in page.text
+    assert "partly built in" in page.text
+
+
+def test_a_verdict_is_read_from_the_table(inputs):
+    claims = inputs.evidence["claims"].assign(verdict="does not hold")
+    evidence = {**inputs.evidence, "claims": claims}
+    page = Page(render(dataclasses.replace(inputs, evidence=evidence)))
+    assert "12 does not hold" in page.text
+    assert "0 holds" in page.text
+
+
+def test_robustness_names_what_turns(page):
+    assert "1 of 2 conclusions turn somewhere (with tau: attention)" in page.text
+
+
+def test_reviewers_questions_are_answered_from_the_page_s_own_tables(page):
+    assert "on the 12 others, right routes gain +12.5 points [-1.0, +25.0]" in page.text
+    assert (
+        "The same rule on control, where there should be no sinks, finds none there." in page.text
+    )
+    assert "comparisons, " in page.text
+    assert "Two MLPs against one with as many parameters" in page.text
+
+
+def test_tables_stand_under_their_section(inputs, page, text):
+    assert "Table: norm_attention" in page.text
+    assert f"All rows of {'dimension_overlap.parquet'}" in page.text
+    long = pd.concat([inputs.evidence["norm_attention"]] * 50)
+    evidence = {**inputs.evidence, "norm_attention": long}
+    shown = Page(render(dataclasses.replace(inputs, evidence=evidence)))
+    assert "The first 60 of 100 rows" in shown.text
+
+
 def test_says_induced_where_it_is_and_only_there(inputs, page):
     assert "Induced sinks: this is a model organism, no evidence" in page.text
     assert page.text.index("Induced sinks") < page.text.index(inputs.results["verdict"][0])
@@ -113,7 +158,7 @@ def test_figures_take_the_page_s_colours_and_letters(text):
 
 def test_every_figure_has_a_title_a_caption_and_a_name_for_screen_readers(page, text):
     figures = re.findall(r"<figure>\s*<figcaption>.*?</figure>", text, flags=re.DOTALL)
-    assert len(figures) == 10
+    assert len(figures) == 11
     for figure in figures:
         title = re.search(r"<strong>(.*?)</strong>", figure)[1]
         assert f'aria-label="{title}"' in figure
@@ -135,6 +180,8 @@ def test_shows_results_alone_and_says_what_is_missing(inputs):
         "The ablation was not run", "Attention was not measured", "No selection chose",
         "Attention under weights was not measured", "No training curves were given",
         "No validation summary was given", "No timings", "no git revision",
+        "The claims were not judged", "Robustness was not looked at", "Not answered by this run",
+        *(f"Not in this run: {', '.join(tables)}" for *_, tables in PLAN),
     ):  # fmt: skip
         assert words in page.text
 
@@ -160,6 +207,12 @@ def test_can_do_without_some(inputs, names, empty):
 
 
 NASTY = "<script>alert(\"1\")</script><img src=x onerror=alert(2)> $\\frac{1}{2}$ & 'quoted'"
+
+
+def nasty(table):
+    """What a table says in words that only the page reads, with markup in it."""
+    names = {"part", "claim", "paper", "wanted", "group", "sets"} & set(table.columns)
+    return table.assign(**dict.fromkeys(names, NASTY))
 
 
 def test_data_stay_data(inputs):
@@ -190,6 +243,7 @@ def test_data_stay_data(inputs):
                 curves={"align": inputs.curves["align"].assign(unit=f"{NASTY}/seed0")},
                 parameters={NASTY: {NASTY: NASTY}},
                 digests={NASTY: NASTY},
+                evidence={name: nasty(table) for name, table in inputs.evidence.items()},
             )
         )
     )  # fmt: skip

@@ -11,8 +11,7 @@ from diysink.claims.evidence import Evidence
 from diysink.claims.parts import Estimate, Part, Row, above, clear, lacking
 
 LESS = "sink - matched"
-SCOPES = {"global": "sinks less matched tokens", "local": "matched tokens less sinks"}
-"""Which way sinks should differ from other tokens, by what an attribute is of."""
+MATCHED, PLACE = "matched", "place"
 
 
 def relevance(found: Evidence, layer: int | None = None) -> list[Part]:
@@ -58,42 +57,52 @@ def words(found: Evidence) -> list[Part]:
 def probes(found: Evidence, layer: int | None = None, where: str = "vit") -> list[Part]:
     """A probe reads global attributes better from sinks, and local ones worse.
 
+    Global: sinks against as many random non-sinks. Local: against the non-sinks at the place that
+    the attribute is of, where the labels tell it, because a random token is rarely there; else
+    against the random ones.
+
     Args:
         found: the tables.
         layer: None = the last that was probed: of the encoder, the one that feeds the connector.
         where: ``vit`` or ``llm``.
     """
-    rows = found.rows("probe_contrasts", where=where, against="matched", attribute="all")
+    rows = found.rows("probe_contrasts", where=where, attribute="all")
     if not rows:
-        return [lacking("linear probes from sinks and matched tokens: run the analysis probes")]
+        return [lacking("linear probes from sinks and other tokens: run the analysis probes")]
     at = max(row["layer"] for row in rows) if layer is None else layer
-    means = {row["scope"]: Estimate.of(row) for row in rows if row["layer"] == at}
+    less = {(row["scope"], row["against"]): Estimate.of(row) for row in rows if row["layer"] == at}
     read = found.rows("probes", where=where, layer=at)
+    near = PLACE if ("local", PLACE) in less else MATCHED
+    ahead = less.get(("global", MATCHED))
+    behind = less.get(("local", near))
     return [
-        part
-        for scope in SCOPES
-        for part in _scope(scope, means.get(scope), [r for r in read if r["scope"] == scope])
+        *_scope("global", "sink", "sinks less random non-sinks", ahead, read),
+        *_scope(
+            "local",
+            near,
+            f"{'non-sinks at the place' if near == PLACE else 'random non-sinks'} less sinks",
+            None if behind is None else behind.negative(),
+            read,
+        ),
     ]
 
 
-def _scope(scope: str, sinks_less: Estimate | None, rows: Sequence[Row]) -> list[Part]:
+def _scope(
+    scope: str, better: str, says: str, difference: Estimate | None, read: Sequence[Row]
+) -> list[Part]:
     """The difference the claim asks for; and that its better side is not a probe's own doing."""
-    if sinks_less is None:
+    if difference is None:
         return [lacking(f"probes of a {scope} attribute: give the analysis labels such labels")]
-    better = "sink" if scope == "global" else "matched"
-    ahead = sinks_less if scope == "global" else sinks_less.negative()
+    parts = [above(f"accuracy on {scope} attributes, {says}", difference, 0.0, "difference")]
     selective = [
         Estimate.of(row, "selectivity", "selectivity_low", "selectivity_high")
-        for row in rows
-        if row["source"] == better
+        for row in read
+        if row["scope"] == scope and row["source"] == better
     ]
-    says = f"accuracy on {scope} attributes, {SCOPES[scope]}"
-    parts = [above(says, ahead, 0.0, "difference")]
     if not selective:
         return [*parts, lacking(f"selectivity of {scope} probes: run probes", control=True)]
     own = above(
-        f"accuracy on {scope} attributes less that on shuffled labels, from "
-        f"{'sinks' if better == 'sink' else 'matched tokens'}",
+        f"accuracy on {scope} attributes less that on shuffled labels, of the better side",
         Estimate.mean(selective),
         0.0,
         "difference",

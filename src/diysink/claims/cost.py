@@ -16,7 +16,7 @@ from diysink.claims.parts import Estimate, Part, lacking
 CHEAP = 1.25
 """ReW is cheap if it takes at most a quarter more than a plain answer; the paper: a ninth more."""
 PLAIN, FRONT, REWEIGHT, SINKS = "base", "front", "reweight", "sinks only"
-COT = "cot, three prompts: both"
+COT = "cot, whole prompts: both"
 COLUMNS = ["source", "device", "width", "way", "measure", "ratio", "low", "high", "amount", "unit"]
 
 
@@ -70,7 +70,7 @@ def cost(found: Evidence) -> list[Part]:
     return [
         Part(f"ReW, {of}", f"quartiles at most {CHEAP:g}", reweight.high <= CHEAP, reweight,
              "ratio"),
-        Part(f"CoT, three prompts, {of}", "quartiles above ReW's", cot.low > reweight.high, cot,
+        Part(f"CoT, whole prompts, {of}", "quartiles above ReW's", cot.low > reweight.high, cot,
              "ratio"),
         Part(f"sinks to the front, {of}", f"control: quartiles at most {CHEAP:g}",
              moved.high <= CHEAP, moved, "ratio", control=True),

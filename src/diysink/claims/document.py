@@ -59,9 +59,8 @@ def measured(row: Mapping[Any, Any]) -> str:
 
 
 def _summary(counts: "pd.Series[int]", level: float) -> str:
-    said = ", ".join(
-        f"{counts.get(str(v), 0)} {_plural(v, counts.get(str(v), 0))}" for v in Verdict
-    )
+    numbers = {verdict: int(counts.get(str(verdict), 0)) for verdict in Verdict}
+    said = ", ".join(f"{number} {_plural(verdict, number)}" for verdict, number in numbers.items())
     return f"Of {int(counts.sum())} claims {said}. Intervals: {100 * level:g} %, over images."
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from diysink.claims.cost import COT, FRONT, PLAIN, REWEIGHT, SINKS, latencies
 from diysink.claims.evidence import Evidence
-from diysink.claims.parts import Estimate, Row, Verdict, told
+from diysink.claims.parts import Estimate, Row, told
 
 _TRAINED = ("single", "matched", "dual")
 
@@ -133,7 +133,7 @@ def _wrong_routes(found: Evidence) -> Answer:
         cost = Estimate.of(row, "cost", "cost_low", "cost_high")
         says.append(
             f"{row['variant']} routes {told(right, 'share')} of the questions as their group asks; "
-            f"the {row['wrong']} others lose {told(cost, 'difference')} each against right routes."
+            f"on the {row['wrong']} others, right routes gain {told(cost, 'difference')}."
         )
     would = "" if says else "The oracle variant, on records whose groups are known."
     return Answer(question, tuple(says), would)
@@ -237,18 +237,21 @@ def _connectors(connectors: Sequence[str]) -> Answer:
 
 def _taxonomy(found: Evidence) -> Answer:
     question = "Is the taxonomy of questions more than one closed model's word?"
-    says = []
-    for row in found.rows("taxonomy_agreement"):
-        agreed = told(Estimate(row["kappa"], row["low"], row["high"], 0), "change")
+    says, useful = [], False
+    for row in found.rows("taxonomy_agreement", labels="true"):
+        kappa = Estimate.of(row, "kappa")
+        beyond = "beyond chance" if kappa.low > 0 else "not beyond chance"
+        better = "more" if row["accuracy"] > row["majority"] else "no more"
         says.append(
-            f"The model at hand labelled {row['n']} questions from a rubric; Cohen's kappa with "
-            f"{row['against']}: {agreed}."
+            f"The model at hand labelled {row['n']} questions from a rubric. Cohen's kappa with "
+            f"{row['against']}: {told(kappa, 'change')}, {beyond}; it agrees {better} often than "
+            "always giving the most frequent label would."
         )
-        says.append(
-            "Better than chance."
-            if row["low"] > 0
-            else f"{str(Verdict.NOT_MEASURABLE).capitalize()} with this model: no better than "
-            "chance, and a language model that follows the rubric is needed."
-        )
-    would = "" if says else "The analysis taxonomy, or a CSV of human labels."
+        useful = useful or kappa.low > 0
+    would = (
+        "A CSV of human labels."
+        if useful
+        else "A language model that can follow a rubric, at the analysis taxonomy; or a CSV of "
+        "human labels."
+    )
     return Answer(question, tuple(says), would)

@@ -91,13 +91,17 @@ def over_layers(found: Evidence) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for layer in _layers(found, "attention_by_layer"):
-        rows.append(_row("layer", layer, "attention: sink over other", _by_layer(found, layer)))
+        rows.append(
+            _row("layer", float(layer), "attention: sink over other", _by_layer(found, layer))
+        )
     for layer in _layers(found, "relevance"):
-        rows.append(_row("layer", layer, "relevance broad", contents.relevance(found, layer)))
+        rows.append(
+            _row("layer", float(layer), "relevance broad", contents.relevance(found, layer))
+        )
     for where in ("vit", "llm"):
         for layer in _layers(found, "probe_contrasts", where=where):
             parts = contents.probes(found, layer, where)
-            rows.append(_row("layer", layer, f"probes, {where}", parts))
+            rows.append(_row("layer", float(layer), f"probes, {where}", parts))
     return _flips(pd.DataFrame(rows, columns=COLUMNS[:-2]), chosen=None)
 
 

@@ -37,8 +37,8 @@ def _trainings(row: Row) -> str:
     """What other trainings would change, where there were several."""
     if row["n_seeds"] == 1:
         return ""
-    ends = f"[{100 * row['training_low']:+.1f}, {100 * row['training_high']:+.1f}]"
-    return f" ({row['n_seeds']} trainings; over other trainings too {ends})"
+    ends = f"{100 * row['training_low']:+.1f} to {100 * row['training_high']:+.1f} points"
+    return f" ({row['n_seeds']} trainings; with others {ends})"
 
 
 def ablation(found: Evidence) -> list[Part]:

@@ -5,7 +5,6 @@ its figures stand the tables themselves, the first rows of each, so that no figu
 believed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +15,6 @@ from diysink.report import figures
 from diysink.report.inputs import Inputs, records
 
 ROWS = 60  # of a table on the page; the file has all
-
-Draw = Callable[[Mapping[str, pd.DataFrame], float], Sequence[figures.Drawing]]
 
 
 @dataclass(frozen=True)

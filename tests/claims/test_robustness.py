@@ -1,0 +1,83 @@
+"""Sweeps over tau and layers, on planted attention."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diysink.claims import Evidence, over_layers, over_tau
+from tests.claims.conftest import make_evidence, row
+
+OPTIONS = {"share": 0.2, "resamples": 100, "level": 0.95, "seed": 0}
+
+
+def make_attention(times=5.0, items=40, tokens=20, seed=0):
+    """Two sinks of norm 50 among tokens of norm 10, with so many times the others' attention."""
+    rng = np.random.default_rng(seed)
+    sinks = np.zeros((items, tokens), dtype=bool)
+    for mask in sinks:
+        mask[rng.choice(tokens, 2, replace=False)] = True
+    attention = np.where(sinks, times, 1.0) * rng.uniform(0.8, 1.2, sinks.shape) / tokens
+    return pd.DataFrame(
+        {
+            "id": np.repeat([f"q{i}" for i in range(items)], tokens),
+            "image": np.repeat([f"image{i // 2}" for i in range(items)], tokens),
+            "token": np.tile(np.arange(tokens), items),
+            "norm": np.where(sinks, 50.0, 10.0).ravel(),
+            "attention": attention.ravel(),
+        }
+    )
+
+
+def test_verdicts_turn_where_tau_leaves_the_gap():
+    found = over_tau(make_attention(), 25.0, [0.3, 0.5, 1.0, 1.9, 2.5], **OPTIONS)
+    by = found.set_index(["claim", "setting"])
+    few, ratio = "sinks per image", "attention: sink over other"
+    for setting in (0.5, 1.0, 1.9):  # 12.5 to 47.5: the same two tokens
+        assert by.loc[(few, setting), "value"] == 2.0
+        assert by.loc[(ratio, setting), "value"] == pytest.approx(5.0, rel=0.05)
+        assert by.loc[[(few, setting), (ratio, setting)], "verdict"].tolist() == ["holds"] * 2
+    assert by.loc[(few, 0.3), "verdict"] == "does not hold"  # all tokens are sinks
+    assert by.loc[(few, 2.5), "verdict"] == "does not hold"  # none is
+    assert by.loc[(ratio, 2.5), "verdict"] == "not measurable here"
+    assert by["flips"].groupby("setting").all().to_dict() == {
+        0.3: True, 0.5: False, 1.0: False, 1.9: False, 2.5: True,
+    }  # fmt: skip
+    assert found.loc[found["chosen"], "setting"].tolist() == [1.0, 1.0]
+
+
+def test_attention_that_does_not_follow_norm_does_not_hold_at_any_tau():
+    shuffled = make_attention()
+    rng = np.random.default_rng(1)
+    shuffled["attention"] = shuffled.groupby("id")["attention"].transform(rng.permutation)
+    found = over_tau(shuffled, 25.0, [0.5, 1.0, 1.9], **OPTIONS)
+    ratio = found[found["claim"] == "attention: sink over other"]
+    assert set(ratio["verdict"]) == {"does not hold"}
+    assert not found["flips"].any()
+
+
+def test_the_calibrated_tau_must_be_among_the_multiples():
+    with pytest.raises(ValueError, match="1, the calibrated tau"):
+        over_tau(make_attention(), 25.0, [0.5, 2.0], **OPTIONS)
+
+
+def test_layers_are_judged_one_by_one():
+    rows = [
+        row(value, 0.001, layer=layer, head=-1, kind=kind, mask=mask)
+        for layer, sink in ((-1, 0.03), (0, 0.01), (1, 0.05))
+        for kind, mask, value in (
+            ("vsink", "true", sink), ("nonsink", "true", 0.01), ("vsink", "shuffled", 0.012),
+            ("nonsink", "shuffled", 0.012),
+        )
+    ]  # fmt: skip
+    found = over_layers(make_evidence(attention_by_layer=pd.DataFrame(rows)))
+    attention = found[found["claim"] == "attention: sink over other"]
+    assert attention["setting"].tolist() == [0.0, 1.0]  # the mean over layers is no layer
+    assert attention["verdict"].tolist() == ["does not hold", "holds"]
+    assert attention["flips"].tolist() == [True, False]
+    assert set(found["claim"]) == {
+        "attention: sink over other", "relevance broad", "probes, vit", "probes, llm",
+    }  # fmt: skip
+
+
+def test_without_layers_there_is_nothing_to_judge():
+    assert over_layers(Evidence({}, "induced")).empty
