@@ -1,4 +1,4 @@
-"""The comparisons of answers that the claims need, planned before any was seen, and corrected.
+"""The comparisons of answers that the claims need, listed from the paper's words, and corrected.
 
 The table of results corrects over every pair and group that it shows. The claims ask far fewer
 questions, all of which are listed here, so Holm's correction is over these and no others: a p here
