@@ -1,4 +1,4 @@
-"""What tokens carry: probes, maps of relevance, words, the taxonomy of tasks, matched answers."""
+"""What tokens carry: probes, maps of relevance, words of single tokens."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,84 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, atomic_path, digest_bytes
+from diysink.artifact import atomic_path, digest_bytes
 from pipelines.analyze.batches import Batch, Checkpoint, Measured, each_batch, read, write
 from pipelines.learning import folder_digest
-from pipelines.units import each_unit
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
     from torch import Tensor
 
     from diysink.model import Answerer
-    from diysink.records import Records
-
-
-def label_images(
-    records: Path, prepare: dict[str, Any], analyze: dict[str, Any], seed: int
-) -> pd.DataFrame:
-    """What is known of the images of a split: answers of the records, and a table if one is given.
-
-    ``analyze.labels.table`` is a CSV or parquet file of the columns of
-    :mod:`diysink.analysis.labels`, ``miniature`` (what the generator knows of its own pictures; no
-    labels where the data are the user's), or null. Where both know an attribute, the table counts.
-    """
-    from diysink.analysis.labels import checked, record_labels
-    from diysink.records import Records
-
-    asked = analyze["labels"]
-    if asked is None:
-        return pd.DataFrame()
-    split = Records(records / asked["split"])
-    told = record_labels(split, asked["groups"])
-    match asked["table"]:
-        case None:
-            return told
-        case "miniature":
-            made = prepare["generate"].get(asked["split"])
-            if prepare["splits"] or made is None:
-                return told
-            given = _generated(split, asked["split"], made["images"], seed)
-        case path if str(path).endswith(".parquet"):
-            given = pd.read_parquet(path)
-        case path:
-            given = pd.read_csv(path)
-    given = checked(given)
-    rest = told[~told["attribute"].isin(set(given["attribute"]))]
-    return given if rest.empty else pd.concat([given, rest], ignore_index=True)
-
-
-def _generated(split: "Records", name: str, images: int, seed: int) -> pd.DataFrame:
-    """Global attributes and objects of the miniature's pictures, from the seed they are made by."""
-    from diysink.miniature.llava import scenes
-    from diysink.miniature.world import GRID
-
-    shown = {r.id.removeprefix(f"{name}-").split("-")[0]: r.images[0].sha256 for r in split}
-    rows: list[dict[str, Any]] = []
-    for number, (scene, _) in enumerate(scenes(name, images, seed)):
-        image = shown.get(f"{number:06d}")
-        if image is None:  # quarantined
-            continue
-        for attribute, label in (
-            ("scene", scene.texture),
-            ("lighting", scene.lighting),
-            ("symmetry", "symmetric" if scene.mirrored else "uneven"),
-            ("majority", scene.majority),
-            ("crowd", scene.crowd),
-        ):
-            rows.append({"image": image, "attribute": attribute, "scope": "global", "label": label})
-        for thing in scene.things:
-            box = {
-                "top": thing.row / GRID,
-                "left": thing.column / GRID,
-                "bottom": (thing.row + 1) / GRID,
-                "right": (thing.column + 1) / GRID,
-            }
-            for attribute, label in (("colour", thing.colour), ("shape", thing.shape)):
-                rows.append(
-                    {"image": image, "attribute": attribute, "scope": "local", "label": label} | box
-                )
-    return pd.DataFrame(rows)
 
 
 def probe_tokens(
@@ -247,128 +178,6 @@ def isolate_words(
     ids = word_ids(tokenizer, sorted(set(image_labels["label"])))
     options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
     return words, *naming_tables(measured, image_labels, ids, **options)
-
-
-def label_tasks(
-    records: Path,
-    finetuned_models: Path,
-    analyze: dict[str, Any],
-    evaluate: dict[str, Any],
-    seed: int,
-    workspace: str,
-    device: str,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Global, local or mixed, as the model at hand says; and how far that agrees with others.
-
-    The wording is that of the routing questions (``evaluate.cot``): the first choice of each means
-    simple and whole (scores 0 and 1), the second complex and detail (1 and 0), any more a half.
-    Both tables are empty where ``analyze.taxonomy`` is null.
-    """
-    from diysink.analysis.taxonomy import Rubric, agreement, human_labels, score_pairs
-    from diysink.evaluation.runner import question_batch
-    from diysink.model import CachedScorer, PromptScorer
-
-    asked = analyze["taxonomy"]
-    if asked is None:
-        return pd.DataFrame(), pd.DataFrame()
-    cot = evaluate["cot"]
-    rubric = Rubric(
-        cot["image"],
-        dict(zip(cot["image_choices"], (0.0, 1.0), strict=True)),
-        cot["scope"],
-        {name: (1.0, 0.0, 0.5)[min(i, 2)] for i, name in enumerate(cot["scope_choices"])},
-        asked["local"],
-        asked["whole"],
-        asked["complexity"],
-    )
-    inputs = {
-        "records": folder_digest(records),
-        "models": folder_digest(finetuned_models),
-        "taxonomy": asked,
-        "cot": cot,
-    }
-    checkpoint = Checkpoint(finetuned_models, asked, device)
-
-    def measure(batch: Batch, result: Path) -> None:
-        answerer = checkpoint.answerer()
-        scorer = CachedScorer if CachedScorer.serves(answerer.model) else PromptScorer
-        questions = question_batch(answerer, batch.items)
-        table = score_pairs(scorer(answerer.model, answerer.prompter), questions, rubric)
-        write(table.assign(group=pd.Series(questions.groups, dtype="object")), result)
-
-    labels = read(each_batch(records, asked, inputs, workspace, measure))
-    known = labels.dropna(subset="group")
-    references = {"groups": dict(zip(known["id"], known["group"], strict=True))}
-    if asked["human"] is not None:
-        told = human_labels(pd.read_csv(asked["human"]))
-        references["human"] = dict(zip(told["id"], told["label"], strict=True))
-    options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
-    return labels, agreement(labels, references, **options)
-
-
-def answer_matched(
-    records: Path,
-    finetuned_models: Path,
-    analyze: dict[str, Any],
-    evaluate: dict[str, Any],
-    seeds: list[int],
-    workspace: str,
-    device: str,
-) -> pd.DataFrame:
-    """Answers from random-matched tokens alone, and from all but those, as further predictions.
-
-    Rows as in ``predictions``, of the variants ``matched-tokens`` and ``unmatched-tokens``. Empty
-    where ``analyze.ablation`` or its ``matched`` is null.
-    """
-    from diysink.analysis.matched_answers import matched_in_place_of_sinks
-    from diysink.engine import resolve_device
-    from diysink.evaluation.runner import predict
-    from diysink.model import load
-    from diysink.records import Records
-    from diysink.selection import FixedSelection
-
-    asked = analyze["ablation"]
-    if asked is None or asked["matched"] is None:
-        return pd.DataFrame()
-    how = evaluate["variants"][asked["sink"]]
-    inputs = {
-        "records": folder_digest(records),
-        "models": folder_digest(finetuned_models),
-        "matched": asked["matched"],
-        "how": how,
-        "evaluate": {name: evaluate[name] for name in ("split", "batch", "max_new_tokens")},
-        "seeds": seeds,
-    }
-    work = Workspace(workspace, "analyze", inputs)
-    split = Records(records / evaluate["split"])
-
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        variant, seed = name.split("/seed")
-        answerer = load(
-            finetuned_models / how["connector"] / f"seed{seed}", device=str(resolve_device(device))
-        )
-        answerer.max_new_tokens = evaluate["max_new_tokens"]
-        if how["arrangement"] is not None:
-            answerer.model.config.arrangement = how["arrangement"]
-        answerer.selection = FixedSelection("sink" if variant == "matched-tokens" else "nonsink")
-        with matched_in_place_of_sinks(answerer.model, asked["matched"]["seed"]):
-            table = predict(
-                answerer, split, variant=variant, seed=int(seed), batch=evaluate["batch"]
-            )
-        with atomic_path(result / "predictions.parquet") as temporary:
-            table.to_parquet(temporary)
-        return [{"items": len(table)}]
-
-    variants = ("matched-tokens", "unmatched-tokens")
-    units = [f"{variant}/seed{seed}" for seed in seeds for variant in variants]
-    results, _ = each_unit(work, units, unit)
-    return pd.concat(
-        [pd.read_parquet(results / name / "predictions.parquet") for name in units],
-        ignore_index=True,
-    )
-
-
-# --- The images of a split, batch by batch ---------------------------------------------------
 
 
 class _Images:

@@ -2,14 +2,8 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.carries import (
-    answer_matched,
-    isolate_words,
-    label_images,
-    label_tasks,
-    map_relevance,
-    probe_tokens,
-)
+from pipelines.analyze.answers import answer_matched, label_tasks
+from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
 from pipelines.analyze.claims import TABLES, judge_claims
 from pipelines.analyze.inside import (
     attend_by_layer,
@@ -19,6 +13,7 @@ from pipelines.analyze.inside import (
     replace_contents,
     tell_functions,
 )
+from pipelines.analyze.labels import label_images
 from pipelines.analyze.nodes import (
     ablate_tokens,
     measure_attention,

@@ -11,14 +11,9 @@ from diysink.miniature.llava import write_split
 from diysink.miniature.world import GRID
 from diysink.model import Parts, assemble
 from diysink.records import ImageFile, Record, Turn, write_shards
-from pipelines.analyze.carries import (
-    answer_matched,
-    isolate_words,
-    label_images,
-    label_tasks,
-    map_relevance,
-    probe_tokens,
-)
+from pipelines.analyze.answers import answer_matched, label_tasks
+from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
+from pipelines.analyze.labels import label_images
 
 MODEL = {"connector": "single", "seed": 0, "split": "test"}
 ANALYZE = {
