@@ -61,7 +61,7 @@ def test_rollback_is_a_truth_value(value: Any) -> None:
 def test_a_selection_that_no_folder_can_hold_is_refused(selection: str, tmp_path: Path) -> None:
     evaluate = {"candidate": "x", "variants": {"x": {"selection": selection}}}
     with pytest.raises(ValueError, match=f"selects by '{selection}'"):
-        assemble_candidate(tmp_path, tmp_path, evaluate, {}, {}, str(tmp_path))
+        assemble_candidate(tmp_path, tmp_path, evaluate, {}, {"seed": 0}, str(tmp_path))
 
 
 def test_a_candidate_without_predictions_is_refused(tmp_path: Path) -> None:
