@@ -86,8 +86,8 @@ def over_layers(found: Evidence) -> pd.DataFrame:
     """What was measured in several layers, judged in each.
 
     Returns:
-        As :func:`over_tau`; the setting is the layer, and the chosen one is that which the claims
-        look at (or the mean over layers, which is no single layer: then no row is chosen).
+        As :func:`over_tau`; the setting is the layer, and the last layer is marked as chosen: it is
+        what the others are compared with, also where a claim looks at the mean over layers.
     """
     rows: list[dict[str, Any]] = []
     for layer in _layers(found, "attention_by_layer"):
