@@ -1,4 +1,4 @@
-"""What sinks are and do: tensors and predictions in, tidy tables out (paper, section 3)."""
+"""What sinks are and do: tensors and predictions in, tidy tables out."""
 
 from diysink.analysis.ablation import dissociation, token_ablation
 from diysink.analysis.attention import VisualAttention, visual_attention

@@ -2,9 +2,10 @@
 
 The model is one and the same, so a difference is due to what it sees. Where the model was trained
 on both sets, seeing one alone is also unusual to it: the loss is an upper bound of what the missing
-set carries. The paper's claim is a double dissociation, sinks for global and non-sinks for local
-questions; :func:`dissociation` is that claim as one number. Few tokens answer worse than many: the
-control is the same model on as many random non-sinks (`diysink.analysis.matched_answers`).
+set alone carries; what both carry is not lost. Sinks for global and non-sinks for local questions
+is a double dissociation; :func:`dissociation` tells it, and as one number. Few tokens answer worse
+than many: the control is the same model on as many random non-sinks
+(`diysink.analysis.matched_answers`).
 """
 
 import numpy as np
@@ -95,7 +96,7 @@ def dissociation(
     """How far sinks alone are ahead of non-sinks alone in each of two groups, and the difference.
 
     The last row is the interaction, (sink - nonsink on the first group) - (sink - nonsink on the
-    second): above 0 as the paper says, 0 where the two sets serve both groups alike.
+    second): above 0 as the paper says, 0 where sinks are as far ahead on both groups.
 
     Args:
         predictions: one row per variant, seed and item, with a column ``group``.

@@ -1,4 +1,4 @@
-"""Who gets the answer's attention, layer by layer and head by head (paper, section 3, first row).
+"""Who gets the answer's attention, layer by layer and head by head.
 
 Three kinds of visual tokens: V-sinks (by the norm before the connector), L-sinks (tokens that are
 no V-sinks and that the language model lights up by itself, `diysink.analysis.massive`, told anew at

@@ -1,4 +1,4 @@
-"""Do tokens of high norm get more attention? (paper, section 3, first row)
+"""Do tokens of high norm get more attention? The attention by norm of arXiv 2510.08510.
 
 Attention per token in bins of norm, and of sinks against non-sinks. The control is the same table
 with each question's norms shuffled over its tokens: what is left there is what bins and images do

@@ -1,4 +1,4 @@
-"""Which hidden dimensions of the language model light up at sinks (paper, section 3, second row).
+"""Which hidden dimensions of the language model light up at sinks, as arXiv 2510.08510 asks.
 
 At every layer, |x[d]| / RMS(x) is averaged over the V-sinks of an image, over its L-sinks, over its
 other visual tokens and at the first token, and then over images. Controls: as many random

@@ -1,11 +1,11 @@
-"""Which hidden dimensions are massive, and which tokens they light up (paper, section 2).
+"""Which hidden dimensions are massive, and which tokens they light up.
 
-The paper's criterion inside the language model is max |x[d]| / RMS(x) >= 20 over d in D_sink, for
-Llama-2-7B with D_sink = {1415, 2533}. Two things keep it from any other model. The largest ratio
-that a state can have is the root of its width: 20 is out of reach below a width of 400, so that the
-threshold is scaled with the root (20 at the width of 4096: one dimension holds a tenth of the
-state's energy). And D_sink is not known: here it is what is massive at the sequence's first
-token, the one sink that every such language model grows by itself.
+The criterion of arXiv 2510.08510 inside the language model is max |x[d]| / RMS(x) >= 20 over d in
+D_sink, for Llama-2-7B with D_sink = {1415, 2533}. Two things keep it from any other model. The
+largest ratio that a state can have is the root of its width: 20 is out of reach below a width of
+400, so that the threshold is scaled with the root (20 at the width of 4096: one dimension holds a
+tenth of the state's energy). And D_sink is not known: here it is what is massive at the sequence's
+first token, the one sink that every such language model grows by itself.
 
 Over all dimensions instead of D_sink the rule flags most tokens of many models (arXiv 2609.32808):
 so a dimension is asked to stand out from the median dimension as well.

@@ -1,4 +1,4 @@
-"""What can be read off tokens by a linear probe, layer by layer (paper, section 3).
+"""What can be read off tokens, layer by layer: the linear probes of arXiv 2510.08510.
 
 A probe learns to tell an attribute of the image (or of the object at one place in it) from the mean
 of some of its tokens: its sinks, as many random non-sinks, all non-sinks, the class token; for what

@@ -1,4 +1,4 @@
-"""What one visual token says by itself, in words (paper, section 3).
+"""What one visual token says by itself: the word distribution of arXiv 2510.08510.
 
 Each visual token is cut off from all others: it sees the text before the image and itself, and no
 other token sees it. It goes through the language model like that, at its own position, and the LM

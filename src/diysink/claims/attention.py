@@ -1,4 +1,4 @@
-"""Claims 1 and 2: norm draws attention, and few tokens have such a norm (paper, section 3)."""
+"""Claims 1 and 2: norm draws attention, and few tokens have such a norm."""
 
 from diysink.claims.evidence import Evidence
 from diysink.claims.parts import Estimate, Part, above, clear, lacking

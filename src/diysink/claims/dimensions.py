@@ -1,7 +1,8 @@
 """Claims 3 and 4: the hidden dimensions that are massive at sinks, inside the language model.
 
-The sets of dimensions are found from the data by a rule (paper, section 2). A model without massive
-dimensions at the kinds of tokens in question can neither have the claims nor refute them.
+The sets of dimensions are found from the data by a rule (`diysink.analysis.massive`). A model
+without massive dimensions at the kinds of tokens in question can neither have the claims nor
+refute them.
 """
 
 from diysink.claims.evidence import Evidence

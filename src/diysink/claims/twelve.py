@@ -1,4 +1,4 @@
-"""The paper's twelve claims (sections 3 to 5): what each says, and who judges it.
+"""Twelve claims of the paper (arXiv 2510.08510): what each says, and who judges it.
 
 What is built in is told for the miniature, whose encoder was trained with a loss that makes some
 claims true whatever the software does: it holds the norms of plain cells high, has global

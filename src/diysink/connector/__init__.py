@@ -1,4 +1,4 @@
-"""Connectors: vision width to language width, knowing which tokens are sinks (paper, section 4)."""
+"""Connectors: vision width to language width, knowing which tokens are sinks."""
 
 from diysink.connector.dual import DualConnector
 from diysink.connector.kinds import TWO_PARTS, ConnectorKind, build_connector

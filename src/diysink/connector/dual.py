@@ -1,4 +1,4 @@
-"""Two MLPs, f_sink and f_nonsink: DIYSink's connector (paper, section 4)."""
+"""Two MLPs, f_sink and f_nonsink: DIYSink's dual MLP (arXiv 2510.08510)."""
 
 import torch
 from jaxtyping import Bool, Float

@@ -1,4 +1,4 @@
-"""Pixels to the hidden states of one layer, and nothing past it (paper, section 2).
+"""Pixels to the hidden states of one layer, the one that a connector reads, and nothing past it.
 
 What is unusual here: the tower is run block by block by us, so that no later block, final norm or
 pooling head ever runs or is kept; the states are those *before* any final norm; and the attention

@@ -1,8 +1,8 @@
 """Any supported vision-language model, asked as its makers meant it to be: stock, or changed.
 
 Prompts are those of the model's own processor and chat template, answers are greedy. What is done
-to visual tokens in between is an intervention (`diysink.interventions`, paper, section 4) around a
-model that knows nothing of it. Nothing is trained.
+to visual tokens in between is an intervention (`diysink.interventions`) around a model that knows
+nothing of it. Nothing is trained.
 """
 
 import copy

@@ -1,10 +1,10 @@
-"""What can be done to an image's visual tokens without training (paper, sections 4 and 6).
+"""What can be done to an image's visual tokens without training.
 
 Each intervention is a frozen value that is called with the tokens of one image and returns them
-changed. The paper's own is ``Reposition("front")``; the others answer whether what it does is due
-to sinks (``Matched``), to their contents (``Replace``, ``Scale``) or to their presence (``Keep``,
-``Drop``). Zero-ablation alone misleads (arXiv 2402.17762): hold it against mean, shuffle and a
-matched control.
+changed. Sink-to-the-front of arXiv 2510.08510 is ``Reposition("front")``; the others answer
+whether what it does is due to sinks (``Matched``), to their contents (``Replace``, ``Scale``) or to
+their presence (``Keep``, ``Drop``). Zero-ablation alone misleads (arXiv 2402.17762): hold it
+against mean, shuffle and a matched control.
 
 Separators (LLaVA-NeXT's newline tokens) show no patch. They go with the non-sinks where tokens move
 or are dropped; their contents are never changed, and no control draws them.

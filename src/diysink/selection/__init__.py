@@ -1,4 +1,4 @@
-"""Which visual tokens, at what weight, for this question (paper, section 4)."""
+"""Which visual tokens, at what weight, for this question."""
 
 from diysink.selection.choice import Choice, KeyGates, QuestionBatch, Route, Selection
 from diysink.selection.controls import InvertedSelection, OracleSelection, RandomSelection

@@ -1,9 +1,9 @@
-"""CoT reweighting: ask the model itself two questions; its answers are the route.
+"""CoT reweighting (arXiv 2510.08510): ask the model two questions; its answers are the route.
 
 (1) Is the image simple or complex? (2) Does the question need the whole picture or a detail?
-simple and whole: sinks only; complex and detail: non-sinks only; anything else: both (paper,
-section 4). The wording is not in the paper's text: it is a parameter here. Answers are scored by
-the log-likelihood of the choices, not decoded, so a reply is always one of them.
+simple and whole: sinks only; complex and detail: non-sinks only; anything else: both. The paper's
+wording is not known to us: it is a parameter here. Answers are scored by the log-likelihood of the
+choices, not decoded, so a reply is always one of them.
 
 The soft form is ours (reviewers asked for it): the choices' probabilities give each route a
 probability, and a set's weight is the probability of the routes that keep it.
@@ -59,7 +59,7 @@ class Scorer(Protocol):
 class CoTTemplates:
     """The two routing questions. ``{question}`` in the second is replaced by the user's question.
 
-    The wording is ours, for a model of general English; the paper does not give its own.
+    The wording is ours, for a model of general English; the paper's is not known to us.
 
     Attributes:
         image: asks whether the image is simple; ``image_choices`` = (simple, complex).

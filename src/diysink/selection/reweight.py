@@ -1,7 +1,7 @@
 """MLP reweighting, "ReW": question vector -> small MLP R -> weights (w_sink, w_nonsink).
 
-I_vis = [w_s f_sink(V_s); w_n f_nonsink(V_n)] (paper, section 4). R's width and output are not in
-the paper's text: they are parameters here. Whatever the output, R starts at (1, 1) for every
+I_vis = [w_s f_sink(V_s); w_n f_nonsink(V_n)] (arXiv 2510.08510). R's width and output in the paper
+are not known to us: they are parameters here. Whatever the output, R starts at (1, 1) for every
 question, so that an untrained R changes nothing.
 
 The paper weighs the projected tokens, at the connector. The same weights may go to the keys of the

@@ -1,8 +1,8 @@
 """The question as one vector, from a frozen model.
 
 Two ways: a sentence encoder of its own (a transformers encoder or a sentence-transformers folder),
-or nothing but the language model's own input embeddings, averaged. The paper does not name its
-sentence encoder.
+or nothing but the language model's own input embeddings, averaged. Which one the paper uses is not
+known to us.
 """
 
 import json

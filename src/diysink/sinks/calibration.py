@@ -1,9 +1,9 @@
 """From statistics to a profile: where the threshold lies, how sure that is, and the verdict.
 
-The paper sets tau = 100 for one encoder; for others it says nothing. Here tau comes from the data:
-the middle of the gap between two populations of log-norms, with a bootstrap interval over images.
-The paper's fixed tau and a multiple of the median are there for comparison; the verdict is asked
-of them all the same.
+The paper sets tau = 100 for one encoder; its values for others are not known to us. Here tau comes
+from the data: the middle of the gap between two populations of log-norms, with a bootstrap interval
+over images. The paper's fixed tau and a multiple of the median are there for comparison; the
+verdict is asked of them all the same.
 """
 
 from dataclasses import asdict, dataclass, field

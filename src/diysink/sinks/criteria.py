@@ -1,8 +1,9 @@
-"""What counts as a sink (paper, section 2): three observables, kept apart.
+"""What counts as a sink: three observables, kept apart.
 
-The paper's criterion for vision sinks is the L2 norm. Later work warns that a norm ratio alone
-flags almost everything in some models, so the norm decides the mask, while massive activation and
-attention received are measured beside it and enter the verdict (see `diysink.sinks.calibration`).
+The criterion of arXiv 2510.08510 for vision sinks is the L2 norm. Later work (arXiv 2609.32808)
+warns that the ratio of the largest dimension to the root mean square flags nearly all visual tokens
+in most models, so the norm decides the mask, while massive activation and attention received are
+measured beside it and enter the verdict (see `diysink.sinks.calibration`).
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""What each stage trains, as Lightning modules (paper, section 4).
+"""What each stage trains, as Lightning modules: the stages of arXiv 2510.08510, and LSG's.
 
 - ``ConnectorTraining`` (stage 1): the connector alone. The dual connector's parts each learn by
   the language-modelling loss over their own tokens: a batch carries both views.
