@@ -1,21 +1,86 @@
-"""What the model answers about questions, and from random tokens in place of sinks."""
+"""What the answers tell: without some tokens, with others' contents, and about the questions."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from diysink.artifact import Workspace
-from pipelines.analyze.batches import Batch, Checkpoint, each_batch, read, write
+from pipelines.analyze.study import Batch, Study, intervals, write
 from pipelines.learning import folder_digest
 from pipelines.units import each_unit
+
+_log = logging.getLogger(__name__)
+
+
+def ablate_tokens(
+    predictions: pd.DataFrame,
+    matched_predictions: pd.DataFrame,
+    analyze: dict[str, Any],
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sinks only, non-sinks only, both: by group and subtask; and the double dissociation.
+
+    With answers from random-matched tokens as the control, where there are any.
+
+    Both tables are empty where ``analyze.ablation`` is null; the second also where the items are
+    not of its groups.
+    """
+    from diysink.analysis import dissociation, token_ablation
+
+    asked = analyze["ablation"]
+    if asked is None:
+        return pd.DataFrame(), pd.DataFrame()
+    variants = (asked["both"], asked["sink"], asked["nonsink"])
+    options = intervals(analyze, seed)
+    matched = None if matched_predictions.empty else ("matched-tokens", "unmatched-tokens")
+    answers = pd.concat([predictions, matched_predictions], ignore_index=True)
+    tables = [
+        token_ablation(answers, variants, by, matched=matched, **options)
+        .rename(columns={by: "group"})
+        .assign(by=by)
+        for by in ("group", "subtask")
+    ]
+    groups = tuple(asked["groups"])
+    if missing := set(groups) - set(predictions["group"]):
+        _log.warning("No double dissociation: no item is of group %s", ", ".join(sorted(missing)))
+        return pd.concat(tables, ignore_index=True), pd.DataFrame()
+    return pd.concat(tables, ignore_index=True), dissociation(
+        predictions, variants, groups, **options
+    )
+
+
+def replace_contents(
+    records: Path,
+    finetuned_models: Path,
+    analyze: dict[str, Any],
+    seed: int,
+    workspace: str,
+    device: str,
+) -> pd.DataFrame:
+    """What is lost when sinks' contents are replaced; empty where ``analyze.replacement`` is."""
+    from diysink.analysis.replacement import replaced_answers, replacement
+    from diysink.evaluation.metrics import contains, exact_match
+
+    asked = analyze["replacement"]
+    if asked is None:
+        return pd.DataFrame()
+    right = {"exact": exact_match, "contains": contains}[asked["metric"]]
+
+    def answer(answerer: Any, questions: Any, batch: Batch) -> pd.DataFrame:
+        references = [record.conversations[1].text for record in batch.items]
+        return replaced_answers(answerer, questions, references, right, seed)
+
+    study = Study("replacement", records, finetuned_models, analyze, workspace, device, seed=seed)
+    return replacement(study.ask(answer), **intervals(analyze, seed))
 
 
 def label_tasks(
     records: Path,
     finetuned_models: Path,
-    analyze: dict[str, Any],
     evaluate: dict[str, Any],
+    analyze: dict[str, Any],
     seed: int,
     workspace: str,
     device: str,
@@ -27,7 +92,6 @@ def label_tasks(
     Both tables are empty where ``analyze.taxonomy`` is null.
     """
     from diysink.analysis.taxonomy import Rubric, agreement, human_labels, score_pairs
-    from diysink.evaluation.runner import question_batch
     from diysink.model import CachedScorer, PromptScorer
 
     asked = analyze["taxonomy"]
@@ -43,44 +107,36 @@ def label_tasks(
         asked["whole"],
         asked["complexity"],
     )
-    inputs = {
-        "records": folder_digest(records),
-        "models": folder_digest(finetuned_models),
-        "taxonomy": asked,
-        "cot": cot,
-    }
-    checkpoint = Checkpoint(finetuned_models, asked, device)
+    study = Study("taxonomy", records, finetuned_models, analyze, workspace, device, cot=cot)
 
-    def measure(batch: Batch, result: Path) -> None:
-        answerer = checkpoint.answerer()
+    def score(answerer: Any, questions: Any, _: Any) -> pd.DataFrame:
         scorer = CachedScorer if CachedScorer.serves(answerer.model) else PromptScorer
-        questions = question_batch(answerer, batch.items)
         table = score_pairs(scorer(answerer.model, answerer.prompter), questions, rubric)
-        write(table.assign(group=pd.Series(questions.groups, dtype="object")), result)
+        return table.assign(group=pd.Series(questions.groups, dtype="object"))
 
-    labels = read(each_batch(records, asked, inputs, workspace, measure))
+    labels = study.ask(score)
     known = labels.dropna(subset="group")
     references = {"groups": dict(zip(known["id"], known["group"], strict=True))}
     if asked["human"] is not None:
         told = human_labels(pd.read_csv(asked["human"]))
         references["human"] = dict(zip(told["id"], told["label"], strict=True))
-    options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
-    return labels, agreement(labels, references, **options)
+    return labels, agreement(labels, references, **intervals(analyze, seed))
 
 
 def answer_matched(
     records: Path,
     finetuned_models: Path,
-    analyze: dict[str, Any],
     evaluate: dict[str, Any],
     seeds: list[int],
+    analyze: dict[str, Any],
+    seed: int,
     workspace: str,
     device: str,
 ) -> pd.DataFrame:
     """Answers from random-matched tokens alone, and from all but those, as further predictions.
 
     Rows as in ``predictions``, of the variants ``matched-tokens`` and ``unmatched-tokens``. Empty
-    where ``analyze.ablation`` or its ``matched`` is null.
+    where ``analyze.ablation`` is null or its ``matched`` false.
     """
     from diysink.analysis.matched_answers import matched_in_place_of_sinks
     from diysink.engine import resolve_device
@@ -90,13 +146,13 @@ def answer_matched(
     from diysink.selection import FixedSelection
 
     asked = analyze["ablation"]
-    if asked is None or asked["matched"] is None:
+    if asked is None or not asked["matched"]:
         return pd.DataFrame()
     how = evaluate["variants"][asked["sink"]]
     inputs = {
         "records": folder_digest(records),
         "models": folder_digest(finetuned_models),
-        "matched": asked["matched"],
+        "matched": seed,
         "how": how,
         "evaluate": {name: evaluate[name] for name in ("split", "batch", "max_new_tokens")},
         "seeds": seeds,
@@ -105,17 +161,18 @@ def answer_matched(
     split = Records(records / evaluate["split"])
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        variant, seed = name.split("/seed")
+        variant, training = name.split("/seed")
         answerer = load(
-            finetuned_models / how["connector"] / f"seed{seed}", device=str(resolve_device(device))
+            finetuned_models / how["connector"] / f"seed{training}",
+            device=str(resolve_device(device)),
         )
         answerer.max_new_tokens = evaluate["max_new_tokens"]
         if how["arrangement"] is not None:
             answerer.model.config.arrangement = how["arrangement"]
         answerer.selection = FixedSelection("sink" if variant == "matched-tokens" else "nonsink")
-        with matched_in_place_of_sinks(answerer.model, asked["matched"]["seed"]):
+        with matched_in_place_of_sinks(answerer.model, seed):
             table = predict(
-                answerer, split, variant=variant, seed=int(seed), batch=evaluate["batch"]
+                answerer, split, variant=variant, seed=int(training), batch=evaluate["batch"]
             )
         write(table, result, "predictions")
         return [{"items": len(table)}]

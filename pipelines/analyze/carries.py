@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diysink.artifact import atomic_path, digest_bytes
-from pipelines.analyze.batches import Batch, Checkpoint, Measured, each_batch, read, write
-from pipelines.learning import folder_digest
+from pipelines.analyze.study import Batch, Measured, Study, intervals, read, write
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -45,19 +44,19 @@ def probe_tokens(
         for attribute, part in labels[labels["top"].notna()].groupby("attribute")
     }
 
-    def measure(batch: "_Images", result: Path) -> None:
+    def measure(batch: _Images, folder: Path) -> None:
         sources = {"sink": batch.sinks, "matched": batch.matched, "pooled": ~batch.sinks}
         for attribute, boxes in local.items():
             inside = batch.inside({image: [box] for image, box in boxes.items()})
             sources[f"place/{attribute}"] = inside & ~batch.sinks
         means = token_means(batch.answerer, batch.pixels, sources)
         flat = {"|".join(map(str, site)): mean.contiguous() for site, mean in means.items()}
-        with atomic_path(result / "means.safetensors") as temporary:
+        with atomic_path(folder / "means.safetensors") as temporary:
             save_file(flat, temporary)
 
-    measured = _each_image(
-        "probes", measure, records, finetuned_models, image_labels, asked, seed, workspace, device
-    )
+    place = (records, finetuned_models, analyze, workspace, device)
+    study = Study("probes", *place, labels=_digest(image_labels), seed=seed)
+    measured = _each_image(study, seed, measure)
     parts = [load_file(one.folder / "means.safetensors") for one in measured]
     images = [image for one in measured for image in one.images]
     means = {}
@@ -94,7 +93,7 @@ def map_relevance(
         for row in image_labels[image_labels["top"].notna()].itertuples():
             boxes.setdefault(str(row.image), []).append(_box(row))
 
-    def measure(batch: "_Images", result: Path) -> None:
+    def measure(batch: _Images, folder: Path) -> None:
         tokens = {"sink": batch.sinks, "matched": batch.matched}
         model = batch.answerer.model
         table = relevance_by_image(model, batch.pixels, batch.images, tokens, batch.inside(boxes))
@@ -113,22 +112,14 @@ def map_relevance(
                         **vars(shown),
                     }
                 )
-        write(table, result, "relevance")
-        write(pd.DataFrame(rows), result, "examples")
+        write(table, folder, "relevance")
+        write(pd.DataFrame(rows), folder, "examples")
 
-    measured = _each_image(
-        "relevance",
-        measure,
-        records,
-        finetuned_models,
-        image_labels,
-        asked,
-        seed,
-        workspace,
-        device,
-    )
-    options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
-    return relevance_table(read(measured, "relevance"), **options), read(measured, "examples")
+    place = (records, finetuned_models, analyze, workspace, device)
+    study = Study("relevance", *place, labels=_digest(image_labels), seed=seed)
+    measured = _each_image(study, seed, measure)
+    table = relevance_table(read(measured, "relevance"), **intervals(analyze, seed))
+    return table, read(measured, "examples")
 
 
 def isolate_words(
@@ -152,32 +143,19 @@ def isolate_words(
     if asked is None:
         return pd.DataFrame(), pd.DataFrame(), pd.DataFrame()
 
-    def measure(batch: "_Images", result: Path) -> None:
+    def measure(batch: _Images, folder: Path) -> None:
         tokens = {"sink": batch.sinks, "matched": batch.matched}
         table = words_by_image(batch.answerer, batch.pixels, batch.images, tokens, asked["top"])
-        write(table, result)
+        write(table, folder)
 
-    measured = read(
-        _each_image(
-            "words",
-            measure,
-            records,
-            finetuned_models,
-            image_labels,
-            asked,
-            seed,
-            workspace,
-            device,
-        )
-    )
-    path = Checkpoint(finetuned_models, asked, device).path
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    study = Study("words", records, finetuned_models, analyze, workspace, device, seed=seed)
+    measured = read(_each_image(study, seed, measure))
+    tokenizer = AutoTokenizer.from_pretrained(study.path, trust_remote_code=False)
     words = word_table(measured, tokenizer, asked["rows"])
     if image_labels.empty:
         return words, pd.DataFrame(), pd.DataFrame()
     ids = word_ids(tokenizer, sorted(set(image_labels["label"])))
-    options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
-    return words, *naming_tables(measured, image_labels, ids, **options)
+    return words, *naming_tables(measured, image_labels, ids, **intervals(analyze, seed))
 
 
 class _Images:
@@ -215,29 +193,14 @@ class _Images:
 
 
 def _each_image(
-    what: str,
-    measure: Callable[[_Images, Path], None],
-    records: Path,
-    finetuned_models: Path,
-    image_labels: pd.DataFrame,
-    asked: dict[str, Any],
-    seed: int,
-    workspace: str,
-    device: str,
+    study: Study, seed: int, measure: Callable[[_Images, Path], None]
 ) -> list[Measured]:
-    """Measure the first different images of a split, with their sinks and matched tokens."""
-    model = Checkpoint(finetuned_models, asked, device)
-    inputs = {
-        "models": folder_digest(finetuned_models),
-        "labels": digest_bytes(image_labels.to_csv().encode()),
-        what: asked,
-        "seed": seed,
-    }
+    """Measure different images with their sinks and matched tokens."""
+    return study.each(lambda batch, folder: measure(_Images(study.answerer, batch, seed), folder))
 
-    def each(batch: Batch, result: Path) -> None:
-        measure(_Images(model.answerer(), batch, seed), result)
 
-    return each_batch(records, asked, inputs, workspace, each)
+def _digest(labels: pd.DataFrame) -> str:
+    return digest_bytes(labels.to_csv().encode())
 
 
 def _box(row: Any) -> list[float]:

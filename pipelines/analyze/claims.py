@@ -28,9 +28,9 @@ def judge_claims(
     predictions: Table,
     visual_attention: Table,
     benchmarks: dict[str, Any],
-    analyze: dict[str, Any],
     model: dict[str, Any],
     sinks: dict[str, Any],
+    analyze: dict[str, Any],
     seed: int,
     *tables: Table | None,
 ) -> tuple[Table, Table, Table, Table, Table, str]:
@@ -42,9 +42,9 @@ def judge_claims(
         predictions: of all variants.
         visual_attention: attention and norm of every visual token.
         benchmarks: contents of the benchmarks' result files, by name.
-        analyze: parameters.
         model: parameters: whose sinks were treated apart.
         sinks: parameters: which encoders should have none, and how many sinks are few.
+        analyze: parameters.
         seed: of the bootstraps.
         tables: those named in ``TABLES``, in that order.
     """

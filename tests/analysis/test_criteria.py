@@ -63,18 +63,19 @@ def test_a_planted_sink_is_flagged_by_norm_massive_and_ratio_in_the_vit(answerer
     assert rows.loc[("norm", "ratio"), "jaccard"] == 1
     # A threshold that chance passes flags almost all of them, and is marked.
     loose = token_criteria(answerer, questions, MassiveRule(ratio=16.0))
-    table = criteria_shares(loose, {"ratio": 16.0}, resamples=20)
+    table = criteria_shares(loose, resamples=20)
     ratio = table[(table["criterion"] == "ratio") & (table["where"] == "vit")].iloc[0]
     assert ratio["share"] > 0.5
     assert ratio["warning"]
-    assert ratio["threshold"] == 16
-    tight = criteria_shares(measured, {}, resamples=20).query("where == 'vit'")
+    width = answerer.model.config.vision_config.hidden_size
+    assert ratio["threshold"] == pytest.approx(16 * (width / 4096) ** 0.5)  # what was asked here
+    tight = criteria_shares(measured, resamples=20).query("where == 'vit'")
     assert not tight.query("criterion == 'norm'")["warning"].item()
 
 
 def test_the_language_model_has_its_layers_and_the_vit_s_norm(answerer, questions):
     measured = token_criteria(answerer, questions, MassiveRule())
-    table = criteria_shares(measured, {}, resamples=20)
+    table = criteria_shares(measured, resamples=20)
     llm = table[table["where"] == "llm"]
     assert set(llm["layer"]) == {0, 1}
     assert "norm" not in set(llm["criterion"])

@@ -1,4 +1,4 @@
-"""Four criteria of a sink side by side: four observables, not four names for one (section 2).
+"""Four criteria of a sink side by side: four observables, not four names for one.
 
 - ``norm``: the L2 norm is at least tau (ViT only: tau is the connector's layer's);
 - ``massive``: a dimension of magnitude 100 and of 1000 times the median (arXiv 2402.17762);
@@ -28,7 +28,7 @@ from diysink.model.prompt import IMAGE
 from diysink.resampling import interval, resampled_ratios
 from diysink.selection import QuestionBatch
 from diysink.sinks import token_norms
-from diysink.sinks.criteria import has_massive_activation
+from diysink.sinks.criteria import MASSIVE_VALUE, has_massive_activation
 
 CRITERIA = ("norm", "massive", "ratio", "attention")
 SHARE = 0.3
@@ -47,7 +47,8 @@ def token_criteria(answerer: Answerer, questions: QuestionBatch, rule: MassiveRu
     Returns:
         ``image, where`` (vit, llm), ``layer`` (what enters it; for the ViT, the layer that feeds
         the connector, and attention of the block that wrote it), ``a, b`` (criteria, also a = b),
-        ``both, a_only, b_only, neither`` (tokens).
+        ``both, a_only, b_only, neither`` (tokens), ``threshold`` (what ``a`` asks for at this
+        width: norm, magnitude, ratio or share).
 
     Raises:
         ValueError: no pixel values; a connector without a token for each patch.
@@ -68,7 +69,8 @@ def token_criteria(answerer: Answerer, questions: QuestionBatch, rule: MassiveRu
     flags |= {"massive": has_massive_activation(states), "ratio": _ratio(states, rule)}
     if blocks:
         flags["attention"] = blocks[0][:, encoder.prefix :]
-    tables = [_pairs(flags, questions.images, "vit", encoder.layer)]
+    thresholds = _thresholds(model.config.tau, rule, states.shape[-1])
+    tables = [_pairs(flags, questions.images, "vit", encoder.layer, thresholds)]
 
     rows = [answerer.prompter.question(f"{IMAGE}\n{text}") for text in questions.texts]
     ids, mask = (part.to(model.device) for part in answerer.prompter.pad(rows, side="left"))
@@ -84,7 +86,8 @@ def token_criteria(answerer: Answerer, questions: QuestionBatch, rule: MassiveRu
             "ratio": _ratio(seen, rule),
             "attention": flagged_by_attention(layer.attention, prompt.mask).gather(1, places),
         }
-        tables.append(_pairs(inside, questions.images, "llm", layer.number))
+        thresholds = _thresholds(model.config.tau, rule, seen.shape[-1])
+        tables.append(_pairs(inside, questions.images, "llm", layer.number, thresholds))
 
     read_language(model.model.language_model, look_inside, prompt.embeds, prompt.mask)
     return pd.concat(tables, ignore_index=True)
@@ -118,8 +121,17 @@ def _ratio(
     return ratios(states).amax(-1) >= rule.threshold(states.shape[-1])
 
 
+def _thresholds(tau: float | None, rule: MassiveRule, width: int) -> dict[str, float]:
+    known = {"massive": MASSIVE_VALUE, "ratio": rule.threshold(width), "attention": SHARE}
+    return known if tau is None else {"norm": tau, **known}
+
+
 def _pairs(
-    flags: dict[str, Bool[Tensor, "batch tokens"]], images: Sequence[str], where: str, layer: int
+    flags: dict[str, Bool[Tensor, "batch tokens"]],
+    images: Sequence[str],
+    where: str,
+    layer: int,
+    thresholds: dict[str, float],
 ) -> pd.DataFrame:
     parts = []
     for a in flags:
@@ -132,24 +144,26 @@ def _pairs(
                 "neither": ~(first | second),
             }
             table = pd.DataFrame({key: value.sum(1).cpu() for key, value in counts.items()})
-            table = table.assign(image=list(images), where=where, layer=layer, a=a, b=b)
-            parts.append(table)
+            parts.append(
+                table.assign(
+                    image=list(images),
+                    where=where,
+                    layer=layer,
+                    a=a,
+                    b=b,
+                    threshold=float(thresholds[a]),
+                )
+            )
     return pd.concat(parts, ignore_index=True)
 
 
 def criteria_shares(
-    measured: pd.DataFrame,
-    thresholds: dict[str, float],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    measured: pd.DataFrame, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> pd.DataFrame:
     """What share of the visual tokens each criterion flags.
 
     Args:
         measured: of :func:`token_criteria`; several batches may be one after the other.
-        thresholds: what each criterion asks for, to be told in the table.
         resamples: bootstrap resamples of the images.
         level: of the intervals.
         seed: of the bootstrap.
@@ -174,7 +188,7 @@ def criteria_shares(
                 "criterion": name,
                 "where": where,
                 "layer": layer,
-                "threshold": thresholds.get(str(name), np.nan),
+                "threshold": float(part["threshold"].iloc[0]),
                 "share": share,
                 "low": low[0],
                 "high": high[0],

@@ -23,9 +23,9 @@ def judged(analyze=None, card=None, folder=None, **tables):
         answers(),
         make_attention(),
         make_costs(),
-        {**said["analyze"], "resamples": 50, **(analyze or {})},
         {"profile": "induced", "encoder": str(encoder)},
         said["sinks"],
+        {**said["analyze"], "resamples": 50, **(analyze or {})},
         0,
         *(planted.get(name) for name in TABLES),
     )

@@ -1,0 +1,92 @@
+"""What answers tell, as nodes: ablation, replaced contents, labels of tasks, random tokens."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.analyze.answers import ablate_tokens, answer_matched, label_tasks, replace_contents
+from tests.pipelines.analyze.conftest import PLACE
+from tests.report.conftest import make_predictions
+
+ANALYZE = {
+    "level": 0.9,
+    "resamples": 50,
+    "ablation": {
+        "both": "dual",
+        "sink": "dual-sinks",
+        "nonsink": "dual-nonsinks",
+        "groups": ["global", "local"],
+        "matched": True,
+    },
+    "replacement": PLACE | {"items": 10, "max_new_tokens": 3, "metric": "exact"},
+    "taxonomy": PLACE
+    | {"items": 10, "local": 0.33, "whole": 0.67, "complexity": 0.0, "human": None},
+}
+OFF = ANALYZE | dict.fromkeys(("ablation", "replacement", "taxonomy"))
+EVALUATE = {
+    "split": "test",
+    "batch": 6,
+    "max_new_tokens": 2,
+    "cot": {
+        "image": "a b",
+        "image_choices": ["c", "d"],
+        "scope": "e {question}",
+        "scope_choices": ["f", "g", "h"],
+    },
+    "variants": {
+        "dual-sinks": {"connector": "single", "arrangement": "front", "selection": "sink"}
+    },
+}
+TOKENS = 9
+pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
+
+
+def ablate(predictions, settings=ANALYZE):
+    return ablate_tokens(predictions, pd.DataFrame(), settings, 0)
+
+
+def test_the_ablation_has_groups_and_subtasks(parts):
+    table, contrasts = ablate(make_predictions(12))
+    assert set(table["by"]) == {"group", "subtask"}
+    assert list(contrasts["contrast"]) == ["global", "local", "global - local"]
+
+
+def test_other_groups_have_no_dissociation(parts):
+    table, contrasts = ablate(make_predictions(12).assign(group=np.nan, subtask=None))
+    assert set(table["group"]) == {"all"}
+    assert contrasts.empty
+
+
+def test_replaced_contents_are_told_by_group(ask):
+    lost = ask(replace_contents, ANALYZE)
+    assert set(lost["tokens"]) == {"sink", "matched", "difference"}
+    assert {"all", "global", "local"} == set(lost["group"])
+
+
+def test_tasks_are_labelled_and_held_against_groups_and_people(stage, ask):
+    people = stage / "people.csv"
+    pd.DataFrame({"id": ["r0", "r1"], "label": ["Global", "local"]}).to_csv(people, index=False)
+    analyze = ANALYZE | {"taxonomy": ANALYZE["taxonomy"] | {"human": str(people)}}
+    labels, agreement = ask(label_tasks, analyze, EVALUATE)
+    assert len(labels) == 10
+    assert set(labels["label"]) <= {"global", "local", "mixed"}
+    n = agreement[agreement["labels"] == "true"].set_index("against")["n"]
+    assert n.to_dict() == {"groups": int(labels["group"].notna().sum()), "human": 2}
+
+
+def test_matched_tokens_answer_every_question_with_as_many_tokens_as_sinks(ask):
+    made = ask(answer_matched, ANALYZE, EVALUATE, [0])
+    seen = made.pivot_table(index="id", columns="variant", values="visual_tokens")
+    assert len(seen) == 17
+    without = seen["matched-tokens"] == TOKENS  # no sinks: the other set, as everywhere
+    assert ((seen["matched-tokens"] + seen["unmatched-tokens"] == TOKENS) | without).all()
+    assert not without.all()
+
+
+def test_what_is_turned_off_leaves_empty_tables(ask):
+    assert all(table.empty for table in ablate(make_predictions(4), OFF))
+    assert ask(replace_contents, OFF).empty
+    assert all(table.empty for table in ask(label_tasks, OFF, EVALUATE))
+    assert ask(answer_matched, OFF, EVALUATE, [0]).empty
+    without = ANALYZE | {"ablation": ANALYZE["ablation"] | {"matched": False}}
+    assert ask(answer_matched, without, EVALUATE, [0]).empty

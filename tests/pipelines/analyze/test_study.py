@@ -1,0 +1,81 @@
+"""A way through a split: which records; each batch once, also after a kill."""
+
+import pandas as pd
+import pytest
+
+from pipelines.analyze.study import Study
+from tests.pipelines.analyze.conftest import PLACE
+
+pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
+
+
+def study(stage, asked, **decides):
+    analyze = {"looks": PLACE | asked}
+    folders = (stage / "records", stage / "models")
+    return Study("looks", *folders, analyze, str(stage / "work"), "cpu", **decides)
+
+
+def ids(answerer, questions, batch):
+    return pd.DataFrame({"id": questions.ids, "start": batch.start})
+
+
+def test_items_are_the_first_questions(stage):
+    table = study(stage, {"items": 6}).ask(ids)
+    assert table["id"].tolist() == [f"r{i}" for i in range(6)]
+    assert table["start"].tolist() == [0] * 4 + [4] * 2
+
+
+def test_images_are_different_ones_however_many_are_asked_for(stage):
+    """The stage's last record shows the first image again."""
+    table = study(stage, {"images": 99}).ask(ids)
+    assert table["id"].tolist() == [f"r{i}" for i in range(16)]
+    assert len(study(stage, {"items": 99}).ask(ids)) == 17
+
+
+def test_the_answer_s_length_is_the_analysis_s_own(stage):
+    assert study(stage, {"items": 1, "max_new_tokens": 3}).answerer.max_new_tokens == 3
+
+
+def killed_in_the_third_batch(answerer, questions, batch):
+    if batch.start == 8:
+        raise KeyboardInterrupt
+    return ids(answerer, questions, batch)
+
+
+def test_a_killed_study_goes_on_where_it_was(stage):
+    with pytest.raises(KeyboardInterrupt):
+        study(stage, {"items": 10}).ask(killed_in_the_third_batch)
+    asked = []
+
+    def counting(answerer, questions, batch):
+        asked.append(batch.start)
+        return ids(answerer, questions, batch)
+
+    table = study(stage, {"items": 10}).ask(counting)
+    assert asked == [8]
+    assert table["id"].tolist() == [f"r{i}" for i in range(10)]
+
+
+def test_a_finished_study_loads_no_model(stage, monkeypatch):
+    whole = study(stage, {"items": 4}).ask(ids)
+    again = study(stage, {"items": 4})
+    monkeypatch.setattr(Study, "answerer", property(lambda self: pytest.fail("a model was loaded")))
+    pd.testing.assert_frame_equal(again.ask(ids), whole)
+
+
+def test_whatever_decides_the_result_is_work_of_its_own(stage):
+    study(stage, {"items": 4}, seed=0).ask(ids)
+    asked = []
+
+    def counting(answerer, questions, batch):
+        asked.append(batch.start)
+        return ids(answerer, questions, batch)
+
+    study(stage, {"items": 4}, seed=1).ask(counting)
+    study(stage, {"items": 3}, seed=0).ask(counting)
+    assert asked == [0, 0]
+
+
+def test_a_split_without_anything_to_look_at_is_named(stage):
+    with pytest.raises(ValueError, match=r"'test' has no record .* leave the analysis out"):
+        study(stage, {"images": 0}).ask(ids)
