@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Real
 from numpy import ndarray
 
-_BUDGET = 2**24  # drawn images in memory at a time
+_BUDGET = 2**17  # drawn images in memory at a time: what a core's cache holds, however many images
 
 
 def draw_images(images: int, resamples: int, seed: int) -> Iterator[Float[ndarray, "chunk images"]]:
