@@ -71,6 +71,7 @@ def untrained(
         connector=kind,
         arrangement=align["arrangement"][kind],
         seed=int(seed),
+        **align["resampler"],
     )
     return assembled, int(seed)
 

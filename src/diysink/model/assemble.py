@@ -80,7 +80,15 @@ class Assembled:
 
 
 def assemble(
-    parts: Parts, profile: SinkProfile | None, *, connector: str, arrangement: str, seed: int = 0
+    parts: Parts,
+    profile: SinkProfile | None,
+    *,
+    connector: str,
+    arrangement: str,
+    seed: int = 0,
+    queries: int = 64,
+    sink_queries: int = 8,
+    heads: int = 8,
 ) -> Assembled:
     """A LLaVA-shaped model from its parts, its connector fresh from ``seed``.
 
@@ -90,6 +98,10 @@ def assemble(
         connector: one of :data:`diysink.connector.ConnectorKind`.
         arrangement: ``natural``, ``front`` or ``end``.
         seed: seed of the connector's first weights.
+        queries: of a dual resampler, that read non-sinks; other connectors have no use for these
+            three (:func:`diysink.connector.build_connector`).
+        sink_queries: of a dual resampler, that read sinks.
+        heads: attention heads of a resampler.
 
     Raises:
         ProfileMismatchError: the profile was made for another encoder or layer.
@@ -123,6 +135,9 @@ def assemble(
         vision_feature_layer=parts.layer,
         vision_feature_select_strategy="default" if encoder.prefix else "full",
         connector=connector,
+        connector_queries=queries,
+        connector_sink_queries=sink_queries,
+        connector_heads=heads,
         tau=None if profile is None else profile.tau,
         arrangement=arrangement,
         lm_head_bias=language.lm_head.bias is not None,
