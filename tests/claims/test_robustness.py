@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diysink.claims import Evidence, over_layers, over_tau
+from diysink.claims import MEAN, Evidence, judge, over_layers, over_tau
 from tests.claims.conftest import make_evidence, row
 
 OPTIONS = {"share": 0.2, "resamples": 100, "level": 0.95, "seed": 0}
@@ -60,23 +60,55 @@ def test_the_calibrated_tau_must_be_among_the_multiples():
         over_tau(make_attention(), 25.0, [0.5, 2.0], **OPTIONS)
 
 
+def make_layers():
+    """No attention to sinks in the first layer, much in the second, some in the mean."""
+    return pd.DataFrame(
+        [
+            row(value, 0.001, layer=layer, head=-1, kind=kind, mask=mask)
+            for layer, sink in ((-1, 0.03), (0, 0.01), (1, 0.05))
+            for kind, mask, value in (
+                ("vsink", "true", sink), ("nonsink", "true", 0.01), ("vsink", "shuffled", 0.012),
+                ("nonsink", "shuffled", 0.012),
+            )
+        ]
+    )  # fmt: skip
+
+
 def test_layers_are_judged_one_by_one():
-    rows = [
-        row(value, 0.001, layer=layer, head=-1, kind=kind, mask=mask)
-        for layer, sink in ((-1, 0.03), (0, 0.01), (1, 0.05))
-        for kind, mask, value in (
-            ("vsink", "true", sink), ("nonsink", "true", 0.01), ("vsink", "shuffled", 0.012),
-            ("nonsink", "shuffled", 0.012),
-        )
-    ]  # fmt: skip
-    found = over_layers(make_evidence(attention_by_layer=pd.DataFrame(rows)))
+    found = over_layers(make_evidence(attention_by_layer=make_layers()))
     attention = found[found["claim"] == "attention: sink over other"]
-    assert attention["setting"].tolist() == [0.0, 1.0]  # the mean over layers is no layer
-    assert attention["verdict"].tolist() == ["does not hold", "holds"]
-    assert attention["flips"].tolist() == [True, False]
+    assert attention["setting"].tolist() == [MEAN, 0.0, 1.0]
+    assert attention["verdict"].tolist() == ["holds", "does not hold", "holds"]
+    assert attention["flips"].tolist() == [False, True, False]
     assert set(found["claim"]) == {
         "attention: sink over other", "relevance broad", "probes, vit", "probes, llm",
     }  # fmt: skip
+
+
+def test_chosen_is_what_the_claim_looks_at():
+    """The mean for attention and relevance, the encoder's last layer for probes."""
+    found = over_layers(make_evidence(attention_by_layer=make_layers()))
+    chosen = found[found["chosen"]].set_index("claim")["setting"]
+    last = found[found["claim"] == "probes, vit"]["setting"].max()
+    assert chosen.to_dict() == {
+        "attention: sink over other": MEAN, "relevance broad": MEAN, "probes, vit": last,
+    }  # fmt: skip
+    own = {row.number: row.verdict for row in judge(make_evidence())[0].itertuples()}
+    verdicts = found[found["chosen"]].set_index("claim")["verdict"]
+    assert verdicts["relevance broad"] == own[5]
+    assert verdicts["probes, vit"] == own[7]
+
+
+def test_probes_inside_the_language_model_are_compared_with_the_claim_s_own_verdict():
+    """Nothing is read there: it does not hold, which is not what the encoder's last layer says."""
+    evidence = make_evidence()
+    contrasts = evidence.tables["probe_contrasts"]
+    inside = contrasts["where"] == "llm"
+    for column in ("value", "low", "high"):
+        contrasts.loc[inside, column] = 0.0
+    found = over_layers(make_evidence(probe_contrasts=contrasts))
+    assert not found[found["claim"] == "probes, vit"]["flips"].any()
+    assert found[found["claim"] == "probes, llm"]["flips"].all()
 
 
 def test_without_layers_there_is_nothing_to_judge():

@@ -166,6 +166,13 @@ def test_repeating_a_seed_adds_no_certainty():
         np.testing.assert_allclose(one[name], five[name])
 
 
+def test_a_pair_named_twice_is_one_hypothesis():
+    predictions = random_table()
+    once = comparisons(predictions, [("b", "a"), ("c", "a")], **OPTIONS)
+    twice = comparisons(predictions, [("b", "a"), ("c", "a"), ("b", "a")], **OPTIONS)
+    pd.testing.assert_frame_equal(once, twice)
+
+
 def test_no_pairs_make_an_empty_table():
     assert comparisons(random_table(), [], **OPTIONS).empty
 

@@ -85,7 +85,7 @@ def test_the_values_are_what_the_code_takes(env, monkeypatch):
 
 @pytest.mark.parametrize("env", ["llava-1.5-7b", "tinyllava-0.5b"])
 def test_the_recipes_are_the_papers(env):
-    """Section 4: 558K pairs at batch 256, lr 1e-3; 665K at batch 128, lr 2e-5, warm-up 3 %."""
+    """LLaVA's: 558K pairs at batch 256, lr 1e-3; 665K at batch 128, lr 2e-5, warm-up 3 %."""
     values = parameters(env)
     align, finetune = values["align"], values["finetune"]
     assert align["batch"] * align["trainer"]["accumulate"] == 256

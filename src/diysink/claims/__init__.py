@@ -6,11 +6,12 @@ from diysink.claims.evidence import Evidence, Roles
 from diysink.claims.parts import Verdict
 from diysink.claims.planned import planned_comparisons
 from diysink.claims.questions import Answer, answers
-from diysink.claims.robustness import over_layers, over_tau
+from diysink.claims.robustness import MEAN, over_layers, over_tau
 from diysink.claims.twelve import CLAIMS, judge
 
 __all__ = [
     "CLAIMS",
+    "MEAN",
     "Answer",
     "Evidence",
     "Roles",

@@ -1,4 +1,4 @@
-"""What reviewers asked and the paper does not answer (its section 6 in our list): answers of a run.
+"""What reviewers asked and the paper does not answer: answers of a run.
 
 Each answer is made from tables; where they do not answer, it says what would.
 """

@@ -5,7 +5,8 @@ again. What would need the model again (accuracies under another tau) is not her
 so. Over layers, what the analyses measured layer by layer is judged layer by layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from diysink.claims.evidence import Evidence
 from diysink.claims.parts import Estimate, Part, above, clear, conclude
 from diysink.resampling import ratio_interval
 
+MEAN = -1
+"""In place of a layer: the mean over all of them."""
 COLUMNS = [
     "parameter", "setting", "claim", "value", "low", "high", "n_images", "verdict", "chosen",
     "flips",
@@ -63,11 +66,12 @@ def over_tau(
     images = items["image"].tolist()
     options: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
     order = shuffled_order(norms.shape, seed)
-    rows = []
+    few: list[dict[str, Any]] = []
+    ratios: list[dict[str, Any]] = []
     for multiple in multiples:
         sinks = norms >= multiple * tau
-        few = _few(sinks, images, share, options)
-        rows.append(_row("tau", float(multiple), "sinks per image", [few]))
+        part = _few(sinks, images, share, options)
+        few.append(_row("tau", float(multiple), "sinks per image", [part]))
         everyone = {"all": np.ones(len(items), dtype=np.bool_)}
         tables = [
             attention_by_kind(seen, mask, images, everyone, **options).assign(norms=name)
@@ -78,35 +82,48 @@ def over_tau(
         ]
         found = Evidence({"attention_by_kind": pd.concat(tables)}, "", level=level)
         parts = attention.attention_ratio(found)
-        rows.append(_row("tau", float(multiple), "attention: sink over other", parts))
-    return _flips(pd.DataFrame(rows), chosen=1.0)
+        ratios.append(_row("tau", float(multiple), "attention: sink over other", parts))
+    rows = [
+        row
+        for line in (few, ratios)
+        for row in _flips(line, 1.0, next(r["verdict"] for r in line if r["setting"] == 1))
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def over_layers(found: Evidence) -> pd.DataFrame:
     """What was measured in several layers, judged in each.
 
     Returns:
-        As :func:`over_tau`; the setting is the layer, and the last layer is marked as chosen: it is
-        what the others are compared with, also where a claim looks at the mean over layers.
+        As :func:`over_tau`; the setting is the layer, or `MEAN` of all of them. Chosen is what the
+        claim itself looks at: the mean for attention and relevance, the encoder's last layer for
+        probes. Probes inside the language model are compared with that one, too.
     """
     rows: list[dict[str, Any]] = []
-    for layer in _layers(found, "attention_by_layer"):
-        rows.append(
-            _row("layer", float(layer), "attention: sink over other", _by_layer(found, layer))
-        )
-    for layer in _layers(found, "relevance"):
-        rows.append(
-            _row("layer", float(layer), "relevance broad", contents.relevance(found, layer))
-        )
+    lines: list[tuple[str, list[int], Callable[[int], list[Part]], int | None]] = []
+    seen = _layers(found, "attention_by_layer")
+    lines.append(("attention: sink over other", [MEAN, *seen], partial(_by_layer, found), MEAN))
+    seen = _layers(found, "relevance")
+    lines.append(("relevance broad", [MEAN, *seen], partial(_relevance, found), MEAN))
     for where in ("vit", "llm"):
-        for layer in _layers(found, "probe_contrasts", where=where):
-            parts = contents.probes(found, layer, where)
-            rows.append(_row("layer", float(layer), f"probes, {where}", parts))
-    return _flips(pd.DataFrame(rows, columns=COLUMNS[:-2]), chosen=None)
+        seen = _layers(found, "probe_contrasts", where=where)
+        last = max(seen, default=0) if where == "vit" else None
+        lines.append((f"probes, {where}", seen, partial(contents.probes, found, where=where), last))
+    for claim, layers, judged, chosen in lines:
+        if layers in ([], [MEAN]):
+            continue
+        own = judged(chosen) if chosen is not None else contents.probes(found)
+        each = [_row("layer", float(layer), claim, judged(layer)) for layer in layers]
+        rows += _flips(each, None if chosen is None else float(chosen), str(conclude(own)))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _layers(found: Evidence, table: str, **wanted: Any) -> list[int]:
     return sorted({int(row["layer"]) for row in found.rows(table, **wanted) if row["layer"] >= 0})
+
+
+def _relevance(found: Evidence, layer: int) -> list[Part]:
+    return contents.relevance(found, None if layer == MEAN else layer)
 
 
 def _by_layer(found: Evidence, layer: int) -> list[Part]:
@@ -158,12 +175,8 @@ def _row(parameter: str, setting: float, claim: str, parts: list[Part]) -> dict[
     }
 
 
-def _flips(rows: pd.DataFrame, chosen: float | None) -> pd.DataFrame:
-    """Compare each verdict with that at the chosen setting; over layers, with the last layer's."""
-    rows = rows.assign(chosen=False, flips=False)
-    for _, part in rows.groupby(["parameter", "claim"], sort=False):
-        at = part["setting"] == (part["setting"].max() if chosen is None else chosen)
-        verdict = part.loc[at, "verdict"].iloc[0]
-        rows.loc[part.index, "chosen"] = at
-        rows.loc[part.index, "flips"] = part["verdict"] != verdict
-    return rows
+def _flips(rows: list[dict[str, Any]], chosen: float | None, own: str) -> list[dict[str, Any]]:
+    """Mark the chosen setting, and verdicts other than the claim's own."""
+    return [
+        {**row, "chosen": row["setting"] == chosen, "flips": row["verdict"] != own} for row in rows
+    ]

@@ -78,7 +78,7 @@ CLAIMS = (
     Claim(
         5,
         "Inside the encoder sinks relate to the whole image, other tokens to their surroundings.",
-        "maps of single tokens; no figure",
+        "maps of single tokens; no figure known to us",
         contents.relevance,
         "partly",
         "Sinks are trained to hold what only the whole image tells, so they must gather it; no "
@@ -88,7 +88,7 @@ CLAIMS = (
         6,
         "A sink by itself, through the language model, names what the image is of; another token "
         "far less.",
-        "300 images of cats and 300 of persons: histograms of words; no figure",
+        "300 images of cats and 300 of persons: histograms of words; no figure known to us",
         contents.words,
         "partly",
         "The words are global attributes, which the encoder was trained to put there. That one "

@@ -88,7 +88,8 @@ def comparisons(
 
     Args:
         predictions: one row per variant, seed and item.
-        pairs: (variant, baseline), each with the same training seeds.
+        pairs: (variant, baseline), each with the same training seeds; one named twice is compared
+            once, so that Holm's correction counts it once.
         by: the column that groups the items.
         resamples: bootstrap resamples of the images.
         level: of the intervals.
@@ -108,6 +109,7 @@ def comparisons(
         ValueError: a pair names an unknown variant, or two of different seeds.
     """
     answers = arrange(predictions, by)
+    pairs = list(dict.fromkeys(pairs))
     for pair in pairs:
         _check_pair(answers, pair)
     rows: list[dict[str, Any]] = []

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from diysink.claims import MEAN
 from diysink.report.figures.drawing import (
     BOTH,
     INK,
@@ -50,9 +51,8 @@ def draw_robustness(rows: Rows, level: float) -> Drawing:
     def draw(axes: Axes) -> None:
         for parameter, values in settings.items():
             for x, value in enumerate(values):
-                axes.text(
-                    x, places[parameter, None], f"{value:g}", ha="center", va="center", size=8
-                )
+                said = "mean" if (parameter, value) == ("layer", MEAN) else f"{value:g}"
+                axes.text(x, places[parameter, None], said, ha="center", va="center", size=8)
         for row in rows:
             colour, mark = _MARKS[row["verdict"]]
             x, y = settings[row["parameter"]].index(row["setting"]), places[_line(row)]
@@ -76,8 +76,8 @@ def draw_robustness(rows: Rows, level: float) -> Drawing:
         "robustness",
         _title(rows, lines),
         "✓ holds, ✗ does not hold, – not measurable, each by the claim's own rule from "
-        f"{level_name(level)} intervals over images and its control. Outlined: the run's own "
-        "threshold, or the last layer. Accuracies are not here: they need the models again.",
+        f"{level_name(level)} intervals over images and its control. Outlined: what the "
+        "claim itself looks at. Accuracies are not here: they need the models again.",
         0.5 + 0.27 * len(places),
         draw,
     )
