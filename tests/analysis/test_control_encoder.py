@@ -1,0 +1,403 @@
+"""Analyses find sinks in the encoder that has them, and not in the one that has none.
+
+Two encoders are shipped: one whose sinks are induced (plain cells, loud, which carry what is true
+of the whole picture), and a control of the same architecture, pictures and attributes without
+induction. In the control no token stands out, so its loudest are named sinks by force: as many as
+the other encoder has. What an analysis says of sinks must then be true of the one and not of the
+other. The models around the encoders (`tests.analysis.two_encoders`) are solved for by the same
+recipe, which is never told which tokens are called sinks.
+
+Where induction alone does not do what an analysis looks for (attention inside the encoder, a
+massive dimension), the same head, or the same unit of the connector, is planted in both models:
+it answers to what induced sinks are, and the control's loudest tokens are not that. Where the
+control shows an effect too, the test says so: that effect is no sign of sinks. The taxonomy is
+not here: it labels questions, not tokens.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from diysink.analysis import (
+    MassiveRule,
+    attention_by_kind,
+    attention_by_layer,
+    attention_by_norm,
+    attention_by_weight,
+    attention_curve,
+    dissociation,
+    layer_attention,
+    norm_attention,
+    shuffled_order,
+    token_ablation,
+    visual_attention,
+    weighted_attention,
+)
+from diysink.analysis.criteria import criteria_agreement, criteria_shares, token_criteria
+from diysink.analysis.dimension_overlap import dimension_overlap
+from diysink.analysis.dimensions import dimension_profiles, sink_dimensions
+from diysink.analysis.function import head_outputs, sink_function
+from diysink.analysis.layers import connected_encoder
+from diysink.analysis.matched_answers import matched_in_place_of_sinks
+from diysink.analysis.probes import ProbeOptions, probe_tables, token_means
+from diysink.analysis.relevance import MEAN, relevance_by_image, relevance_table
+from diysink.analysis.replacement import replaced_answers, replacement
+from diysink.analysis.words import naming_tables, word_ids, words_by_image
+from diysink.evaluation.metrics import exact_match
+from diysink.miniature.dialogue import GLOBAL_SUBTASKS, global_words
+from diysink.miniature.encoder import kinds_of_cell, plain_cells
+from diysink.miniature.world import GRID
+from diysink.selection import FixedSelection
+from diysink.sinks import (
+    CalibrationSettings,
+    Layout,
+    attention_relative_to_even,
+    calibrate,
+    measure,
+    patch_contrast,
+)
+from tests.analysis.two_encoders import IMAGES, LOUD, Pictures, Side, direction
+
+OPTIONS = {"resamples": 300, "level": 0.95, "seed": 0}
+EVERY = {"all": np.ones(IMAGES, dtype=np.bool_)}
+RULE = MassiveRule()
+
+
+@dataclass
+class Pair:
+    """The encoder with induced sinks, and the control whose loudest tokens are named sinks."""
+
+    induced: Side
+    control: Side
+
+    def each(self, see):
+        return see(self.induced), see(self.control)
+
+
+def profile(side):
+    """What calibration says of the encoder, from the pictures."""
+    seen = side.observe()
+    layout = Layout(GRID, GRID, seen.hidden.shape[-1], replicates=100)
+    statistics = measure(
+        layout,
+        seen.hidden,
+        attention_relative_to_even(seen.attention, seen.tokens),
+        patch_contrast(side.pixels, GRID, GRID),
+        side.shown.names,
+    )
+    identity = connected_encoder(side.answerer.model).identity
+    return calibrate(statistics, identity, CalibrationSettings())
+
+
+def name_sinks(induced, control):
+    """By the calibrated tau in the one, as many by force in the other."""
+    induced.answerer.model.config.tau = profile(induced).tau
+    control.name_loudest(float(induced.sinks.float().mean()))
+    return Pair(induced, control)
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return Pictures.of("test", IMAGES)
+
+
+@pytest.fixture(scope="module")
+def pair(shown):
+    """Both with a connector that puts the cells into words."""
+    made = name_sinks(Side.of("encoder", shown), Side.of("control", shown))
+    made.each(Side.teach_words)
+    return made
+
+
+@pytest.fixture(scope="module")
+def marked(pair):
+    """The same, with a connector that tells in one dimension how far a token is above tau."""
+    made = deepcopy(pair)
+    made.each(Side.plant_dimension)
+    return made
+
+
+@pytest.fixture(scope="module")
+def looking(shown):
+    """Both with a head, in one block more, that looks for what induced sinks have in common."""
+    loud = Side.of("encoder", shown)
+    loud.answerer.model.config.tau = profile(loud).tau
+    towards = direction(loud.observe().hidden[loud.sinks])
+    sides = Side.of("encoder", shown, -1), Side.of("control", shown, -1)
+    for side in sides:
+        side.plant_head(towards)
+        side.name_loudest_of_each(loud.sinks.sum(1))
+    return Pair(*sides)
+
+
+def one(table, **where):
+    """The one row of a table that has these values."""
+    for name, value in where.items():
+        table = table[table[name] == value]
+    [row] = table.to_dict("records")
+    return row
+
+
+def test_calibration_finds_induced_sinks_where_they_are_and_none_in_the_control(pair):
+    plain = torch.stack([plain_cells(scene) for scene in pair.induced.shown.scenes])
+    found, control = pair.each(profile)
+    assert found.found, found.reasons
+    assert (pair.induced.sinks ^ plain).sum() <= 0.02 * plain.sum()
+    assert not control.found
+    assert {"populations", "norm", "stability"} <= {
+        part.name for part in control.evidence if not part.passed
+    }
+    # What is named there by force is as many tokens, and not those.
+    assert pair.control.sinks.sum() == pair.induced.sinks.sum()
+    assert (pair.control.sinks & plain).sum() < plain.sum() / 10
+
+
+def test_probes_read_the_whole_picture_from_induced_sinks_above_matched_tokens(pair):
+    """In the control any other token is a better source than the loudest."""
+    rows = [
+        (name, attribute, "global", word)
+        for name, scene in zip(pair.induced.shown.names, pair.induced.shown.scenes, strict=True)
+        for attribute, word in zip(GLOBAL_SUBTASKS, global_words(scene), strict=True)
+    ]
+    labels = pd.DataFrame(rows, columns=["image", "attribute", "scope", "label"])
+
+    def contrast(side):
+        means = token_means(side.answerer, side.pixels, side.tokens())
+        last = max(layer for where, layer, _ in means if where == "vit")
+        at = {site: part.numpy() for site, part in means.items() if site[:2] == ("vit", last)}
+        options = ProbeOptions(folds=3, resamples=OPTIONS["resamples"])
+        _, contrasts = probe_tables(at, side.shown.names, labels, options)
+        return one(contrasts, attribute="all", scope="global", against="matched")
+
+    induced, control = pair.each(contrast)
+    assert induced["low"] > 0.2
+    assert control["high"] < 0
+
+
+def test_induced_sinks_say_the_scene_when_they_are_alone(pair):
+    rows = [
+        (name, "scene", word)
+        for name, scene in zip(pair.induced.shown.names, pair.induced.shown.scenes, strict=True)
+        for word in (scene.texture, f"{scene.texture}-scene")
+    ]
+    labels = pd.DataFrame(rows, columns=["image", "attribute", "label"])
+    ids = word_ids(pair.induced.answerer.prompter.tokenizer, sorted(set(labels["label"])))
+
+    def naming(side):
+        said = words_by_image(side.answerer, side.pixels, side.shown.names, side.tokens(), top=5)
+        every, _ = naming_tables(said, labels, ids, **OPTIONS)
+        return one(every, tokens="sink - matched", labels="true - shuffled")
+
+    induced, control = pair.each(naming)
+    assert induced["low"] > 0.15
+    assert control["low"] <= 0
+    assert control["high"] < induced["low"]
+
+
+def test_the_answer_attends_to_induced_sinks_above_all_other_tokens(pair):
+    """As a ratio, in bins, as a curve and as a rank correlation; shuffled norms are the control."""
+    names, order = pair.induced.shown.names, shuffled_order((IMAGES, GRID * GRID), 0)
+    ratios, bins, curves, ranks = [], [], [], []
+    for side in (pair.induced, pair.control):
+        seen = visual_attention(side.answerer, side.ask("scene")[0])
+        looked = seen.attention.numpy().astype(np.float64)
+        norms = seen.norms.numpy().astype(np.float64)
+        sinks, tau = seen.sinks.numpy(), side.answerer.model.config.tau
+        kinds = attention_by_kind(looked, sinks, names, EVERY, **OPTIONS)
+        ratios.append(one(kinds, kind="ratio"))
+        edges = [norms.min(), tau, norms.max()]
+        bins.append(attention_by_norm(looked, norms, names, edges, **OPTIONS).to_dict("records"))
+        at = [np.median(norms[~sinks]), np.median(norms[sinks])]
+        curves.append(attention_curve(looked, norms, names, at, 0.08, **OPTIONS).to_dict("records"))
+        for n in (norms, np.take_along_axis(norms, order, 1)):
+            ranks.append(norm_attention(looked, n, names, EVERY, **OPTIONS).iloc[0])
+    assert ratios[0]["low"] > 4
+    assert ratios[1]["low"] < 1
+    assert ratios[1]["high"] < 2
+    for (quiet, loud), (control_quiet, control_loud) in (bins, curves):
+        assert loud["low"] > 4 * quiet["high"]
+        assert control_loud["low"] < control_quiet["high"]
+    true, shuffled, control, _ = ranks
+    assert true["low"] > max(0, shuffled["rho"])
+    assert control["low"] < 0
+
+
+def test_the_attention_is_in_the_middle_of_the_language_model_and_gone_with_a_shuffled_mask(pair):
+    def by_layer(side):
+        measured = layer_attention(side.answerer, side.ask("scene")[0], RULE)
+        return attention_by_layer(measured, **OPTIONS)
+
+    for layer in (-1, 2):
+        (sinks, shuffled), (control, other) = (
+            [one(table, layer=layer, head=-1, kind="vsink", mask=mask)
+             for mask in ("true", "shuffled")] for table in pair.each(by_layer)
+        )  # fmt: skip
+        assert sinks["low"] > 2 * shuffled["high"]
+        assert control["low"] < other["high"]
+
+
+def test_more_attention_is_there_before_any_weight_and_weights_act_on_any_token(pair):
+    """Weights on keys raise the attention to whatever is named: that is no sign of sinks."""
+
+    def weighed(side):
+        asked, _ = side.ask("scene")
+        table = weighted_attention(side.answerer, asked, (1.0, 4.0))
+        return attention_by_weight(table, **OPTIONS)
+
+    induced, control = pair.each(weighed)
+    before = [one(table, place="keys", weight=1.0) for table in (induced, control)]
+    assert before[0]["low"] > before[1]["high"]
+    for table in (induced, control):
+        at_keys, at_connector = (
+            one(table, place=place, weight=4.0) for place in ("keys", "connector")
+        )
+        assert at_keys["ratio_low"] > 2
+        assert at_connector["ratio_high"] < 1.5
+
+
+def test_without_the_contents_of_induced_sinks_the_scene_is_lost(pair):
+    """In the control it is not: what is lost there is what its loudest tokens show, objects."""
+
+    def lost(side):
+        asked, right = side.ask("scene", "colour")
+        return replacement(replaced_answers(side.answerer, asked, right, exact_match), **OPTIONS)
+
+    induced, control = pair.each(lost)
+    for contents in ("zero", "mean", "donor"):
+        true, forced = (
+            one(table, tokens="difference", contents=contents, group="global")
+            for table in (induced, control)
+        )
+        assert true["high"] < -0.3
+        assert true["baseline"] > 0.95
+        assert forced["low"] > -0.2
+        assert forced["high"] >= 0
+        assert one(induced, tokens="sink", contents=contents, group="local")["low"] > -0.1
+    assert one(control, tokens="sink", contents="mean", group="local")["value"] < -0.05
+
+
+def test_induced_sinks_alone_answer_for_the_whole_and_all_others_for_a_detail(pair):
+    """The double dissociation and the gain over matched tokens; in the control there is neither."""
+    routes = ("both", "sink", "nonsink")
+
+    def answers(side):
+        asked, right = side.ask("scene", "colour")
+        facts = {"id": asked.ids, "image": asked.images, "group": asked.groups, "seed": 0}
+
+        def told(variant, route):
+            side.answerer.selection = FixedSelection(route)
+            said = side.answerer.answer_batch(asked).texts
+            correct = [exact_match(*both) for both in zip(said, right, strict=True)]
+            return pd.DataFrame(facts | {"variant": variant, "correct": correct})
+
+        try:
+            tables = [told(route, route) for route in routes]
+            with matched_in_place_of_sinks(side.answerer.model, seed=0):
+                tables += [told("matched", "sink"), told("unmatched", "nonsink")]
+        finally:
+            side.answerer.selection = None
+        return pd.concat(tables, ignore_index=True)
+
+    found = []
+    for table in pair.each(answers):
+        matched = ("matched", "unmatched")
+        by_tokens = token_ablation(table, routes, matched=matched, **OPTIONS)
+        found.append((
+            one(dissociation(table, routes, **OPTIONS), contrast="global - local"),
+            one(by_tokens, tokens="sink", group="global"),
+        ))  # fmt: skip
+    (apart, alone), (control_apart, control_alone) = found
+    assert apart["low"] > 1
+    assert alone["over_matched_low"] > 0.3
+    assert control_apart["low"] < 0
+    assert control_alone["over_matched_low"] < 0
+
+
+def test_a_dimension_planted_for_loudness_is_massive_at_induced_sinks_alone(marked):
+    """That they differ from the first token is true of any visual tokens: no sign of sinks."""
+
+    def dimensions(side):
+        profiles = dimension_profiles(side.answerer, side.ask("scene")[0], RULE)
+        checkpoints = {"solved": profiles}
+        overlap = dimension_overlap(checkpoints, RULE, **OPTIONS)
+        leading = one(overlap, a="vsink", b="first", sets="leading")
+        return sink_dimensions(checkpoints, RULE), leading["p_differ"]
+
+    (induced, differ), (control, control_differ) = marked.each(dimensions)
+    rows = induced[induced["massive"]]
+    assert set(zip(rows["layer"], rows["kind"], rows["mask"], rows["dimension"], strict=True)) == {
+        (0, "vsink", "true", LOUD)
+    }
+    assert not control["massive"].any()
+    assert max(differ, control_differ) < 0.05
+
+
+def test_criteria_agree_on_induced_sinks_with_that_dimension_and_on_nothing_in_the_control(marked):
+    def criteria(side):
+        measured = token_criteria(side.answerer, side.ask("scene")[0], RULE)
+        agreement = criteria_agreement(measured, **OPTIONS)
+        norm = one(criteria_shares(measured, **OPTIONS), where="vit", criterion="norm")
+        return one(agreement, where="llm", layer=0, a="norm", b="ratio"), norm["share"]
+
+    (induced, share), (control, forced) = marked.each(criteria)
+    assert share == pytest.approx(forced)
+    assert induced["low"] > 0.7
+    assert control["high"] < induced["low"] / 2
+
+
+def test_a_planted_head_broadcasts_from_induced_sinks_alone(looking):
+    def function(side):
+        table = sink_function(head_outputs(side.answerer, side.ask("scene")[0]), **OPTIONS)
+        return [one(table, where="vit", layer=3, head=0, mask=m) for m in ("true", "shuffled")]
+
+    (induced, shuffled), (control, _) = looking.each(function)
+    assert induced["kind"] == "broadcast"
+    assert induced["mass_low"] > 0.9
+    assert shuffled["kind"] == control["kind"] == "neither"
+    assert control["mass_high"] < 0.3
+
+
+def breadth(side):
+    """How much broader the maps of tokens named sinks are than those of matched ones."""
+    inside = torch.stack([kinds_of_cell(scene) > 0 for scene in side.shown.scenes])
+    maps = relevance_by_image(
+        side.answerer.model, side.pixels, side.shown.names, side.tokens(), inside
+    )
+    table = relevance_table(maps, **OPTIONS)
+    return table[(table["head"] == MEAN) & (table["tokens"] == "sink - matched")]
+
+
+def test_the_maps_of_induced_sinks_are_broad_once_a_head_looks_for_them(looking):
+    induced, control = (one(table, layer=3) for table in looking.each(breadth))
+    assert induced["entropy_low"] > 0.01
+    assert control["entropy_high"] < 0.005
+
+
+def test_attention_inside_the_encoders_as_shipped_is_no_sign_of_sinks(pair):
+    """Induction acts on norms and contents: no map is broad, and no head looks for the sinks.
+
+    The control's loudest tokens are objects, and heads do look for objects: they get more
+    attention than others without being sinks, and a head that does so counts as broadcasting.
+    """
+
+    def received(side):
+        kinds = attention_by_kind(
+            side.observe().attention.numpy().astype(np.float64),
+            side.sinks.numpy(),
+            side.shown.names,
+            EVERY,
+            **OPTIONS,
+        )
+        heads = sink_function(head_outputs(side.answerer, side.ask("scene")[0]), **OPTIONS)
+        heads = heads[(heads["where"] == "vit") & (heads["mask"] == "true")]
+        return one(kinds, kind="ratio"), set(heads["kind"])
+
+    (ratio, kinds), (control_ratio, control_kinds) = pair.each(received)
+    assert ratio["high"] < 1.5 < control_ratio["low"]
+    assert kinds == {"neither"}
+    assert "broadcast" in control_kinds
+    assert breadth(pair.induced)["entropy"].max() < 0.01
