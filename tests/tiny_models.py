@@ -150,3 +150,46 @@ def tiny_sentence(tmp_path_factory, tokenizer):
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def tiny_answerer(parts, *, sinks=None, connector="dual", arrangement="front", max_new_tokens=16):
+    """A random model of the tiny parts.
+
+    Args:
+        parts: of the fixture.
+        sinks: about this share of its visual tokens, those of the highest norms, count as sinks;
+            None: none does.
+        connector: its kind.
+        arrangement: of visual tokens.
+        max_new_tokens: of its answers.
+    """
+    from diysink.model import Answerer, Parts, assemble
+    from diysink.sinks import token_norms
+
+    made = assemble(
+        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
+        None,
+        connector=connector,
+        arrangement=arrangement,
+    )
+    if sinks is not None:
+        torch.manual_seed(0)
+        norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
+        made.model.config.tau = float(norms.quantile(1 - sinks))
+    return Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=max_new_tokens)
+
+
+def tiny_questions(texts, images=("x", "y", "z"), groups=None):
+    """Questions of the tiny vocabulary; a name stands for one random picture wherever it is."""
+    from diysink.selection import QuestionBatch
+
+    torch.manual_seed(1)
+    names = list(dict.fromkeys(images))
+    pixels = torch.randn(len(names), 3, 12, 12)
+    return QuestionBatch(
+        texts=tuple(texts),
+        ids=tuple(str(number + 1) for number in range(len(texts))),
+        groups=(None,) * len(texts) if groups is None else groups,
+        images=tuple(images),
+        pixel_values=pixels[[names.index(name) for name in images]],
+    )

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from diysink.analysis.attention import AnsweredPrompts, answer_attention, visual_attention
-from diysink.model import Answerer, Parts, assemble
 from diysink.selection import QuestionBatch
 from diysink.sinks import token_norms
+from tests.tiny_models import tiny_answerer, tiny_questions
 
 TOKENS, END = 9, 1
 
@@ -12,28 +12,12 @@ TOKENS, END = 9, 1
 @pytest.fixture(scope="module", params=["natural", "front", "end"])
 def answerer(parts, request):
     """A random model of which about a third of the visual tokens count as sinks."""
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement=request.param,
-    )
-    torch.manual_seed(0)
-    norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
-    made.model.config.tau = float(norms.quantile(0.65))
-    return Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=4)
+    return tiny_answerer(parts, sinks=0.35, arrangement=request.param, max_new_tokens=4)
 
 
 @pytest.fixture(scope="module")
 def questions():
-    torch.manual_seed(1)
-    return QuestionBatch(
-        texts=("a b c d", "e", "f g"),
-        ids=("1", "2", "3"),
-        groups=(None,) * 3,
-        images=("x", "y", "z"),
-        pixel_values=torch.randn(3, 3, 12, 12),
-    )
+    return tiny_questions(("a b c d", "e", "f g"))
 
 
 def prompts(answerer, questions):
@@ -146,12 +130,6 @@ def test_refuses_questions_without_images(answerer, questions):
 
 
 def test_a_connector_without_a_token_for_each_patch_is_refused(parts, questions):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual-resampler",
-        arrangement="front",
-    )
-    answerer = Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=2)
+    answerer = tiny_answerer(parts, connector="dual-resampler", max_new_tokens=2)
     with pytest.raises(ValueError, match="72 tokens for 9 patches"):
         visual_attention(answerer, questions)

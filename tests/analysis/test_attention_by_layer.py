@@ -6,15 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from diysink.analysis.attention import visual_attention
 from diysink.analysis.attention_by_layer import attention_by_layer, layer_attention
 from diysink.analysis.controls import drawn_orders
 from diysink.analysis.massive import MassiveRule
-from diysink.model import Answerer, Parts, assemble
 from diysink.selection import QuestionBatch
-from diysink.sinks import token_norms
+from tests.tiny_models import tiny_answerer, tiny_questions
 
 TOKENS, HEADS = 9, 2
 RULE = MassiveRule(ratio=48.0)  # at a width of 16 three of at most four, far from chance
@@ -23,28 +21,12 @@ RULE = MassiveRule(ratio=48.0)  # at a width of 16 three of at most four, far fr
 @pytest.fixture(scope="module")
 def answerer(parts):
     """A random model of which about a third of the visual tokens count as sinks."""
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
-    torch.manual_seed(0)
-    norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
-    made.model.config.tau = float(norms.quantile(0.65))
-    return Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=3)
+    return tiny_answerer(parts, sinks=0.35, max_new_tokens=3)
 
 
 @pytest.fixture(scope="module")
 def questions():
-    torch.manual_seed(1)
-    return QuestionBatch(
-        texts=("a b c d", "e", "f g"),
-        ids=("1", "2", "3"),
-        groups=(None,) * 3,
-        images=("x", "y", "x"),
-        pixel_values=torch.randn(2, 3, 12, 12)[[0, 1, 0]],
-    )
+    return tiny_questions(("a b c d", "e", "f g"), ("x", "y", "x"))
 
 
 def true(table):

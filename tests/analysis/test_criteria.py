@@ -13,20 +13,14 @@ from diysink.analysis.criteria import (
     token_criteria,
 )
 from diysink.analysis.massive import MassiveRule
-from diysink.model import Answerer, Parts, assemble
-from diysink.selection import QuestionBatch
+from tests.tiny_models import tiny_answerer, tiny_questions
 
 TOKENS = 9
 
 
 @pytest.fixture(scope="module")
 def answerer(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
+    made = tiny_answerer(parts)
     # One loud patch position: its states have a dimension of 50000, and with it the norm.
     embedding = made.model.model.vision_tower.get_submodule("embeddings").position_embedding
     with torch.no_grad():
@@ -35,19 +29,12 @@ def answerer(parts):
     if hasattr(tower, "pre_layrnorm"):  # CLIP normalises before its first block
         tower.pre_layrnorm = torch.nn.Identity()
     made.model.config.tau = 100.0
-    return Answerer(made.model, made.prompter, made.image_processor)
+    return made
 
 
 @pytest.fixture(scope="module")
 def questions():
-    torch.manual_seed(1)
-    return QuestionBatch(
-        texts=("a b", "c", "d"),
-        ids=("1", "2", "3"),
-        groups=(None,) * 3,
-        images=("x", "y", "z"),
-        pixel_values=torch.randn(3, 3, 12, 12),
-    )
+    return tiny_questions(("a b", "c", "d"))
 
 
 def test_a_planted_sink_is_flagged_by_norm_massive_and_ratio_in_the_vit(answerer, questions):

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from diysink.analysis.attention_layers import read_language
 from diysink.analysis.dimension_overlap import dimension_overlap, jaccard
@@ -16,9 +15,8 @@ from diysink.analysis.dimensions import (
     sink_dimensions,
 )
 from diysink.analysis.massive import MassiveRule
-from diysink.model import Answerer, Parts, assemble
 from diysink.selection import QuestionBatch
-from diysink.sinks import token_norms
+from tests.tiny_models import tiny_answerer, tiny_questions
 
 RULE = MassiveRule(ratio=40.0)  # at a width of 16: 2.5 of at most 4
 IMAGES = 12
@@ -28,28 +26,12 @@ LLAMA = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
 @pytest.fixture(scope="module")
 def answerer(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
-    torch.manual_seed(0)
-    norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
-    made.model.config.tau = float(norms.quantile(0.7))
-    return Answerer(made.model, made.prompter, made.image_processor)
+    return tiny_answerer(parts, sinks=0.3)
 
 
 @pytest.fixture(scope="module")
 def questions():
-    torch.manual_seed(1)
-    return QuestionBatch(
-        texts=tuple("abcdefghabcd"),
-        ids=tuple(str(i) for i in range(IMAGES)),
-        groups=(None,) * IMAGES,
-        images=tuple(f"x{i}" for i in range(IMAGES)),
-        pixel_values=torch.randn(IMAGES, 3, 12, 12),
-    )
+    return tiny_questions(tuple("abcdefghabcd"), tuple(f"x{i}" for i in range(IMAGES)))
 
 
 def part(questions, start, end):

@@ -7,9 +7,8 @@ import torch
 
 from diysink.analysis.attention_layers import Layer
 from diysink.analysis.function import head_output, head_outputs, kind_of, sink_function
-from diysink.model import Answerer, Parts, assemble
 from diysink.selection import QuestionBatch
-from diysink.sinks import token_norms
+from tests.tiny_models import tiny_answerer, tiny_questions
 
 TOKENS, DIM = 8, 4
 
@@ -65,28 +64,12 @@ def test_stable_rank_is_that_of_the_singular_values():
 
 @pytest.fixture(scope="module")
 def answerer(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
-    torch.manual_seed(0)
-    norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
-    made.model.config.tau = float(norms.quantile(0.6))
-    return Answerer(made.model, made.prompter, made.image_processor)
+    return tiny_answerer(parts, sinks=0.4)
 
 
 @pytest.fixture(scope="module")
 def questions():
-    torch.manual_seed(1)
-    return QuestionBatch(
-        texts=("a b", "c", "d"),
-        ids=("1", "2", "3"),
-        groups=(None,) * 3,
-        images=("x", "y", "z"),
-        pixel_values=torch.randn(3, 3, 12, 12),
-    )
+    return tiny_questions(("a b", "c", "d"))
 
 
 def test_every_head_of_both_models_is_measured(answerer, questions):

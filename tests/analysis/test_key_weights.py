@@ -7,41 +7,27 @@ import torch
 
 from diysink.analysis import attention_by_weight, visual_attention, weighted_attention
 from diysink.analysis.attention import answer_attention, answered
-from diysink.model import Answerer, Parts, assemble
-from diysink.selection import Choice, QuestionBatch
+from diysink.selection import Choice
 from diysink.sinks import token_norms
+from tests.tiny_models import tiny_answerer, tiny_questions
 
 
 @pytest.fixture(scope="module")
 def answerer(parts):
     """A random model; of its visual tokens about a third count as sinks."""
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
+    made = tiny_answerer(parts, sinks=0.35, max_new_tokens=3)
     torch.manual_seed(0)
     for layer in made.model.model.language_model.layers:  # attention that depends on what it sees
         torch.nn.init.normal_(layer.self_attn.q_proj.weight)
         torch.nn.init.normal_(layer.self_attn.k_proj.weight)
     for parameter in made.model.model.multi_modal_projector.parameters():
         torch.nn.init.normal_(parameter)  # large beside the epsilon of a norm
-    norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
-    made.model.config.tau = float(norms.quantile(0.65))
-    return Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=3)
+    return made
 
 
 @pytest.fixture(scope="module")
 def questions():
-    torch.manual_seed(1)
-    return QuestionBatch(
-        texts=("a b c d", "e", "f g"),
-        ids=("1", "2", "3"),
-        groups=(None,) * 3,
-        images=("x", "y", "x"),
-        pixel_values=torch.randn(2, 3, 12, 12)[[0, 1, 0]],
-    )
+    return tiny_questions(("a b c d", "e", "f g"), ("x", "y", "x"))
 
 
 def test_weight_one_is_the_plain_model_in_both_places(answerer, questions):

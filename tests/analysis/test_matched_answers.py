@@ -6,23 +6,13 @@ import torch
 from diysink.analysis.matched import matched_tokens
 from diysink.analysis.matched_answers import matched_in_place_of_sinks
 from diysink.artifact import digest_bytes
-from diysink.model import Parts, assemble
 from diysink.selection import Choice
-from diysink.sinks import token_norms
+from tests.tiny_models import tiny_answerer
 
 
 @pytest.fixture(params=["natural", "front", "end"])
 def model(parts, request):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement=request.param,
-    ).model
-    torch.manual_seed(0)
-    norms = token_norms(made.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
-    made.config.tau = float(norms.quantile(0.5))
-    return made.eval()
+    return tiny_answerer(parts, sinks=0.5, arrangement=request.param).model
 
 
 def shown(model, pixels, route):

@@ -7,8 +7,7 @@ import torch
 
 from diysink.analysis.matched import matched_tokens
 from diysink.analysis.probes import ProbeOptions, probe_tables, token_means, unseen_hits
-from diysink.model import Answerer, Parts, assemble
-from diysink.sinks import token_norms
+from tests.tiny_models import tiny_answerer
 
 TOKENS, DIM, N = 12, 16, 150
 OPTIONS = ProbeOptions(folds=3, resamples=100)
@@ -132,16 +131,7 @@ def test_rare_labels_and_images_without_sinks_are_left_out():
 
 @pytest.fixture(scope="module", params=["natural", "front"])
 def answerer(parts, request):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement=request.param,
-    )
-    torch.manual_seed(0)
-    norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
-    made.model.config.tau = float(norms.quantile(0.65))
-    return Answerer(made.model, made.prompter, made.image_processor)
+    return tiny_answerer(parts, sinks=0.35, arrangement=request.param)
 
 
 def test_states_are_those_of_transformers_own_forward(answerer):
@@ -192,12 +182,6 @@ def test_hooks_are_gone_and_no_token_is_no_number(answerer):
 
 
 def test_a_connector_without_a_token_for_each_patch_is_refused(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual-resampler",
-        arrangement="front",
-    )
-    answerer = Answerer(made.model, made.prompter, made.image_processor)
+    answerer = tiny_answerer(parts, connector="dual-resampler")
     with pytest.raises(ValueError, match="belongs to no patch"):
         token_means(answerer, torch.randn(1, 3, 12, 12), {})

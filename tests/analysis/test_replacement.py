@@ -12,9 +12,8 @@ from diysink.analysis.replacement import (
     replacement,
     with_contents,
 )
-from diysink.model import Answerer, Parts, assemble
 from diysink.selection import QuestionBatch
-from diysink.sinks import token_norms
+from tests.tiny_models import tiny_answerer, tiny_questions
 
 
 def features():
@@ -54,28 +53,12 @@ def test_donors_are_other_images():
 
 @pytest.fixture(scope="module")
 def answerer(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
-    torch.manual_seed(0)
-    norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
-    made.model.config.tau = float(norms.quantile(0.75))
-    return Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=3)
+    return tiny_answerer(parts, sinks=0.25, max_new_tokens=3)
 
 
 @pytest.fixture(scope="module")
 def questions():
-    torch.manual_seed(1)
-    return QuestionBatch(
-        texts=("a b", "c", "d"),
-        ids=("1", "2", "3"),
-        groups=("global", "local", None),
-        images=("x", "y", "z"),
-        pixel_values=torch.randn(3, 3, 12, 12),
-    )
+    return tiny_questions(("a b", "c", "d"), groups=("global", "local", None))
 
 
 @pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)

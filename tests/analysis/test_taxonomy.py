@@ -13,8 +13,9 @@ from diysink.analysis.taxonomy import (
     label,
     score_pairs,
 )
-from diysink.model import CachedScorer, Parts, PromptScorer, assemble
+from diysink.model import CachedScorer, PromptScorer
 from diysink.selection import QuestionBatch, Scores
+from tests.tiny_models import tiny_answerer
 
 RUBRIC = Rubric("a b", {"c": 0.0, "d": 1.0}, "e {question}", {"f": 1.0, "g": 0.0, "h": 0.5})
 OPTIONS = {"resamples": 200, "level": 0.9, "seed": 0}
@@ -55,14 +56,9 @@ def test_scores_are_means_over_the_choices():
 
 @pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 def test_both_scorers_of_a_model_agree(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
+    made = tiny_answerer(parts)
     cached, plain = (
-        score_pairs(scorer(made.model.eval(), made.prompter), questions(), RUBRIC)
+        score_pairs(scorer(made.model, made.prompter), questions(), RUBRIC)
         for scorer in (CachedScorer, PromptScorer)
     )
     pd.testing.assert_frame_equal(cached, plain, rtol=1e-4)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from diysink.analysis.words import naming_tables, said_alone, word_ids, word_table, words_by_image
-from diysink.model import Answerer, Parts, Visual, assemble
-from tests.tiny_models import WORDS
+from diysink.model import Visual
+from tests.tiny_models import WORDS, tiny_answerer
 
 TOKENS = 9
 OPTIONS = {"resamples": 100, "level": 0.9, "seed": 0}
@@ -15,18 +15,13 @@ OPTIONS = {"resamples": 100, "level": 0.9, "seed": 0}
 
 @pytest.fixture(scope="module", params=["natural", "front"])
 def answerer(parts, request):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="single",
-        arrangement=request.param,
-    )
+    made = tiny_answerer(parts, connector="single", arrangement=request.param)
     torch.manual_seed(0)
     for weight in made.model.model.language_model.parameters():
         if weight.ndim == 2:
             torch.nn.init.normal_(weight, std=0.5)  # so that what is attended to decides
     made.model.config.tau = 3.5
-    return Answerer(made.model, made.prompter, made.image_processor)
+    return made
 
 
 def visual(answerer, seed=1, images=2):
