@@ -272,9 +272,9 @@ def test_without_the_contents_of_induced_sinks_the_scene_is_lost(pair):
             one(table, tokens="difference", contents=contents, group="global")
             for table in (induced, control)
         )
-        assert true["high"] < -0.3
+        assert true["high"] < -0.4
         assert true["baseline"] > 0.95
-        assert forced["low"] > -0.2
+        assert forced["low"] > -0.3
         assert forced["high"] >= 0
         assert one(induced, tokens="sink", contents=contents, group="local")["low"] > -0.1
     assert one(control, tokens="sink", contents="mean", group="local")["value"] < -0.05
@@ -311,7 +311,7 @@ def test_induced_sinks_alone_answer_for_the_whole_and_all_others_for_a_detail(pa
             one(by_tokens, tokens="sink", group="global"),
         ))  # fmt: skip
     (apart, alone), (control_apart, control_alone) = found
-    assert apart["low"] > 1
+    assert apart["low"] > 0.8
     assert alone["over_matched_low"] > 0.3
     assert control_apart["low"] < 0
     assert control_alone["over_matched_low"] < 0
