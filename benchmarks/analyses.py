@@ -2,7 +2,8 @@
 
 Each analysis runs in a process of its own on 200 and on 2,000 images of the training split of a
 finished run, one question each; what is told is the peak of that process, and its seconds. A run on
-50 images beside them shows what the start and the model alone take.
+50 images beside them shows what the start and the model alone take. The records are made before, in
+another process, so that making them is no part of the peak.
 
     python benchmarks/analyses.py [--project .] [--images 200 2000] [--out FILE]
 """
@@ -15,18 +16,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 NODES = {  # analysis: the function that runs it, and its block of parameters
-    "attention by layer": ("pipelines.analyze.inside", "attend_by_layer", "layers"),
-    "criteria": ("pipelines.analyze.inside", "compare_criteria", "criteria"),
-    "functions of heads": ("pipelines.analyze.inside", "tell_functions", "function"),
-    "relevance": ("pipelines.analyze.carries", "map_relevance", "relevance"),
-    "words": ("pipelines.analyze.carries", "isolate_words", "words"),
+    "attention": ("attention", "measure_attention", "attention"),
+    "attention by layer": ("attention", "attend_by_layer", "layers"),
+    "criteria": ("inside", "compare_criteria", "criteria"),
+    "functions of heads": ("inside", "tell_functions", "function"),
+    "probes": ("carries", "probe_tokens", "probes"),
+    "relevance": ("carries", "map_relevance", "relevance"),
+    "words": ("carries", "isolate_words", "words"),
+    "replaced contents": ("answers", "replace_contents", "replacement"),
 }
 
 
-def one_question_each(records: Path, images: int, folder: Path) -> Path:
+def one_question_each(records: Path, images: int, folder: Path) -> None:
     """The first question about each of so many images, as records of a split of their own."""
     from diysink.artifact import write_manifest
     from diysink.records import Record, Records, write_shards
@@ -40,14 +46,10 @@ def one_question_each(records: Path, images: int, folder: Path) -> Path:
     (folder / "train").mkdir(parents=True)
     write_shards(folder / "train", list(chosen.values()))
     write_manifest(folder, kind="records")
-    return folder
 
 
-def measure(project: Path, name: str, images: int) -> dict[str, float]:
+def measure(project: Path, name: str, images: int, records: Path) -> dict[str, float]:
     """Run one analysis here; its peak in MB and its seconds."""
-    import importlib
-
-    import pandas as pd
     import yaml
 
     module, function, block = NODES[name]
@@ -55,15 +57,30 @@ def measure(project: Path, name: str, images: int) -> dict[str, float]:
     asked = {key: value for key, value in analyze[block].items() if key != "items"}
     analyze[block] = {**asked, "split": "train", "images": images}
     models = project / "data/06_models/finetune"
+    between = [labels_of(records)] if module == "carries" else []
+    how = [analyze] if function == "measure_attention" else [analyze, 0]
+    node = getattr(import_module(f"pipelines.analyze.{module}"), function)
     with tempfile.TemporaryDirectory() as work:
-        kept = project / "data/03_primary/records"
-        records = one_question_each(kept, images, Path(work) / "records")
-        before = [records, models] + ([pd.DataFrame()] if "carries" in module else [])
         start = time.monotonic()
-        getattr(importlib.import_module(module), function)(*before, analyze, 0, work, "cpu")
+        node(records, models, *between, *how, work, "cpu")
         seconds = time.monotonic() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"peak_mb": peak, "seconds": seconds}
+
+
+def labels_of(records: Path):  # type: ignore[no-untyped-def]
+    """A label by lot for each image: probes learn as long from it, and read nothing."""
+    import numpy as np
+    import pandas as pd
+
+    from diysink.records import Records
+
+    images = [record.images[0].sha256 for record in Records(records / "train")]
+    drawn = np.random.default_rng(0).choice(["day", "night"], len(images))
+    nothing = dict.fromkeys(("top", "left", "bottom", "right"), np.nan)
+    return pd.DataFrame(
+        {"image": images, "attribute": "light", "scope": "global", "label": drawn, **nothing}
+    )
 
 
 def main() -> None:
@@ -71,25 +88,44 @@ def main() -> None:
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--images", type=int, nargs=2, default=[200, 2000])
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(measure(args.project, args.one[0], int(args.one[1]))))
+    if args.make:
+        records = args.project / "data/03_primary/records"
+        one_question_each(records, int(args.make[0]), Path(args.make[1]))
         return
+    if args.one:
+        name, images, folder = args.one
+        print(json.dumps(measure(args.project, name, int(images), Path(folder))))
+        return
+
+    def here(*rest: str) -> str:
+        command = [sys.executable, __file__, "--project", str(args.project), *rest]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for name in NODES:
-        for images in (50, *args.images):
-            command = [sys.executable, __file__, "--project", str(args.project)]
-            told = subprocess.run(
-                [*command, "--one", name, str(images)], check=True, capture_output=True, text=True
-            ).stdout
-            found.setdefault(name, {})[str(images)] = json.loads(told.strip().splitlines()[-1])
-        few, many = (found[name][str(images)]["peak_mb"] for images in args.images)
-        print(f"{name:20} {few:7.0f} MB {many:7.0f} MB  ratio {many / few:.2f}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = (50, *args.images)
+        for images in numbers:
+            here("--make", str(images), f"{folder}/{images}")
+        for name in NODES:
+            for images in numbers:
+                told = here("--one", name, str(images), f"{folder}/{images}")
+                found.setdefault(name, {})[str(images)] = json.loads(told.splitlines()[-1])
+            few, many = (found[name][str(images)]["peak_mb"] for images in args.images)
+            seconds = found[name][str(args.images[1])]["seconds"]
+            print(
+                f"{name:20} {few:7.0f} MB {many:7.0f} MB  ratio {many / few:.2f}  {seconds:6.1f} s",
+                flush=True,
+            )
     result = {
         "analyses": found,
         "machine": platform.machine(),
-        "versions": {"python": platform.python_version()},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "pandas", "numpy")},
+        },
     }
     if args.out:
         args.out.write_text(json.dumps(result, indent=2) + "\n")

@@ -108,15 +108,22 @@ def attention_by_layer(
     """
     if measured.empty:
         return pd.DataFrame(columns=[*_COLUMNS, "value", "low", "high", "n_images"])
-    parts = [measured, measured.assign(head=-1), measured.assign(layer=-1, head=-1)]
-    cells = pd.concat(parts, ignore_index=True).groupby(["image", *_COLUMNS], sort=True)
-    totals = cells[["attention", "tokens"]].sum().unstack(_COLUMNS, fill_value=0)
-    sums = totals["attention"].to_numpy(dtype=np.float64)
-    counts = totals["tokens"].to_numpy(dtype=np.float64)
+    cells = measured.groupby(["image", *_COLUMNS], sort=True)[["attention", "tokens"]].sum()
+    totals = cells.unstack(_COLUMNS, fill_value=0)
+    columns = totals["attention"].columns.to_frame(index=False)
+    # Means over heads, and over layers too, are sums of columns: no row stands there twice.
+    means = [columns.assign(head=-1), columns.assign(layer=-1, head=-1)]
+    table = pd.concat([columns, *(part.drop_duplicates() for part in means)], ignore_index=True)
+    into = pd.MultiIndex.from_frame(table)
+    gather = np.zeros((len(columns), len(table)))
+    for part in (columns, *means):
+        gather[np.arange(len(columns)), into.get_indexer(pd.MultiIndex.from_frame(part))] = 1
+    sums = totals["attention"].to_numpy(dtype=np.float64) @ gather
+    counts = totals["tokens"].to_numpy(dtype=np.float64) @ gather
     there = counts.sum(0) > 0
     sums, counts = sums[:, there], counts[:, there]
     low, high = interval(resampled_ratios(sums, counts, resamples=resamples, seed=seed), level)
-    table: pd.DataFrame = totals["attention"].columns[there].to_frame(index=False)
+    table = table[there]
     table["value"] = sums.sum(0) / counts.sum(0)
     table["low"], table["high"] = low, high
     table["n_images"] = (counts > 0).sum(0)
