@@ -37,7 +37,7 @@ def test_planted_dimensions_are_found_and_no_others(width):
     assert not rule.massive(ratios(states(width)).mean(0)).any()
 
 
-@given(st.integers(0, 10_000), st.sampled_from([16, 64, 128, 512]))
+@given(st.integers(0, 10_000), st.sampled_from([64, 128, 512]))
 def test_one_random_state_has_none(seed, width):
     """The first token is one state, not a mean of many: chance must not make its dimensions."""
     one = torch.randn(1, width, generator=torch.Generator().manual_seed(seed))

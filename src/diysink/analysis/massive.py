@@ -27,8 +27,8 @@ class MassiveRule:
     Attributes:
         ratio: of its magnitude to the root mean square of the state, at a width of 4096; scaled
             with the root of the width.
-        times: of its ratio to the median dimension's, at least. A random state of any width that
-            is used stays below 6.
+        times: of its ratio to the median dimension's, at least. A random state at least 64
+            wide stays below it; of those 16 wide, one in some hundreds does not.
         dimensions: D_sink if it is known; None: what is massive at the first token.
     """
 
