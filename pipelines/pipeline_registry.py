@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline
 
 from pipelines import (
+    adopt,
     align,
     analyze,
     evaluate,
@@ -28,7 +29,12 @@ STAGES = {
     "register": register,
     "report": report,
 }
-ON_REQUEST = {"miniature": miniature, "promote": promote, "training_free": training_free}
+ON_REQUEST = {
+    "adopt": adopt,
+    "miniature": miniature,
+    "promote": promote,
+    "training_free": training_free,
+}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -38,6 +38,11 @@ def train_reweighting(
         "seeds": seeds,
     }
     work = Workspace(workspace, "reweight", inputs)
+    selectors = {name: how for name, how in reweight["selectors"].items() if how is not None}
+    if not selectors:  # a split to learn from is not needed either
+        results = work.folder("results")
+        write_manifest(results, kind="reweighting", inputs=inputs)
+        return results, pd.DataFrame()
     split = Records(records / reweight["split"])
     # The paper counts epochs; a run counts steps.
     per_epoch = len(split) // (reweight["batch"] * reweight["trainer"]["accumulate"])
@@ -67,7 +72,6 @@ def train_reweighting(
         save_selection(selection, result)
         return rows
 
-    selectors = {name: how for name, how in reweight["selectors"].items() if how is not None}
     units = [f"{selector}/seed{seed}" for seed in seeds for selector in selectors]
     results, rows = each_unit(work, units, unit)
     write_manifest(results, kind="reweighting", inputs=inputs)

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 import diysink
-from diysink.encoders import Encoder
+from diysink.encoders import Encoder, load_vision_tower
 from diysink.model import from_llava
 from diysink.selection import Choice
 from diysink.sinks import ProfileMismatchError, SinkProfile
@@ -153,6 +153,26 @@ def test_shards_are_one_checkpoint(one, tmp_path):
     )
     assert set(whole) == set(shards)
     assert all(torch.equal(whole[name], shards[name]) for name in whole)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_encoder_alone_is_read_out_of_every_layout(llava, layout, shards, tmp_path):
+    """What `sinks` measures is what the model sees through: the same weights, the same identity."""
+    folder = in_layout(llava, tmp_path, LAYOUTS[layout], shards)
+    whole = from_llava(folder, None).model.model.vision_tower
+    alone = load_vision_tower(folder)
+    assert type(alone) is type(whole)
+    weights = whole.state_dict()
+    assert alone.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[name]) for name, value in alone.state_dict().items())
+    assert Encoder.of(alone, -2).identity.digest == Encoder.of(whole, -2).identity.digest
+
+
+def test_an_encoder_that_a_llava_lacks_is_missed(one, tmp_path):
+    folder = in_layout(one, tmp_path, lambda name: name.replace("post_layernorm", "other"))
+    with pytest.raises(ValueError, match="lacks 2 weights of a CLIPVisionModel"):
+        load_vision_tower(folder)
 
 
 def test_both_parts_start_from_the_one_mlp_and_are_apart(one):

@@ -146,7 +146,7 @@ def family_of(model_type: str) -> str:
         raise ValueError(
             f"The encoder's configuration says model_type {model_type!r}, which is not supported. "
             f"Supported are {', '.join(_FAMILY_OF)}: CLIP, SigLIP, SigLIP 2 (at a fixed "
-            "resolution), DINOv2 with or without registers, and plain ViT. Give the vision encoder "
-            "itself, not the language model around it."
+            "resolution), DINOv2 with or without registers, and plain ViT, alone or in a LLaVA. "
+            "Give the vision encoder itself, not another language model around it."
         )
     return _FAMILY_OF[model_type]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -13,6 +14,9 @@ from diysink.encoders.encoder import Encoder
 from diysink.encoders.families import FAMILIES, family_of
 from diysink.encoders.source import source_of
 
+_IN_LLAVA = {r"^(model\.)?vision_tower\.(vision_model\.)?": ""}
+"""What stands before the names of a vision tower's weights, in every layout of LLaVA's keys."""
+
 
 def load_encoder(
     path_or_id: str | Path,
@@ -21,7 +25,7 @@ def load_encoder(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> Encoder:
-    """Load a vision tower, alone or out of a whole model (CLIPModel, SiglipModel, a classifier).
+    """Load a vision tower, alone or out of a whole model (CLIP, SigLIP, a classifier, a LLaVA).
 
     Args:
         path_or_id: a folder or a hub id.
@@ -47,16 +51,28 @@ def load_vision_tower(
 ) -> PreTrainedModel:
     """Load the whole stock vision model of a checkpoint, all its layers: what a LLaVA contains.
 
+    Out of a LLaVA only the tower's own weights are read, in whichever of the layouts that its keys
+    have had, from one file or from many.
+
     Raises:
         ValueError: unsupported architecture or missing weights.
         OSError: nothing there, or no safetensors.
     """
     source = source_of(path_or_id)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+    whole: dict[str, Any] = {}
+    if config.model_type == "llava":
+        config = config.vision_config
+        whole = {"config": config, "key_mapping": _IN_LLAVA}
     architecture = getattr(transformers, FAMILIES[family_of(config.model_type)].architecture)
     with quiet_loading():
         model, report = architecture.from_pretrained(
-            source, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+            source,
+            revision=revision,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            **whole,
         )
     # A pooling head is not run here, and some checkpoints lack one.
     missing = sorted(

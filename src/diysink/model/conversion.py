@@ -43,7 +43,7 @@ def from_llava(
     path_or_id: str | Path,
     profile: SinkProfile | None,
     *,
-    connector: ConnectorKind = "dual",
+    connector: ConnectorKind | str = "dual",
     arrangement: Arrangement = "front",
     revision: str | None = None,
     dtype: str | torch.dtype = "auto",
