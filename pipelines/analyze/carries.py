@@ -59,11 +59,16 @@ def probe_tokens(
     measured = _each_image(study, seed, measure)
     parts = [load_file(one.folder / "means.safetensors") for one in measured]
     images = [image for one in measured for image in one.images]
-    means = {}
-    for name in parts[0]:
-        where, layer, source = name.split("|")
-        if asked["layers"] is None or int(layer) in asked["layers"][where]:
-            means[where, int(layer), source] = torch.cat([p[name] for p in parts]).numpy()
+    sites = [
+        (where, int(layer), source) for where, layer, source in (n.split("|") for n in parts[0])
+    ]
+    means = {
+        (where, layer, source): torch.cat([p[f"{where}|{layer}|{source}"] for p in parts]).numpy()
+        for where, layer, source in sites
+        if asked["layers"] is None
+        or layer
+        in _counted(asked["layers"][where], {at for place, at, _ in sites if place == where})
+    }
     options = ProbeOptions(
         asked["folds"], asked["ridge"], analyze["resamples"], analyze["level"], seed
     )
@@ -197,6 +202,11 @@ def _each_image(
 ) -> list[Measured]:
     """Measure different images with their sinks and matched tokens."""
     return study.each(lambda batch, folder: measure(_Images(study.answerer, batch, seed), folder))
+
+
+def _counted(layers: list[int], known: set[int]) -> set[int]:
+    """Layers by number; negative ones count from the last."""
+    return {layer if layer >= 0 else max(known) + 1 + layer for layer in layers}
 
 
 def _digest(labels: pd.DataFrame) -> str:

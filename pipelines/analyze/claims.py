@@ -28,6 +28,7 @@ def judge_claims(
     predictions: Table,
     visual_attention: Table,
     benchmarks: dict[str, Any],
+    tau_sweep: Table,
     model: dict[str, Any],
     sinks: dict[str, Any],
     analyze: dict[str, Any],
@@ -42,6 +43,7 @@ def judge_claims(
         predictions: of all variants.
         visual_attention: attention and norm of every visual token.
         benchmarks: contents of the benchmarks' result files, by name.
+        tau_sweep: what tokens carry, judged at other taus.
         model: parameters: whose sinks were treated apart.
         sinks: parameters: which encoders should have none, and how many sinks are few.
         analyze: parameters.
@@ -77,7 +79,7 @@ def judge_claims(
         level=level,
         induced=says_induced(model["encoder"]),
     )
-    robust = [over_layers(found)]  # empty where no analysis looked at single layers
+    robust = [tau_sweep, over_layers(found)]  # either may be empty
     verdict = found.row("sink_verdicts", encoder=found.encoder)
     if verdict is not None and verdict["found"] and not visual_attention.empty:
         share = float(sinks["calibration"]["credible"]["share"])

@@ -14,6 +14,7 @@ from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
 from pipelines.analyze.claims import TABLES, judge_claims
 from pipelines.analyze.inside import compare_criteria, find_dimensions, tell_functions
 from pipelines.analyze.labels import label_images
+from pipelines.analyze.sweep import sweep_tau
 
 # What every analysis that asks a model takes: whom, about what, and how.
 MODEL = ["records", "finetuned_models"]
@@ -49,6 +50,7 @@ def create_pipeline() -> Pipeline:
             [*MODEL, "image_labels", *HOW],
             ["words", "word_naming", "word_naming_by_attribute"],
         ),
+        sweep_tau: ([*MODEL, "image_labels", *HOW], "tau_sweep"),
         answer_matched: (
             [*MODEL, "params:evaluate", "params:seeds", *HOW],
             "matched_predictions",
@@ -64,7 +66,7 @@ def create_pipeline() -> Pipeline:
         ),
         judge_claims: (
             [
-                *("predictions", "visual_attention", "benchmark_results"),
+                *("predictions", "visual_attention", "benchmark_results", "tau_sweep"),
                 *("params:model", "params:sinks", *COUNTS, *TABLES),
             ],
             ["claims", "claim_parts", "planned_comparisons", "robustness", "costs", "claims_page"],

@@ -65,8 +65,8 @@ class Study:
     Args:
         name: of the analysis, whose block of ``analyze`` says ``split``, ``batch``, how many
             (``items``, the first questions, or ``images``, the first question about each of so many
-            images), ``max_new_tokens`` if the model answers, and, of the fine-tuned models,
-            ``connector`` and ``seed``.
+            images), ``max_new_tokens`` if the model answers, ``tau`` for sinks at a multiple of the
+            model's own, and, of the fine-tuned models, ``connector`` and ``seed``.
         records: folder of all splits.
         models: folder of the fine-tuned models.
         analyze: parameters of all analyses.
@@ -111,6 +111,9 @@ class Study:
             self._answerer = self._checkpoint.make()
             if "max_new_tokens" in self.asked:
                 self._answerer.max_new_tokens = self.asked["max_new_tokens"]
+            config = self._answerer.model.config
+            if config.tau is not None:
+                config.tau *= self.asked.get("tau", 1.0)
         return self._answerer
 
     def ask(

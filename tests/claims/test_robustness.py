@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diysink.claims import MEAN, Evidence, judge, over_layers, over_tau
-from tests.claims.conftest import make_evidence, row
+from diysink.claims import MEAN, Evidence, judge, over_layers, over_masks, over_tau
+from tests.claims.conftest import make_evidence, make_tables, row
 
 OPTIONS = {"share": 0.2, "resamples": 100, "level": 0.95, "seed": 0}
 
@@ -58,6 +58,40 @@ def test_attention_that_does_not_follow_norm_does_not_hold_at_any_tau():
 def test_the_calibrated_tau_must_be_among_the_multiples():
     with pytest.raises(ValueError, match="1, the calibrated tau"):
         over_tau(make_attention(), 25.0, [0.5, 2.0], **OPTIONS)
+
+
+def make_masks(*, spoilt, taus=(0.5, 1.0, 2.0)):
+    """Tables in which everything holds, except at one multiple, where sinks are like any token."""
+    made = {times: make_tables() for times in taus}
+    less = made[spoilt]["relevance"]["tokens"] == "sink - matched"
+    made[spoilt]["relevance"].loc[less, ["entropy", "entropy_low", "entropy_high"]] = [0, -1, 1]
+    for name in ("word_naming", "probe_contrasts"):
+        made[spoilt][name][["value", "low", "high"]] = [0.0, -0.1, 0.1]
+    return made
+
+
+@pytest.mark.parametrize(("spoilt", "turned"), [(2.0, [2.0]), (1.0, [0.5, 2.0])])
+def test_what_tokens_carry_is_judged_at_each_tau_and_held_against_the_calibrated_one(
+    spoilt, turned
+):
+    found = over_masks(make_masks(spoilt=spoilt))
+    assert set(found["claim"]) == {"relevance broad", "words of sinks", "probes, vit"}
+    for _, line in found.groupby("claim"):
+        assert line["setting"].tolist() == [0.5, 1.0, 2.0]
+        assert line.loc[line["flips"], "setting"].tolist() == turned
+        verdicts = line.set_index("setting")["verdict"]
+        assert verdicts[spoilt] == "does not hold"
+        assert set(verdicts.drop(spoilt)) == {"holds"}
+    assert found.loc[found["chosen"], "setting"].tolist() == [1.0] * 3
+
+
+def test_an_analysis_that_was_not_run_is_not_judged_at_any_tau():
+    made = make_masks(spoilt=2.0)
+    for tables in made.values():
+        tables["word_naming"] = pd.DataFrame()
+    assert set(over_masks(made)["claim"]) == {"relevance broad", "probes, vit"}
+    with pytest.raises(ValueError, match="1, the calibrated tau"):
+        over_masks({0.5: {}})
 
 
 def make_layers():

@@ -6,7 +6,7 @@ from diysink.claims.evidence import Evidence, Roles
 from diysink.claims.parts import Verdict
 from diysink.claims.planned import planned_comparisons
 from diysink.claims.questions import Answer, answers
-from diysink.claims.robustness import MEAN, over_layers, over_tau
+from diysink.claims.robustness import MEAN, over_layers, over_masks, over_tau
 from diysink.claims.twelve import CLAIMS, judge
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "judge",
     "measured",
     "over_layers",
+    "over_masks",
     "over_tau",
     "planned_comparisons",
 ]

@@ -1,11 +1,12 @@
 """Which conclusions depend on tau, or on the layer that was looked at.
 
-Attention and norms of every token are on disk, so another tau is another mask and no model runs
-again. What would need the model again (accuracies under another tau) is not here, and the page says
-so. Over layers, what the analyses measured layer by layer is judged layer by layer.
+Attention and norms of every token are on disk, so there another tau is another mask. What tokens
+carry is measured again with the sinks of another tau, by a model that was trained without telling
+sinks apart. What would need the training again (accuracies of models that do) is not here, and the
+page says so. Over layers, what the analyses measured layer by layer is judged layer by layer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -56,8 +57,7 @@ def over_tau(
     Raises:
         ValueError: 1 is not among the multiples.
     """
-    if 1.0 not in [float(m) for m in multiples]:
-        raise ValueError(f"multiples {list(multiples)}: 1, the calibrated tau, must be among them")
+    _need_one(multiples)
     items = visual_attention.drop_duplicates("id")
     shape = (len(items), -1)
     norms, seen = (
@@ -89,6 +89,42 @@ def over_tau(
         for row in _flips(line, 1.0, next(r["verdict"] for r in line if r["setting"] == 1))
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def over_masks(
+    tables: Mapping[float, Mapping[str, pd.DataFrame]], level: float = 0.95
+) -> pd.DataFrame:
+    """What tokens carry, judged with sinks at multiples of the calibrated tau.
+
+    Args:
+        tables: by multiple, what the analyses made with sinks at that tau: ``relevance,
+            word_naming, probes, probe_contrasts``; one without rows is not judged. 1 is among them.
+        level: of the tables' intervals.
+
+    Returns:
+        As :func:`over_tau`.
+
+    Raises:
+        ValueError: 1 is not among the multiples.
+    """
+    _need_one(list(tables))
+    found = {times: Evidence(made, "", level=level) for times, made in sorted(tables.items())}
+    rows: list[dict[str, Any]] = []
+    for claim, table, judged in (
+        ("relevance broad", "relevance", contents.relevance),
+        ("words of sinks", "word_naming", contents.words),
+        ("probes, vit", "probe_contrasts", contents.probes),
+    ):
+        if not any(evidence.rows(table) for evidence in found.values()):
+            continue
+        line = [_row("tau", float(times), claim, judged(of)) for times, of in found.items()]
+        rows += _flips(line, 1.0, str(conclude(judged(found[1.0]))))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _need_one(multiples: Sequence[float]) -> None:
+    if 1.0 not in [float(times) for times in multiples]:
+        raise ValueError(f"multiples {list(multiples)}: 1, the calibrated tau, must be among them")
 
 
 def over_layers(found: Evidence) -> pd.DataFrame:

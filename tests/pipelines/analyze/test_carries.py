@@ -10,6 +10,7 @@ from diysink.miniature.world import GRID
 from diysink.records import ImageFile, Record, Turn, write_shards
 from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
 from pipelines.analyze.labels import label_images
+from pipelines.analyze.sweep import sweep_tau
 from tests.pipelines.analyze.conftest import PLACE
 
 IMAGES = PLACE | {"images": 14, "batch": 5}
@@ -62,6 +63,31 @@ def test_the_analyses_run_on_labels_of_records_and_of_a_table(stage, ask, tiny_r
     assert words.groupby("tokens").size().to_dict() == {"matched": 4, "sink": 4}
     assert set(naming["labels"]) == {"true", "shuffled", "true - shuffled"}
     assert set(by_attribute["attribute"]) == {"scene", "shape"}
+
+
+@parts_once
+def test_probes_of_the_last_layer_alone(stage, ask):
+    layers = {"vit": [-1], "llm": []}
+    analyze = ANALYZE | {"probes": ANALYZE["probes"] | {"layers": layers}}
+    every = ask(probe_tokens, ANALYZE, labels_of(stage))[0]
+    last, _ = ask(probe_tokens, analyze, labels_of(stage))
+    assert set(last["where"]) == {"vit"}
+    assert set(last["layer"]) == {every.loc[every["where"] == "vit", "layer"].max()}
+
+
+@parts_once
+def test_a_sweep_over_tau_is_the_analyses_at_each(stage, ask):
+    """Its row at a multiple is the verdict on what the analysis makes with sinks at that tau."""
+    sweep = {"taus": [0.8, 1, 1.2], "images": 8}
+    found = ask(sweep_tau, ANALYZE | {"sweep": sweep}, labels_of(stage))
+    assert set(found["setting"]) == {0.8, 1.0, 1.2}
+    assert found.groupby("setting")["chosen"].any().to_dict() == {0.8: False, 1.0: True, 1.2: False}
+    asked = ANALYZE["relevance"] | {"images": 8, "examples": 0, "tau": 1.2}
+    table, _ = ask(map_relevance, ANALYZE | {"relevance": asked}, labels_of(stage))
+    less = table[(table["tokens"] == "sink - matched") & (table["head"] == -1)]
+    at = found[(found["claim"] == "relevance broad") & (found["setting"] == 1.2)]
+    assert at["value"].item() == pytest.approx(less["entropy"].mean())
+    assert ask(sweep_tau, ANALYZE | {"sweep": None}, labels_of(stage)).empty
 
 
 @parts_once

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from diysink.claims import over_masks
 from pipelines.analyze import create_pipeline
 from pipelines.analyze.claims import TABLES, judge_claims
 from tests.claims.conftest import make_costs, make_tables
@@ -11,9 +12,10 @@ from tests.claims.test_robustness import make_attention
 from tests.pipelines.test_conf import parameters
 
 NOTHING = pd.DataFrame()
+SWEEP = over_masks({1.0: make_tables(), 2.0: make_tables()})
 
 
-def judged(analyze=None, card=None, folder=None, **tables):
+def judged(analyze=None, card=None, folder=None, sweep=None, **tables):
     said = parameters("base")
     planted = make_tables() | tables
     encoder = folder or "a/hub-id"
@@ -23,6 +25,7 @@ def judged(analyze=None, card=None, folder=None, **tables):
         answers(),
         make_attention(),
         make_costs(),
+        SWEEP if sweep is None else sweep,
         {"profile": "induced", "encoder": str(encoder)},
         said["sinks"],
         {**said["analyze"], "resamples": 50, **(analyze or {})},
@@ -39,6 +42,7 @@ def test_base_parameters_judge_planted_tables():
     assert len(planned) == 15
     assert set(robustness["parameter"]) == {"tau", "layer"}
     assert robustness["value"].dtype == float
+    assert {"sinks per image", "words of sinks"} <= set(robustness["claim"])
     assert set(costs["measure"]) == {"latency", "memory", "flops"}
     assert page.startswith("# Claims")
     assert parts["number"].nunique() == 12
@@ -67,7 +71,7 @@ def test_null_turns_the_claims_off():
 
 def test_analyses_that_were_turned_off_leave_claims_open():
     empty = dict.fromkeys(TABLES, NOTHING)
-    claims, _, _, robustness, *_ = judged(**empty)
+    claims, _, _, robustness, *_ = judged(sweep=NOTHING, **empty)
     verdicts = claims.set_index("number")["verdict"]
     assert verdicts[[1, 2, 3, 4, 5, 6, 7, 8]].eq("not measurable here").all()
     assert robustness.empty

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from pipelines.analyze.study import Study
-from tests.pipelines.analyze.conftest import PLACE
+from tests.pipelines.analyze.conftest import PLACE, TAU
 
 pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
@@ -34,6 +34,11 @@ def test_images_are_different_ones_however_many_are_asked_for(stage):
 
 def test_the_answer_s_length_is_the_analysis_s_own(stage):
     assert study(stage, {"items": 1, "max_new_tokens": 3}).answerer.max_new_tokens == 3
+
+
+def test_sinks_at_a_multiple_of_tau(stage):
+    assert study(stage, {"items": 1}).answerer.model.config.tau == TAU
+    assert study(stage, {"items": 1, "tau": 2.0}).answerer.model.config.tau == 2 * TAU
 
 
 def killed_in_the_third_batch(answerer, questions, batch):
