@@ -7,12 +7,12 @@ from diysink.claims import Evidence, answers, claims_page, judge
 from tests.claims.conftest import make_evidence
 
 
-def by_word(found, *connectors):
+def by_word(found, connectors=None):
     return {answer.question: answer for answer in answers(found, connectors)}
 
 
-def find(found, word, *connectors):
-    return next(a for q, a in by_word(found, *connectors).items() if word in q)
+def find(found, word, connectors=None):
+    return next(a for q, a in by_word(found, connectors).items() if word in q)
 
 
 def compared(variant, baseline, difference, p=0.001, seeds=1):
@@ -20,6 +20,7 @@ def compared(variant, baseline, difference, p=0.001, seeds=1):
         "variant": variant, "baseline": baseline, "group": "all", "difference": difference,
         "low": difference - 0.01, "high": difference + 0.01, "p_holm": p, "n_seeds": seeds,
         "seed_min": difference - 0.1, "seed_max": difference + 0.1, "n_images": 9,
+        "training_low": difference - 0.2, "training_high": difference + 0.2,
     }  # fmt: skip
 
 
@@ -68,9 +69,25 @@ def test_a_question_is_answered_from_its_table(full, word, said):
     assert said in " ".join(find(full, word).says)
 
 
-def test_other_connectors_are_told_by_name(full):
-    assert "dual-resampler" in find(full, "MLP?", "single", "dual-resampler").says[1]
-    assert "resampler" in find(full, "MLP?", "single", "dual").would
+def test_other_connectors_are_told_with_their_differences():
+    table = pd.DataFrame(
+        [
+            compared("two sets", "one set", 0.08, seeds=3),
+            compared("two sets", "an MLP", 0.04),
+            compared("two sets", "sinks alone", 0.5),
+            compared("an MLP", "two MLPs", 0.02),
+        ]
+    )
+    kinds = {"one set": "resampler", "two sets": "dual-resampler", "an MLP": "single",
+             "two MLPs": "dual"}  # fmt: skip
+    found = find(make_evidence(comparisons=table), "MLP?", kinds)
+    assert found.says[0] == "This run evaluated resampler, dual-resampler, single, dual."
+    assert found.says[1].startswith("two sets less one set: +8.0 points")
+    assert "over 3 trainings -12.0 to +28.0 points" in found.says[1]
+    assert found.says[2].startswith("two sets less an MLP: +4.0 points")
+    assert len(found.says) == 3
+    assert found.would == ""
+    assert "--env resamplers" in find(make_evidence(), "MLP?", {"an MLP": "single"}).would
 
 
 def test_several_trainings_are_told():

@@ -3,14 +3,14 @@
 Each answer is made from tables; where they do not answer, it says what would.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diysink.claims.cost import COT, FRONT, PLAIN, REWEIGHT, SINKS, latencies
 from diysink.claims.evidence import Evidence
 from diysink.claims.parts import Estimate, Row, told
 
-_TRAINED = ("single", "matched", "dual")
+_MLPS = ("single", "matched", "dual")
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Answer:
     would: str
 
 
-def answers(found: Evidence, connectors: Sequence[str] = ()) -> list[Answer]:
+def answers(found: Evidence, connectors: Mapping[str, str] | None = None) -> list[Answer]:
     """An answer, or what would be one, to each question.
 
     Args:
         found: tables of the run. Besides the claims' own: ``comparisons, accuracy, routes`` of the
             evaluation and ``tokens_seen`` (variant, tokens: visual tokens of an image, on average).
-        connectors: kinds of connector that the run trained.
+        connectors: kind of connector of each variant that sees all tokens as it was trained to.
     """
     return [
         _error_bars(found),
@@ -43,7 +43,7 @@ def answers(found: Evidence, connectors: Sequence[str] = ()) -> list[Answer]:
         _equal_parameters(found),
         _soft_routes(found),
         _pruning(found),
-        _connectors(connectors),
+        _connectors(found, connectors or {}),
         _taxonomy(found),
         Answer(
             "POPE, V*, HRBench?",
@@ -226,12 +226,25 @@ def _saved(found: Evidence) -> list[str]:
     return says
 
 
-def _connectors(connectors: Sequence[str]) -> Answer:
-    others = [name for name in connectors if name not in _TRAINED]
-    says = [f"This run trained {', '.join(connectors)}."] if connectors else []
-    if others:
-        says.append(f"Other than an MLP: {', '.join(others)}; see the results.")
-    would = "" if others else "resampler and dual-resampler in align.connectors, with variants."
+def _connectors(found: Evidence, connectors: Mapping[str, str]) -> Answer:
+    """Each connector that is no MLP against each other one, where their variants were compared."""
+    kinds = list(dict.fromkeys(connectors.values()))
+    says = [f"This run evaluated {', '.join(kinds)}."] if kinds else []
+    others = [kind for kind in kinds if kind not in _MLPS]
+    for row in found.rows("comparisons", group="all"):
+        pair = [connectors.get(row[side]) for side in ("variant", "baseline")]
+        if None in pair or pair[0] == pair[1] or not set(pair) & set(others):
+            continue
+        trainings = ""
+        if row["n_seeds"] > 1:
+            ends = [f"{100 * row[end]:+.1f}" for end in ("training_low", "training_high")]
+            trainings = f"; over {row['n_seeds']} trainings {ends[0]} to {ends[1]} points"
+        says.append(
+            f"{row['variant']} less {row['baseline']}: "
+            f"{told(Estimate.of(row, 'difference'), 'difference')}, p = {row['p_holm']:.2g} "
+            f"(Holm){trainings}."
+        )
+    would = "" if others else "Resamplers, single and dual: kedro run --env resamplers."
     return Answer("Connectors other than an MLP?", tuple(says), would)
 
 

@@ -194,5 +194,10 @@ def questions(inputs: Inputs) -> list[Answer]:
         float(results["settings"]["level"]),
         inputs.induced,
     )
-    trained = inputs.parameters.get("align", {}).get("connectors", ())
-    return answers(found, trained)
+    variants = inputs.parameters.get("evaluate", {}).get("variants", {})
+    plain = {
+        name: how["connector"]
+        for name, how in variants.items()
+        if how is not None and how["selection"] == "both" and how["arrangement"] is None
+    }
+    return answers(found, plain)
