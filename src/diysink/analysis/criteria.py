@@ -11,6 +11,7 @@ an agreement is kappa itself: it is 0 where two criteria agree as often as chanc
 """
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,10 @@ def token_criteria(answerer: Answerer, questions: QuestionBatch, rule: MassiveRu
 
     Returns:
         ``image, where`` (vit, llm), ``layer`` (what enters it; for the ViT, the layer that feeds
-        the connector, and attention of the block that wrote it), ``a, b`` (criteria, also a = b),
-        ``both, a_only, b_only, neither`` (tokens), ``threshold`` (what ``a`` asks for at this
-        width: norm, magnitude, ratio or share).
+        the connector, and attention of the block that wrote it), ``a, b`` (criteria, each pair
+        once, in the order of ``CRITERIA``, and each with itself), ``both, a_only, b_only,
+        neither`` (tokens), ``threshold`` (what ``a`` asks for at this width: norm, magnitude,
+        ratio or share).
 
     Raises:
         ValueError: no pixel values; a connector without a token for each patch.
@@ -134,26 +136,25 @@ def _pairs(
     thresholds: dict[str, float],
 ) -> pd.DataFrame:
     parts = []
-    for a in flags:
-        for b in flags:
-            first, second = flags[a], flags[b]
-            counts = {
-                "both": first & second,
-                "a_only": first & ~second,
-                "b_only": ~first & second,
-                "neither": ~(first | second),
-            }
-            table = pd.DataFrame({key: value.sum(1).cpu() for key, value in counts.items()})
-            parts.append(
-                table.assign(
-                    image=list(images),
-                    where=where,
-                    layer=layer,
-                    a=a,
-                    b=b,
-                    threshold=float(thresholds[a]),
-                )
+    for a, b in combinations_with_replacement(flags, 2):
+        first, second = flags[a], flags[b]
+        counts = {
+            "both": first & second,
+            "a_only": first & ~second,
+            "b_only": ~first & second,
+            "neither": ~(first | second),
+        }
+        table = pd.DataFrame({key: value.sum(1).cpu() for key, value in counts.items()})
+        parts.append(
+            table.assign(
+                image=list(images),
+                where=where,
+                layer=layer,
+                a=a,
+                b=b,
+                threshold=float(thresholds[a]),
             )
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -218,7 +219,7 @@ def criteria_agreement(
     rows: list[dict[str, Any]] = []
     cells = ["both", "a_only", "b_only", "neither"]
     for (where, layer, a, b), part in measured.groupby(["where", "layer", "a", "b"], sort=False):
-        if CRITERIA.index(str(a)) >= CRITERIA.index(str(b)):
+        if a == b:
             continue
         images = part.groupby("image")[cells].sum().to_numpy(dtype=np.float64)
         drawn = kappa(resampled_ratios(images, np.ones((len(images), 1)), resamples=resamples,
