@@ -18,8 +18,8 @@ from diysink.miniature.dialogue import (
     describe,
     global_words,
     inventory,
-    phrases,
 )
+from diysink.miniature.wordings import phrases
 from diysink.miniature.world import COLOURS, SHAPES, Scene, Thing, sample_scene
 
 seeds = st.integers(0, 2**32 - 1)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from diysink.miniature.dialogue import SCOPE_QUESTION, Exchange, describe
+from diysink.miniature.dialogue import Exchange, describe
 from diysink.miniature.language import (
     Writer,
     new_language_model,
@@ -14,6 +14,7 @@ from diysink.miniature.language import (
     train_language_model,
 )
 from diysink.miniature.tokens import train_tokenizer
+from diysink.miniature.wordings import SCOPE_QUESTION
 from diysink.miniature.world import COLOURS, SHAPES, sample_scene
 
 TALK = [

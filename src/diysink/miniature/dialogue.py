@@ -6,19 +6,20 @@ its coordinates; mixed ones need both. Two routing questions, asked of the model
 which visual tokens a question should see (the chain-of-thought selection).
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from diysink.miniature.world import COLOURS, GRID, SHAPES, Scene
+from diysink.miniature.askers import ASKERS
+from diysink.miniature.wordings import (
+    COMPLEXITY_ANSWERS,
+    COMPLEXITY_QUESTION,
+    SCOPE_ANSWERS,
+    SCOPE_QUESTION,
+    phrase,
+)
+from diysink.miniature.world import GRID, Scene
 
-COMPLEXITY_QUESTION = "is the picture simple or complex?"
-COMPLEXITY_ANSWERS = ("simple", "complex")
-SCOPE_QUESTION = "does this need the whole picture or a detail: {question}"
-SCOPE_ANSWERS = {"global": "whole", "local": "detail", "mixed": "both"}
-
-NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven")
 GROUND = "ground"  # the word for a cell that shows nothing but the ground
 
 
@@ -31,68 +32,6 @@ class Exchange:
     group: str
     subtask: str
 
-
-_PHRASES: dict[str, tuple[str, ...]] = {
-    "scene": (
-        "what is the scene?",
-        "which kind of ground is it?",
-        "where was this picture taken?",
-    ),
-    "lighting": (
-        "how is the lighting?",
-        "what is the light like?",
-        "how bright is the picture?",
-    ),
-    "symmetry": (
-        "is the layout symmetric?",
-        "do the two halves mirror each other?",
-        "is the picture balanced left and right?",
-    ),
-    "majority": (
-        "what is the main colour of the objects?",
-        "which colour do most objects have?",
-        "what colour is most common?",
-    ),
-    "crowd": (
-        "are there few, some or many objects?",
-        "how crowded is the picture?",
-        "how full is the picture?",
-    ),
-    "colour": (
-        "what colour is the only {shape}?",
-        "which colour does the only {shape} have?",
-        "name the colour of the single {shape}.",
-    ),
-    "shape": (
-        "what shape is the only {colour} object?",
-        "which shape does the only {colour} object have?",
-        "name the shape of the single {colour} object.",
-    ),
-    "presence": (
-        "is there a {colour} {shape}?",
-        "can you see a {colour} {shape}?",
-        "does a {colour} {shape} appear?",
-    ),
-    "count": (
-        "how many {shape}s are there?",
-        "count the {shape}s.",
-        "what is the number of {shape}s?",
-    ),
-    "scene-colour": (
-        "what is the scene and what colour is the only {shape}?",
-        "name the scene, then the colour of the single {shape}.",
-    ),
-    "lighting-shape": (
-        "how is the lighting and what shape is the only {colour} object?",
-        "name the lighting, then the shape of the single {colour} object.",
-    ),
-    "scene-presence": (
-        "what is the scene and is there a {colour} {shape}?",
-        "name the scene, then say whether a {colour} {shape} appears.",
-    ),
-    "caption": ("describe the picture.", "what can you see?", "tell me about the picture."),
-    "inventory": ("list the shapes with their colours.", "which shapes are there?"),
-}
 
 GLOBAL_SUBTASKS = ("scene", "lighting", "symmetry", "majority", "crowd")
 LOCAL_SUBTASKS = ("colour", "shape", "presence")
@@ -118,7 +57,7 @@ def ask(scene: Scene, subtask: str, rng: np.random.Generator) -> Exchange | None
     if subtask not in _GROUPS:
         known = ", ".join(_GROUPS)
         raise ValueError(f"No questions of subtask {subtask!r}; choose one of: {known}.")
-    found = _ASKERS[subtask](scene, rng)
+    found = ASKERS[subtask](scene, rng)
     if found is None:
         return None
     blanks, answer = found
@@ -131,17 +70,6 @@ def ask_in_group(scene: Scene, group: str, rng: np.random.Generator) -> Exchange
         if exchange := ask(scene, str(name), rng):
             return exchange
     raise ValueError(f"The scene allows no {group} question: {scene}.")
-
-
-def phrase(subtask: str, rng: np.random.Generator, **blanks: str) -> str:
-    """One of the wordings of a subtask's question, with its blanks filled in."""
-    wordings = _PHRASES[subtask]
-    return wordings[rng.integers(len(wordings))].format(**blanks)
-
-
-def phrases(subtask: str) -> tuple[str, ...]:
-    """All wordings of a subtask's question, with `{colour}` and `{shape}` left blank."""
-    return _PHRASES[subtask]
 
 
 def ask_complexity(scene: Scene) -> Exchange:
@@ -229,82 +157,3 @@ def describe(
 
 def _symmetry(scene: Scene) -> str:
     return "symmetric" if scene.mirrored else "uneven"
-
-
-def _only(
-    values: Sequence[str], rng: np.random.Generator, allowed: Sequence[bool] | None = None
-) -> int | None:
-    """The allowed place of a value that occurs once, chosen at random among such."""
-    allowed = allowed or [True] * len(values)
-    single = [i for i, value in enumerate(values) if values.count(value) == 1 and allowed[i]]
-    return int(rng.choice(single)) if single else None
-
-
-_Found = tuple[dict[str, str], str] | None
-_Asker = Callable[[Scene, np.random.Generator], _Found]
-
-
-def _always(answer: Callable[[Scene], str]) -> _Asker:
-    return lambda scene, rng: ({}, answer(scene))
-
-
-def _colour(scene: Scene, rng: np.random.Generator) -> _Found:
-    """Asks only where the answer is not the main colour.
-
-    Else the main colour, a global word, would be right every second time, and that is what is
-    learned instead of looking.
-    """
-    shapes = [thing.shape for thing in scene.things]
-    index = _only(shapes, rng, [thing.colour != scene.majority for thing in scene.things])
-    if index is None:
-        return None
-    return {"shape": scene.things[index].shape}, scene.things[index].colour
-
-
-def _shape(scene: Scene, rng: np.random.Generator) -> _Found:
-    index = _only([thing.colour for thing in scene.things], rng)
-    if index is None:
-        return None
-    return {"colour": scene.things[index].colour}, scene.things[index].shape
-
-
-def _presence(scene: Scene, rng: np.random.Generator) -> _Found:
-    """Yes half of the time; a "no" asks for a colour and a shape that occur, but apart."""
-    present = {(thing.colour, thing.shape) for thing in scene.things}
-    if rng.random() < 0.5:
-        colour, shape = sorted(present)[rng.integers(len(present))]
-        return {"colour": colour, "shape": shape}, "yes"
-    apart = {(colour, shape) for colour, _ in present for _, shape in present} - present
-    if not apart:
-        apart = {(colour, shape) for colour in COLOURS for shape in SHAPES} - present
-    colour, shape = sorted(apart)[rng.integers(len(apart))]
-    return {"colour": colour, "shape": shape}, "no"
-
-
-def _count(scene: Scene, rng: np.random.Generator) -> _Found:
-    shape = SHAPES[rng.integers(len(SHAPES))]
-    return {"shape": shape}, NUMBERS[sum(thing.shape == shape for thing in scene.things)]
-
-
-def _after(first: Callable[[Scene], str], then: _Asker) -> _Asker:
-    def asker(scene: Scene, rng: np.random.Generator) -> _Found:
-        found = then(scene, rng)
-        return found and (found[0], f"{first(scene)} {found[1]}")
-
-    return asker
-
-
-_ASKERS: dict[str, _Asker] = {
-    "scene": _always(lambda scene: scene.texture),
-    "lighting": _always(lambda scene: scene.lighting),
-    "symmetry": _always(lambda scene: "yes" if scene.mirrored else "no"),
-    "majority": _always(lambda scene: scene.majority),
-    "crowd": _always(lambda scene: scene.crowd),
-    "colour": _colour,
-    "shape": _shape,
-    "presence": _presence,
-    "count": _count,
-    "scene-colour": _after(lambda scene: scene.texture, _colour),
-    "lighting-shape": _after(lambda scene: scene.lighting, _shape),
-    "scene-presence": _after(lambda scene: scene.texture, _presence),
-}

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from diysink.miniature.dialogue import SUBTASKS, phrase
+from diysink.miniature.dialogue import SUBTASKS
 from diysink.miniature.schedule import warm_cosine
+from diysink.miniature.wordings import phrase
 from diysink.miniature.world import COLOURS, SHAPES
 
 

@@ -5,13 +5,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from diysink.miniature.dialogue import (
-    COMPLEXITY_ANSWERS,
     GLOBAL_SUBTASKS,
     LOCAL_SUBTASKS,
     MIXED_SUBTASKS,
-    NUMBERS,
     PRACTICE,
-    SCOPE_ANSWERS,
     ask,
     ask_complexity,
     ask_scope,
@@ -19,6 +16,7 @@ from diysink.miniature.dialogue import (
     describe,
     inventory,
 )
+from diysink.miniature.wordings import COMPLEXITY_ANSWERS, NUMBERS, SCOPE_ANSWERS
 from diysink.miniature.world import sample_scene
 
 PAD, END, IMAGE, USER, ASSISTANT = "<pad>", "</s>", "<image>", "USER:", "ASSISTANT:"
