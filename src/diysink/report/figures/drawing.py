@@ -7,14 +7,18 @@ phone: on a wide screen the same drawing grows.
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, Any]]
+Tables = Mapping[str, pd.DataFrame]
 
 WIDTH = 4.2  # inches: on a phone's page the letters then have their nominal size or more
 
@@ -24,6 +28,13 @@ SINK, NONSINK, BOTH = "#d55e00", "#0072b2", "#009e73"
 SERIES = ("#1b1f24", "#a6428c", "#a87900", "#5b6570", "#0072b2", "#d55e00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", ":", "-.")
+SOURCES = {  # tokens that an analysis compares: colour, marker, line, name
+    "sink": (SINK, "o", "-", "sinks"),
+    "matched": (MUTED, "s", "--", "as many random non-sinks"),
+    "pooled": (NONSINK, "^", "-.", "all non-sinks"),
+    "place": (BOTH, "D", ":", "non-sinks at the place"),
+    "class": (INK, "v", ":", "class token"),
+}
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
@@ -94,6 +105,27 @@ def drawing(
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return Drawing(title, caption, _inline(file.getvalue(), name, title))
+
+
+def draw_line(
+    axes: Axes,
+    rows: Rows,
+    at: str,
+    scale: float,
+    colour: str,
+    marker: str,
+    line: str,
+    label: str,
+    key: str = "value",
+) -> None:
+    """A line of ``key`` over ``at``, with its intervals; both are multiplied by ``scale``."""
+    for row in rows:
+        ends = [scale * row["low"], scale * row["high"]]
+        axes.plot([row[at], row[at]], ends, color=colour, linewidth=1.4)
+    axes.plot(
+        [row[at] for row in rows], [scale * row[key] for row in rows], marker, color=colour,
+        markersize=4.5, linestyle=line, linewidth=0.9, label=label,
+    )  # fmt: skip
 
 
 def _inline(svg: str, name: str, title: str) -> Markup:

@@ -1,6 +1,6 @@
 """What sinks do: heads that do nothing there or broadcast, and what is lost without contents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,12 +12,14 @@ from diysink.report.figures.drawing import (
     NONSINK,
     SINK,
     Drawing,
+    Rows,
+    Tables,
     drawing,
     level_name,
     short,
 )
+from diysink.report.inputs import records
 
-Rows = Sequence[Mapping[str, Any]]
 _CONTENTS = ("zero", "mean", "shuffle", "donor")
 
 
@@ -158,3 +160,13 @@ def _replacement_title(rows: Rows) -> str:
 
 def _points(row: Mapping[str, Any]) -> str:
     return f"{100 * row['value']:+.0f} [{100 * row['low']:+.0f}, {100 * row['high']:+.0f}]"
+
+
+def draw_section_function(tables: Tables, level: float) -> list[Drawing]:
+    """Figures of what sinks do, from the tables that are there."""
+    drawings = []
+    if rows := records(tables.get("sink_function")):
+        drawings.append(draw_function(rows, level))
+    if rows := records(tables.get("replacement")):
+        drawings.append(draw_replacement(rows, level))
+    return drawings
