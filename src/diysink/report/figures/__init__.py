@@ -1,6 +1,7 @@
 """Figures of the report: each says what it shows, from the data, and how sure that is."""
 
-from diysink.report.figures.analyses import draw_ablation, draw_attention
+from diysink.report.figures.ablation import draw_ablation
+from diysink.report.figures.attention_by_norm import draw_attention
 from diysink.report.figures.drawing import Drawing
 from diysink.report.figures.examples import Example, draw_examples
 from diysink.report.figures.placing import ALSO, DRAW
