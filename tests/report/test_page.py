@@ -95,6 +95,7 @@ def test_a_verdict_is_read_from_the_table(inputs):
 
 def test_robustness_names_what_turns(page):
     assert "1 of 2 conclusions turn somewhere (with tau: attention)" in page.text
+    assert "intervals over 30 to 40 images" in page.text
 
 
 def test_reviewers_questions_are_answered_from_the_page_s_own_tables(page):

@@ -76,8 +76,8 @@ def draw_robustness(rows: Rows, level: float) -> Drawing:
         "robustness",
         _title(rows, lines),
         "✓ holds, ✗ does not hold, – not measurable, each by the claim's own rule from "
-        f"{level_name(level)} intervals over images and its control. Outlined: what the "
-        "claim itself looks at. Accuracies are not here: they need the models again.",
+        f"{level_name(level)} intervals over {_images(rows)} images and its control. Outlined: "
+        "what the claim itself looks at. Accuracies are not here: they need the models again.",
         0.5 + 0.27 * len(places),
         draw,
     )
@@ -85,6 +85,12 @@ def draw_robustness(rows: Rows, level: float) -> Drawing:
 
 def _line(row: Mapping[str, Any]) -> tuple[str, str | None]:
     return row["parameter"], row["claim"]
+
+
+def _images(rows: Rows) -> str:
+    numbers = sorted({row["n_images"] for row in rows if row["n_images"]}) or [0]
+    ends = dict.fromkeys((numbers[0], numbers[-1]))
+    return " to ".join(f"{number:,}" for number in ends)
 
 
 def _title(rows: Rows, lines: Sequence[tuple[str, str]]) -> str:
