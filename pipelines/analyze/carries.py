@@ -44,12 +44,14 @@ def probe_tokens(
         for attribute, part in labels[labels["top"].notna()].groupby("attribute")
     }
 
+    inside = asked["layers"] is None or bool(asked["layers"]["llm"])
+
     def measure(batch: _Images, folder: Path) -> None:
         sources = {"sink": batch.sinks, "matched": batch.matched, "pooled": ~batch.sinks}
         for attribute, boxes in local.items():
-            inside = batch.inside({image: [box] for image, box in boxes.items()})
-            sources[f"place/{attribute}"] = inside & ~batch.sinks
-        means = token_means(batch.answerer, batch.pixels, sources)
+            at = batch.inside({image: [box] for image, box in boxes.items()})
+            sources[f"place/{attribute}"] = at & ~batch.sinks
+        means = token_means(batch.answerer, batch.pixels, sources, language=inside)
         flat = {"|".join(map(str, site)): mean.contiguous() for site, mean in means.items()}
         with atomic_path(folder / "means.safetensors") as temporary:
             save_file(flat, temporary)

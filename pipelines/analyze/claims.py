@@ -79,12 +79,14 @@ def judge_claims(
         level=level,
         induced=says_induced(model["encoder"]),
     )
-    robust = [tau_sweep, over_layers(found)]  # either may be empty
+    robust = [over_layers(found)]  # empty where no analysis looked at single layers
     verdict = found.row("sink_verdicts", encoder=found.encoder)
-    if verdict is not None and verdict["found"] and not visual_attention.empty:
-        share = float(sinks["calibration"]["credible"]["share"])
-        tau, multiples = float(verdict["tau"]), [float(times) for times in asked["taus"]]
-        robust.insert(0, over_tau(visual_attention, tau, multiples, share=share, **options))
+    if verdict is not None and verdict["found"]:  # else there is no tau to vary
+        robust.insert(0, tau_sweep)
+        if not visual_attention.empty:
+            share = float(sinks["calibration"]["credible"]["share"])
+            tau, multiples = float(verdict["tau"]), [float(times) for times in asked["taus"]]
+            robust.insert(0, over_tau(visual_attention, tau, multiples, share=share, **options))
     claims, parts = judge(found)
     page = claims_page(claims, parts, level=level, induced=found.induced)
     robustness = pd.concat([t for t in robust if len(t)] or robust, ignore_index=True)

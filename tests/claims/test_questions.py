@@ -42,7 +42,9 @@ def full():
              for v, a in (("dual", 0.9), ("dual-sinks", 0.5))]
         ),
         robustness=pd.DataFrame(
-            [{"parameter": "tau", "setting": s, "claim": "few", "flips": s > 1} for s in (1.0, 2.0)]
+            [{"parameter": "tau", "setting": s, "claim": "few", "flips": v == "does not hold",
+              "verdict": v}
+             for s, v in ((0.5, "not measurable here"), (1.0, "holds"), (2.0, "does not hold"))]
         ),
         taxonomy_agreement=pd.DataFrame(
             [{"against": "groups", "labels": "true", "kappa": 0.6, "low": 0.5, "high": 0.7,
@@ -55,7 +57,10 @@ def full():
     ("word", "said"),
     [
         ("chance", "Of 2 comparisons, 2 have an interval without 0 and 1 are different"),
-        ("threshold", "few: the verdict turns at 2 times tau"),
+        (
+            "threshold",
+            "few: the verdict turns at 2 times tau (of 0.5 to 2 times tau); not measurable at 0.5.",
+        ),
         ("wrong route", "on the 12 others, right routes gain +25.0 points [+10.0, +40.0]"),
         ("parameters", "-3.0 points [-4.0, -2.0], p = 0.001"),
         ("soft", "less dual-cot: +2.0 points"),

@@ -39,9 +39,9 @@ def test_verdicts_turn_where_tau_leaves_the_gap():
     assert by.loc[(few, 0.3), "verdict"] == "does not hold"  # all tokens are sinks
     assert by.loc[(few, 2.5), "verdict"] == "does not hold"  # none is
     assert by.loc[(ratio, 2.5), "verdict"] == "not measurable here"
-    assert by["flips"].groupby("setting").all().to_dict() == {
-        0.3: True, 0.5: False, 1.0: False, 1.9: False, 2.5: True,
-    }  # fmt: skip
+    flips = {(few, 0.3), (few, 2.5)} | ({(ratio, 0.3)} if by.loc[(ratio, 0.3), "flips"] else set())
+    assert set(by.index[by["flips"]]) == flips
+    assert not by.loc[(ratio, 2.5), "flips"]  # what cannot be measured contradicts nothing
     assert found.loc[found["chosen"], "setting"].tolist() == [1.0, 1.0]
 
 
@@ -92,6 +92,15 @@ def test_an_analysis_that_was_not_run_is_not_judged_at_any_tau():
     assert set(over_masks(made)["claim"]) == {"relevance broad", "probes, vit"}
     with pytest.raises(ValueError, match="1, the calibrated tau"):
         over_masks({0.5: {}})
+
+
+def test_where_the_reference_was_not_measured_nothing_flips():
+    made = make_masks(spoilt=2.0)
+    made[1.0]["relevance"] = pd.DataFrame()
+    found = over_masks(made)
+    relevance = found[found["claim"] == "relevance broad"]
+    assert relevance["verdict"].tolist() == ["holds", "not measurable here", "does not hold"]
+    assert not relevance["flips"].any()
 
 
 def make_layers():

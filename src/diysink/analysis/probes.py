@@ -40,6 +40,8 @@ def token_means(
     answerer: Answerer,
     pixels: Float[Tensor, "images channels height width"],
     sources: Mapping[str, Bool[Tensor, "images tokens"]],
+    *,
+    language: bool = True,
 ) -> dict[Site, Float[Tensor, "images dim"]]:
     """Means over some tokens of each image, at every layer of the vision tower and the LM.
 
@@ -47,6 +49,7 @@ def token_means(
         answerer: the model; its selection is not used.
         pixels: the images.
         sources: name and tokens of each set; ``class`` is added where the tower has a class token.
+        language: whether the language model is looked into, too.
 
     Returns:
         By (``vit`` or ``llm``, layer, source): layer 0 enters the first block, the last ``vit``
@@ -78,6 +81,8 @@ def token_means(
 
     with watched(encoder.blocks, see_vision):
         model.model.visual_states(pixels)
+    if not language:
+        return means
     sinks = model.model.sink_mask(states)
     prompt = image_prompt(answerer, Visual(*model.model.multi_modal_projector(states, sinks)))
     language_model = model.model.language_model

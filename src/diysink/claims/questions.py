@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from diysink.claims.cost import COT, FRONT, PLAIN, REWEIGHT, SINKS, latencies
 from diysink.claims.evidence import Evidence
-from diysink.claims.parts import Estimate, Row, told
+from diysink.claims.parts import Estimate, Row, Verdict, told
 
 _MLPS = ("single", "matched", "dual")
 
@@ -115,11 +115,16 @@ def _range(found: Evidence, claim: str) -> str:
     rows = sorted(
         found.rows("robustness", parameter="tau", claim=claim), key=lambda row: row["setting"]
     )
-    turned = [f"{row['setting']:g}" for row in rows if row["flips"]]
     span = f"{rows[0]['setting']:g} to {rows[-1]['setting']:g} times tau"
-    if not turned:
-        return f"{claim}: the same verdict at {len(rows)} thresholds from {span}."
-    return f"{claim}: the verdict turns at {', '.join(turned)} times tau (of {span})."
+    turned = [f"{row['setting']:g}" for row in rows if row["flips"]]
+    blank = [f"{row['setting']:g}" for row in rows if row["verdict"] == str(Verdict.NOT_MEASURABLE)]
+    said = (
+        f"the verdict turns at {', '.join(turned)} times tau (of {span})"
+        if turned
+        else f"the same verdict at {len(rows) - len(blank)} thresholds from {span}"
+    )
+    unknown = f"; not measurable at {', '.join(blank)}" if blank else ""
+    return f"{claim}: {said}{unknown}."
 
 
 def _wrong_routes(found: Evidence) -> Answer:

@@ -18,7 +18,7 @@ from numpy import ndarray
 from diysink.analysis import attention_by_kind, shuffled_order
 from diysink.claims import attention, contents
 from diysink.claims.evidence import Evidence
-from diysink.claims.parts import Estimate, Part, above, clear, conclude
+from diysink.claims.parts import Estimate, Part, Verdict, above, clear, conclude
 from diysink.resampling import ratio_interval
 
 MEAN = -1
@@ -52,7 +52,8 @@ def over_tau(
 
     Returns:
         ``parameter, setting`` (the multiple), ``claim, value, low, high, n_images, verdict,
-        chosen`` (this is the run's own setting), ``flips`` (its verdict is another than there).
+        chosen`` (this is the run's own setting), ``flips`` (holds where that does not, or the other
+        way round; what could not be measured flips nothing).
 
     Raises:
         ValueError: 1 is not among the multiples.
@@ -212,7 +213,13 @@ def _row(parameter: str, setting: float, claim: str, parts: list[Part]) -> dict[
 
 
 def _flips(rows: list[dict[str, Any]], chosen: float | None, own: str) -> list[dict[str, Any]]:
-    """Mark the chosen setting, and verdicts other than the claim's own."""
+    """Mark the chosen setting, and verdicts that contradict the claim's own."""
+    contrary = {
+        str(Verdict.HOLDS): Verdict.DOES_NOT_HOLD,
+        str(Verdict.DOES_NOT_HOLD): Verdict.HOLDS,
+    }
+    against = str(contrary[own]) if own in contrary else None
     return [
-        {**row, "chosen": row["setting"] == chosen, "flips": row["verdict"] != own} for row in rows
+        {**row, "chosen": row["setting"] == chosen, "flips": row["verdict"] == against}
+        for row in rows
     ]

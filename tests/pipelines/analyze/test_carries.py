@@ -5,6 +5,8 @@ import json
 import pandas as pd
 import pytest
 
+from diysink.artifact import write_manifest
+from diysink.claims import over_masks
 from diysink.miniature.llava import write_split
 from diysink.miniature.world import GRID
 from diysink.records import ImageFile, Record, Turn, write_shards
@@ -31,19 +33,23 @@ def labels_of(stage, **other):
     return label_images(stage / "records", GENERATED, ANALYZE | {"labels": asked}, 0)
 
 
+def boxed(records, size):
+    return pd.DataFrame(
+        [
+            {
+                "image": record.images[0].sha256, "attribute": "shape", "scope": "local",
+                "label": "ef"[i % 2], "top": 0.0, "left": 0.0, "bottom": size, "right": size,
+            }
+            for i, record in enumerate(records)
+        ]
+    )  # fmt: skip
+
+
 @parts_once
 def test_the_analyses_run_on_labels_of_records_and_of_a_table(stage, ask, tiny_records):
     told = labels_of(stage)
     assert len(told) == 8
-    boxes = pd.DataFrame(
-        [
-            {
-                "image": record.images[0].sha256, "attribute": "shape", "scope": "local",
-                "label": "ef"[i % 2], "top": 0.0, "left": 0.0, "bottom": 0.7, "right": 0.7,
-            }
-            for i, record in enumerate(tiny_records)
-        ]
-    )  # fmt: skip
+    boxes = boxed(tiny_records, 0.7)
     boxes.to_csv(stage / "labels.csv", index=False)
     labels = labels_of(stage, table=str(stage / "labels.csv"))
     assert labels.groupby("attribute").size().to_dict() == {"scene": 8, "shape": 16}
@@ -76,18 +82,56 @@ def test_probes_of_the_last_layer_alone(stage, ask):
 
 
 @parts_once
-def test_a_sweep_over_tau_is_the_analyses_at_each(stage, ask):
-    """Its row at a multiple is the verdict on what the analysis makes with sinks at that tau."""
-    sweep = {"taus": [0.8, 1, 1.2], "images": 8}
-    found = ask(sweep_tau, ANALYZE | {"sweep": sweep}, labels_of(stage))
-    assert set(found["setting"]) == {0.8, 1.0, 1.2}
-    assert found.groupby("setting")["chosen"].any().to_dict() == {0.8: False, 1.0: True, 1.2: False}
-    asked = ANALYZE["relevance"] | {"images": 8, "examples": 0, "tau": 1.2}
-    table, _ = ask(map_relevance, ANALYZE | {"relevance": asked}, labels_of(stage))
-    less = table[(table["tokens"] == "sink - matched") & (table["head"] == -1)]
-    at = found[(found["claim"] == "relevance broad") & (found["setting"] == 1.2)]
-    assert at["value"].item() == pytest.approx(less["entropy"].mean())
-    assert ask(sweep_tau, ANALYZE | {"sweep": None}, labels_of(stage)).empty
+def test_other_labels_are_not_read_from_what_was_measured_for_these(ask, tiny_records):
+    """The place that a local attribute is of decides which tokens are averaged."""
+    ask(probe_tokens, ANALYZE, boxed(tiny_records, 0.34))
+    other = boxed(tiny_records, 1.0)
+    again, _ = ask(probe_tokens, ANALYZE, other)
+    fresh, _ = ask(probe_tokens, ANALYZE, other, workspace="fresh")
+    pd.testing.assert_frame_equal(again, fresh)
+
+
+@parts_once
+def test_a_sweep_over_tau_is_what_models_of_that_tau_would_give(stage, ask, made):
+    """Verdicts at a multiple are those on tables of a model that was saved with that tau."""
+    labels = labels_of(stage)
+    found = ask(sweep_tau, ANALYZE | {"sweep": {"taus": [0.9, 1, 1.1], "images": 14}}, labels)
+    assert set(found["setting"]) == {0.9, 1.0, 1.1}
+    assert found.groupby("setting")["chosen"].any().to_dict() == {0.9: False, 1.0: True, 1.1: False}
+    made.model.config.tau *= 1.1
+    made.save(stage / "louder" / "single" / "seed0")
+    write_manifest(stage / "louder", kind="models")
+    same_images = {
+        name: ANALYZE[name] | {"images": 14} for name in ("probes", "relevance", "words")
+    }
+    same_images["probes"]["layers"] = {"vit": [-1], "llm": []}
+    place = (stage / "records", stage / "louder", labels, ANALYZE | same_images, 0)
+    here = (str(stage / "louder-work"), "cpu")
+    probes, contrasts = probe_tokens(*place, *here)
+    tables = {
+        "probes": probes,
+        "probe_contrasts": contrasts,
+        "relevance": map_relevance(*place, *here)[0],
+        "word_naming": isolate_words(*place, *here)[1],
+    }
+    columns = ["claim", "value", "low", "high", "n_images", "verdict"]
+    at = found[found["setting"] == 1.1][columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(at, over_masks({1.0: tables}, 0.9)[columns])
+    assert len(at) == 3
+
+
+@parts_once
+def test_what_cannot_be_swept_is_refused_or_left_out(stage, ask, made):
+    labels = labels_of(stage)
+    assert ask(sweep_tau, ANALYZE | {"sweep": None}, labels).empty
+    with pytest.raises(ValueError, match="1, tau itself, must be among them"):
+        ask(sweep_tau, ANALYZE | {"sweep": {"taus": [0.8], "images": 8}}, labels)
+    made.model.config.arrangement = "front"  # now another tau is another input
+    made.save(stage / "models" / "single" / "seed0")
+    (stage / "models" / "manifest.json").unlink()
+    write_manifest(stage / "models", kind="models")
+    found = ask(sweep_tau, ANALYZE | {"sweep": {"taus": [1, 1.2], "images": 8}}, labels)
+    assert set(found["claim"]) == {"relevance broad", "probes, vit"}
 
 
 @parts_once

@@ -6,6 +6,7 @@ import pytest
 from diysink.claims import over_masks
 from pipelines.analyze import create_pipeline
 from pipelines.analyze.claims import TABLES, judge_claims
+from pipelines.card import INDUCED
 from tests.claims.conftest import make_costs, make_tables
 from tests.claims.test_planned import answers
 from tests.claims.test_robustness import make_attention
@@ -55,9 +56,7 @@ def test_a_control_encoder_is_one_that_is_expected_to_have_no_sinks():
     assert parts["part"].str.contains("control encoder 'control'").any()
 
 
-@pytest.mark.parametrize(
-    ("card", "built"), [("its sinks were INDUCED", "partly"), ("real", "not induced")]
-)
+@pytest.mark.parametrize(("card", "built"), [(f"# {INDUCED}", "partly"), ("real", "not induced")])
 def test_the_encoder_s_card_decides_what_is_built_in(tmp_path, card, built):
     claims = judged(card=card, folder=tmp_path)[0]
     assert claims.loc[0, "built_in"] == built
@@ -67,6 +66,12 @@ def test_null_turns_the_claims_off():
     *tables, page = judged({"claims": None})
     assert all(table.empty for table in tables)
     assert page == ""
+
+
+def test_without_credible_sinks_there_is_no_tau_to_vary():
+    found = make_tables()["sink_verdicts"].assign(found=False)
+    robustness = judged(sink_verdicts=found)[3]
+    assert set(robustness["parameter"]) == {"layer"}
 
 
 def test_analyses_that_were_turned_off_leave_claims_open():
