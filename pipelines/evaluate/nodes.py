@@ -116,14 +116,19 @@ def summarize(
     predictions: pd.DataFrame, evaluate: dict[str, Any], seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Accuracies, differences and the verdict in words; and the plain metrics to track."""
-    from diysink.evaluation import accuracy_table, comparisons, route_table, verdict
+    from diysink.evaluation import (
+        accuracy_table,
+        comparisons,
+        pairs_to_compare,
+        route_table,
+        verdict,
+    )
 
     options = {"resamples": evaluate["resamples"], "level": evaluate["level"], "seed": seed}
     accuracy = accuracy_table(predictions, by="group", **options)
     subtasks = accuracy_table(predictions, by="subtask", **options)
     variants = list(predictions["variant"].unique())
-    pairs = [(v, evaluate["baseline"]) for v in variants if v != evaluate["baseline"]]
-    pairs += [(a, b) for a, b in evaluate["compare"] if {a, b} <= set(variants)]
+    pairs = pairs_to_compare(variants, evaluate["baseline"], evaluate["compare"])
     differences = comparisons(predictions, pairs, **options)
     routes = route_table(predictions, evaluate["oracle"], **options)
     results = {

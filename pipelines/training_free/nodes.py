@@ -126,7 +126,7 @@ def summarize_variants(
     seed: int,
 ) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
     """Accuracies, differences and the verdict in words, printed too; and the metrics to track."""
-    from diysink.evaluation import accuracy_table, comparisons, verdict
+    from diysink.evaluation import accuracy_table, comparisons, pairs_to_compare, verdict
     from diysink.sinks import SinkProfile
 
     profile = SinkProfile.load(sinks / "profile.json")
@@ -139,8 +139,7 @@ def summarize_variants(
     variants = list(predictions["variant"].unique())
     accuracy = accuracy_table(predictions, by="group", **options)
     subtasks = accuracy_table(predictions, by="subtask", **options)
-    pairs = [(v, baseline) for v in variants if v != baseline]
-    pairs += [(a, b) for a, b in training_free["compare"] if {a, b} <= set(variants)]
+    pairs = pairs_to_compare(variants, baseline, training_free["compare"])
     differences = comparisons(predictions, pairs, **options)
     said = (
         verdict(

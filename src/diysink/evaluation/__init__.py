@@ -6,7 +6,7 @@ themselves: they need torch, and what judges their table does not.
 
 from diysink.evaluation.metrics import contains, exact_match, normalize
 from diysink.evaluation.routes import route_table
-from diysink.evaluation.statistics import accuracy_table, comparisons
+from diysink.evaluation.statistics import accuracy_table, comparisons, pairs_to_compare
 from diysink.evaluation.verdict import verdict
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "contains",
     "exact_match",
     "normalize",
+    "pairs_to_compare",
     "route_table",
     "verdict",
 ]

@@ -75,6 +75,25 @@ def accuracy_table(
     return pd.DataFrame(rows)
 
 
+def pairs_to_compare(
+    variants: Sequence[str], baseline: str, compare: Sequence[Sequence[str]]
+) -> list[tuple[str, str]]:
+    """Every variant against the baseline, and the further pairs whose variants are there.
+
+    Two variants are one hypothesis, in whichever order they are named: the first one counts, so
+    that Holm's correction does not count twice.
+
+    >>> pairs_to_compare(["a", "b", "c"], "a", [["a", "b"], ["c", "b"], ["c", "b"], ["c", "d"]])
+    [('b', 'a'), ('c', 'a'), ('c', 'b')]
+    """
+    asked = [(variant, baseline) for variant in variants if variant != baseline]
+    asked += [(a, b) for a, b in compare if {a, b} <= set(variants)]
+    once: dict[frozenset[str], tuple[str, str]] = {}
+    for pair in asked:
+        once.setdefault(frozenset(pair), pair)
+    return list(once.values())
+
+
 def comparisons(
     predictions: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
@@ -88,8 +107,7 @@ def comparisons(
 
     Args:
         predictions: one row per variant, seed and item.
-        pairs: (variant, baseline), each with the same training seeds; one named twice is compared
-            once, so that Holm's correction counts it once.
+        pairs: (variant, baseline), each with the same training seeds.
         by: the column that groups the items.
         resamples: bootstrap resamples of the images.
         level: of the intervals.
@@ -109,7 +127,6 @@ def comparisons(
         ValueError: a pair names an unknown variant, or two of different seeds.
     """
     answers = arrange(predictions, by)
-    pairs = list(dict.fromkeys(pairs))
     for pair in pairs:
         _check_pair(answers, pair)
     rows: list[dict[str, Any]] = []
