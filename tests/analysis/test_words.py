@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, normalizers
+from transformers import PreTrainedTokenizerFast
 
 from diysink.analysis.words import naming_tables, said_alone, word_ids, word_table, words_by_image
 from diysink.model import Visual
@@ -187,3 +189,18 @@ def test_top_words_are_shares_of_a_sets_tokens(tokenizer):
     assert made["share"].tolist() == [1, 0.5, 1, 1]
     assert made["n_tokens"].tolist() == [2, 2, 1, 1]
     assert word_ids(tokenizer, ["b c", "h"]) == {"b c": frozenset({7}), "h": frozenset({13})}
+
+
+def test_a_space_that_is_a_token_of_its_own_names_nothing():
+    """Llama's way: a second space before a word is a token, and comes first."""
+    letters = [(letter, -9.0) for letter in "catdog"]
+    pieces = [("<unk>", 0.0), ("▁", -1.0), ("▁cat", -1.0), ("▁dog", -1.0), *letters]
+    made = Tokenizer(models.Unigram(pieces, unk_id=0))
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    made.decoder = decoders.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made)
+    assert tokenizer(" cat", add_special_tokens=False)["input_ids"] == [1, 2]  # the trap is there
+    named = word_ids(tokenizer, ["cat", "dog"])
+    assert named == {"cat": frozenset({2}), "dog": frozenset({3})}

@@ -113,13 +113,12 @@ def attention_by_layer(
     columns = totals["attention"].columns.to_frame(index=False)
     # Means over heads, and over layers too, are sums of columns: no row stands there twice.
     means = [columns.assign(head=-1), columns.assign(layer=-1, head=-1)]
+    into = [part.groupby(_COLUMNS, sort=False).ngroup().to_numpy() for part in means]
     table = pd.concat([columns, *(part.drop_duplicates() for part in means)], ignore_index=True)
-    into = pd.MultiIndex.from_frame(table)
-    gather = np.zeros((len(columns), len(table)))
-    for part in (columns, *means):
-        gather[np.arange(len(columns)), into.get_indexer(pd.MultiIndex.from_frame(part))] = 1
-    sums = totals["attention"].to_numpy(dtype=np.float64) @ gather
-    counts = totals["tokens"].to_numpy(dtype=np.float64) @ gather
+    sums, counts = (
+        np.hstack([each, *(each @ np.eye(group.max() + 1)[group] for group in into)])
+        for each in (totals[name].to_numpy(dtype=np.float64) for name in ("attention", "tokens"))
+    )
     there = counts.sum(0) > 0
     sums, counts = sums[:, there], counts[:, there]
     low, high = interval(resampled_ratios(sums, counts, resamples=resamples, seed=seed), level)

@@ -76,13 +76,17 @@ def _added(
 
 
 def word_ids(tokenizer: Any, words: Sequence[str]) -> dict[str, frozenset[int]]:
-    """First token of each word, as it begins a text and as it goes on after a space."""
-    return {
-        word: frozenset(
-            tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in (word, f" {word}")
-        )
-        for word in words
-    }
+    """First token of each word, as it begins a text and as it goes on after a space.
+
+    A token that is a space and nothing else (SentencePiece's "▁", which may stand before any word)
+    is passed over: it names nothing.
+    """
+
+    def first(text: str) -> int:
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return next((i for i in ids if tokenizer.decode([i]).strip()), ids[0])
+
+    return {word: frozenset(first(text) for text in (word, f" {word}")) for word in words}
 
 
 def words_by_image(
