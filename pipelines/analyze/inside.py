@@ -65,8 +65,7 @@ def find_dimensions(
         }
         return Checkpoint(make, of)
 
-    checkpoints = {"untrained": before(False), "aligned": before(True), "finetuned": None}
-    if unknown := set(asked["checkpoints"]) - set(checkpoints):
+    if unknown := set(asked["checkpoints"]) - {"untrained", "aligned", "finetuned"}:
         raise ValueError(
             f"analyze.dimensions.checkpoints has {', '.join(sorted(unknown))}; there are "
             "untrained, aligned and finetuned"
@@ -80,7 +79,7 @@ def find_dimensions(
             analyze,
             workspace,
             device,
-            checkpoint=checkpoints[name],
+            checkpoint=None if name == "finetuned" else before(name == "aligned"),
             massive=massive,
             seed=seed,
         )

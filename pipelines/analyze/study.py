@@ -74,6 +74,9 @@ class Study:
         device: as in the parameters.
         checkpoint: another model than one of ``models``.
         decides: all else that decides what is measured.
+
+    Raises:
+        ValueError: both ``items`` and ``images`` are asked for, or neither.
     """
 
     def __init__(
@@ -89,6 +92,11 @@ class Study:
         **decides: Any,
     ) -> None:
         self.asked: dict[str, Any] = analyze[name]
+        if len({"items", "images"} & set(self.asked)) != 1:
+            raise ValueError(
+                f"analyze.{name} must say either items (the first questions) or images (the first "
+                "question about each of so many images)"
+            )
         self._records, self._device = records, device
         self.path = models / self.asked["connector"] / f"seed{self.asked['seed']}"
         self._checkpoint = checkpoint or Checkpoint(

@@ -94,6 +94,11 @@ def gather_provenance(
         registration: which registered version this is.
         parameters: values of the parameters named in ``PARAMETERS``, in that order.
     """
+    from diysink.artifact import read_manifest
+
+    adopted = "checkpoint" in read_manifest(finetuned_models).get("inputs", {})
+    elsewhere = ("align", "finetune") if adopted else ("adopt",)  # not what made these models
+    known = dict(zip(PARAMETERS, parameters, strict=True))
     return {
         "validation": validation,
         "registration": registration,
@@ -101,7 +106,7 @@ def gather_provenance(
             "records": folder_digest(records),
             "fine-tuned models": folder_digest(finetuned_models),
         },
-        "parameters": dict(zip(PARAMETERS, parameters, strict=True)),
+        "parameters": {name: said for name, said in known.items() if name not in elsewhere},
     }
 
 
@@ -111,6 +116,7 @@ PARAMETERS = (
     "model",
     "prepare",
     "sinks",
+    "adopt",
     "align",
     "finetune",
     "reweight",

@@ -1,6 +1,7 @@
 """A stock LLaVA in the place of trained models: the same model, and the same tables."""
 
 import dataclasses
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from diysink.sinks import SinkProfile
 from pipelines.adopt.nodes import adopt_checkpoint
 from pipelines.analyze.attention import measure_attention
 from pipelines.analyze.inside import compare_criteria
+from pipelines.card import says_induced
 from pipelines.pipeline_registry import register_pipelines
 from tests.pipelines.test_conf import parameters
 
@@ -98,6 +100,21 @@ def test_an_adopted_checkpoint_is_the_checkpoint_and_knows_its_sinks(checkpoint,
     assert (dual.config.connector, dual.config.arrangement) == ("dual", "front")
 
 
+def test_the_dtype_is_the_checkpoint_s_or_the_one_that_is_asked_for(checkpoint, tmp_path):
+    for name, dtype in (("auto", torch.float32), ("bfloat16", torch.bfloat16)):
+        models = adopt(checkpoint, tmp_path / name, dtype=name)[2]
+        config = LlavaConfig.from_pretrained(models / "single" / "seed0")
+        assert config.dtype == dtype
+
+
+def test_a_card_that_speaks_of_something_induced_makes_no_sinks_induced(tmp_path, parts):
+    (tmp_path / "README.md").write_text("Hallucination induced by language priors.")
+    assert not says_induced(str(tmp_path))
+    shipped = parameters("base")["model"]["encoder"]
+    assert says_induced(shipped)
+    assert not says_induced(str(Path(shipped).parent / "control"))
+
+
 def test_analyses_of_an_adopted_checkpoint_are_those_of_the_same_model_trained_here(
     checkpoint, tiny_records, tmp_path
 ):
@@ -117,12 +134,12 @@ def test_analyses_of_an_adopted_checkpoint_are_those_of_the_same_model_trained_h
     }
     models = adopt(checkpoint, tmp_path)[2]
     tables = []
-    for folder in (tmp_path / "models", models):
-        where = (tmp_path / "records", folder, analyze)
+    for name, folder in (("trained", tmp_path / "models"), ("adopted", models)):
+        where, work = (tmp_path / "records", folder, analyze), str(tmp_path / name)
         tables.append(
             [
-                measure_attention(*where, str(tmp_path / "analyses"), "cpu"),
-                *compare_criteria(*where, 0, str(tmp_path / "analyses"), "cpu"),
+                measure_attention(*where, work, "cpu"),
+                *compare_criteria(*where, 0, work, "cpu"),
             ]
         )
     for trained, adopted in zip(*tables, strict=True):

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from pipelines.card import says_induced
+from diysink.artifact import write_manifest
+from pipelines.card import INDUCED, says_induced
 from pipelines.datasets import JSONFiles, OptionalFile
 from pipelines.report import create_pipeline
 from pipelines.report.nodes import (
@@ -48,7 +49,7 @@ def test_json_files_are_read_by_stem_and_never_written(tmp_path):
 
 @pytest.mark.parametrize(
     ("card", "induced"),
-    [(None, False), ("# A real encoder", False), ("Its sinks are INDUCED.", True)],
+    [(None, False), ("# A real encoder", False), (f"# DIYSink: {INDUCED}", True)],
 )
 def test_the_encoder_s_own_card_says_induced(tmp_path, card, induced):
     if card is not None:
@@ -73,12 +74,17 @@ def test_the_page_is_the_last_node_and_reads_timings_then():
 
 
 def test_parameters_arrive_under_their_names(tmp_path):
-    for name in ("records", "models"):
+    for name in ("records", "models", "adopted"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest.json").write_text(f'{{"of": "{name}"}}')
+        inputs = {"checkpoint": "digest"} if name == "adopted" else {}
+        write_manifest(tmp_path / name, kind=name, inputs=inputs)
     values = [f"value of {name}" for name in PARAMETERS]
     made = gather_provenance(tmp_path / "records", tmp_path / "models", {}, None, *values)
     assert made["parameters"]["align"] == "value of align"
+    assert "adopt" not in made["parameters"]
+    other = gather_provenance(tmp_path / "records", tmp_path / "adopted", {}, None, *values)
+    assert other["parameters"]["adopt"] == "value of adopt"
+    assert not {"align", "finetune"} & set(other["parameters"])
     digests = made["digests"]
     assert digests["records"] != digests["fine-tuned models"]
     names = [name for node in create_pipeline().nodes for name in node.inputs]

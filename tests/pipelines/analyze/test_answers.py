@@ -74,6 +74,16 @@ def test_tasks_are_labelled_and_held_against_groups_and_people(stage, ask):
     assert n.to_dict() == {"groups": int(labels["group"].notna().sum()), "human": 2}
 
 
+def test_another_wording_is_asked_anew(ask):
+    """Choices in another order mean the opposite: nothing of the first wording is read again."""
+    ask(label_tasks, ANALYZE, EVALUATE)
+    turned = EVALUATE["cot"] | {"scope": "a {question}", "scope_choices": ["h", "g", "f"]}
+    other = EVALUATE | {"cot": turned}
+    again, _ = ask(label_tasks, ANALYZE, other)
+    fresh, _ = ask(label_tasks, ANALYZE, other, workspace="fresh")
+    pd.testing.assert_frame_equal(again, fresh)
+
+
 def test_matched_tokens_answer_every_question_with_as_many_tokens_as_sinks(ask):
     made = ask(answer_matched, ANALYZE, EVALUATE, [0])
     seen = made.pivot_table(index="id", columns="variant", values="visual_tokens")

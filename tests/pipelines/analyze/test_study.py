@@ -1,18 +1,23 @@
 """A way through a split: which records; each batch once, also after a kill."""
 
+import dataclasses
+import shutil
+
 import pandas as pd
 import pytest
 
+from diysink.artifact import write_manifest
+from diysink.records import Records, write_shards
 from pipelines.analyze.study import Study
 from tests.pipelines.analyze.conftest import PLACE, TAU
 
 pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
 
-def study(stage, asked, **decides):
-    analyze = {"looks": PLACE | asked}
+def study(stage, asked, name="looks", **decides):
+    analyze = {name: PLACE | asked}
     folders = (stage / "records", stage / "models")
-    return Study("looks", *folders, analyze, str(stage / "work"), "cpu", **decides)
+    return Study(name, *folders, analyze, str(stage / "work"), "cpu", **decides)
 
 
 def ids(answerer, questions, batch):
@@ -38,7 +43,9 @@ def test_the_answer_s_length_is_the_analysis_s_own(stage):
 
 def test_sinks_at_a_multiple_of_tau(stage):
     assert study(stage, {"items": 1}).answerer.model.config.tau == TAU
-    assert study(stage, {"items": 1, "tau": 2.0}).answerer.model.config.tau == 2 * TAU
+    twice = study(stage, {"items": 1, "tau": 2.0})
+    assert twice.answerer.model.config.tau == 2 * TAU
+    assert twice.answerer.model.config.tau == 2 * TAU  # asked again, it is the same model
 
 
 def killed_in_the_third_batch(answerer, questions, batch):
@@ -68,17 +75,51 @@ def test_a_finished_study_loads_no_model(stage, monkeypatch):
     pd.testing.assert_frame_equal(again.ask(ids), whole)
 
 
-def test_whatever_decides_the_result_is_work_of_its_own(stage):
+def other_records(stage):
+    items = [dataclasses.replace(record, id=f"other-{record.id}")
+             for record in Records(stage / "records" / "test")]  # fmt: skip
+    shutil.rmtree(stage / "records")
+    write_shards(stage / "records" / "test", items)
+    write_manifest(stage / "records", kind="records")
+
+
+def other_models(stage):
+    (stage / "models" / "manifest.json").unlink()
+    (stage / "models" / "single" / "seed0" / "note.txt").write_text("trained again")
+    write_manifest(stage / "models", kind="models")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"asked": {"items": 3}},
+        {"asked": {"items": 4, "tau": 2.0}},
+        {"seed": 1},
+        {"massive": {"ratio": 3.0}},
+        {"name": "sees"},
+        {"before": other_records},
+        {"before": other_models},
+    ],
+    ids=str,
+)
+def test_whatever_decides_the_result_is_work_of_its_own(stage, changed):
     study(stage, {"items": 4}, seed=0).ask(ids)
-    asked = []
+    changed = {"asked": {"items": 4}, "seed": 0} | changed
+    changed.pop("before", lambda stage: None)(stage)
+    measured = []
 
     def counting(answerer, questions, batch):
-        asked.append(batch.start)
+        measured.append(batch.start)
         return ids(answerer, questions, batch)
 
-    study(stage, {"items": 4}, seed=1).ask(counting)
-    study(stage, {"items": 3}, seed=0).ask(counting)
-    assert asked == [0, 0]
+    study(stage, changed.pop("asked"), **changed).ask(counting)
+    assert measured == [0]
+
+
+def test_items_and_images_are_two_ways_to_count(stage):
+    for asked in ({"items": 4, "images": 4}, {}):
+        with pytest.raises(ValueError, match=r"analyze\.looks must say either items .* or images"):
+            study(stage, asked)
 
 
 def test_a_split_without_anything_to_look_at_is_named(stage):
