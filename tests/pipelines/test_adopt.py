@@ -147,6 +147,13 @@ def test_analyses_of_an_adopted_checkpoint_are_those_of_the_same_model_trained_h
         pd.testing.assert_frame_equal(trained, adopted)
 
 
+def test_the_preset_asks_for_data_of_one_s_own(parts):
+    """A real checkpoint must not be judged on the miniature's pictures unnoticed."""
+    values = parameters("checkpoint")
+    assert set(values["prepare"]["splits"]) == {"train", "test"}
+    assert values["sinks"]["encoders"]["checkpoint"]["path"] == values["adopt"]["path"]
+
+
 def test_what_cannot_be_adopted_is_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match=r"adopt\.path is null; name a LLaVA checkpoint"):
         adopt(None, tmp_path)
