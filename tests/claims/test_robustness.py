@@ -119,12 +119,12 @@ def make_layers():
 
 def test_layers_are_judged_one_by_one():
     found = over_layers(make_evidence(attention_by_layer=make_layers()))
-    attention = found[found["claim"] == "attention: sink over other"]
+    attention = found[found["claim"] == "attention: sink less other"]
     assert attention["setting"].tolist() == [MEAN, 0.0, 1.0]
     assert attention["verdict"].tolist() == ["holds", "does not hold", "holds"]
     assert attention["flips"].tolist() == [False, True, False]
     assert set(found["claim"]) == {
-        "attention: sink over other", "relevance broad", "probes, vit", "probes, llm",
+        "attention: sink less other", "relevance broad", "probes, vit", "probes, llm",
     }  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_chosen_is_what_the_claim_looks_at():
     chosen = found[found["chosen"]].set_index("claim")["setting"]
     last = found[found["claim"] == "probes, vit"]["setting"].max()
     assert chosen.to_dict() == {
-        "attention: sink over other": MEAN, "relevance broad": MEAN, "probes, vit": last,
+        "attention: sink less other": MEAN, "relevance broad": MEAN, "probes, vit": last,
     }  # fmt: skip
     own = {row.number: row.verdict for row in judge(make_evidence())[0].itertuples()}
     verdicts = found[found["chosen"]].set_index("claim")["verdict"]

@@ -139,7 +139,7 @@ def over_layers(found: Evidence) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     lines: list[tuple[str, list[int], Callable[[int], list[Part]], int | None]] = []
     seen = _layers(found, "attention_by_layer")
-    lines.append(("attention: sink over other", [MEAN, *seen], partial(_by_layer, found), MEAN))
+    lines.append(("attention: sink less other", [MEAN, *seen], partial(_by_layer, found), MEAN))
     seen = _layers(found, "relevance")
     lines.append(("relevance broad", [MEAN, *seen], partial(_relevance, found), MEAN))
     for where in ("vit", "llm"):
