@@ -100,7 +100,7 @@ def other_models(stage):
         {"before": other_records},
         {"before": other_models},
     ],
-    ids=str,
+    ids=["items", "tau", "seed", "rule", "name", "records", "models"],
 )
 def test_whatever_decides_the_result_is_work_of_its_own(stage, changed):
     study(stage, {"items": 4}, seed=0).ask(ids)
