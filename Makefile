@@ -19,7 +19,7 @@ run: $(READY)  ## every stage on the miniature, then the table of results
 	$(BIN)/kedro run
 
 test: check  ## every check; the tests come last
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## lint, types, import contracts, drift of dvc.yaml, documentation
 	$(BIN)/ruff check .
