@@ -66,8 +66,8 @@ def _spawned(
     with ProcessPoolExecutor(
         min(workers, max(1, len(specs))), mp_context=context, initializer=_end_with_parent
     ) as pool:
-        waiting = {pool.submit(_encode, spec, folder): spec for spec in specs}
-        try:
+        try:  # a worker may die while work is still being handed out
+            waiting = {pool.submit(_encode, spec, folder): spec for spec in specs}
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
         except BrokenProcessPool as error:
