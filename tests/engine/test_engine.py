@@ -182,6 +182,15 @@ def test_a_killed_worker_is_reported(specs, tmp_path):
     killer.join()
 
 
+def test_a_worker_killed_while_work_is_handed_out_is_reported(specs, tmp_path, monkeypatch):
+    def broken(*_):
+        raise processes.BrokenProcessPool("A child process terminated abruptly")
+
+    monkeypatch.setattr(processes.ProcessPoolExecutor, "submit", broken)
+    with pytest.raises(WorkerDiedError, match="killed or ran out of memory"):
+        run_shards(specs, Workspace(tmp_path, "dead", 1), workers=1)
+
+
 def test_the_first_image(records, tmp_path):
     assert first_image(Records(records)) == image(3)
     write_shards(tmp_path, [Record("none", (), ())])
