@@ -20,13 +20,17 @@ from diysink.artifact.folder import (
     read_manifest,
     write_manifest,
 )
+from diysink.artifact.lock import FileLock
+from diysink.artifact.names import check_name
 from diysink.artifact.workspace import Workspace
 
 __all__ = [
     "MANIFEST",
     "BrokenFolderError",
+    "FileLock",
     "Workspace",
     "atomic_path",
+    "check_name",
     "digest_bytes",
     "digest_file",
     "digest_json",
