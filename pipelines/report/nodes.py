@@ -1,5 +1,6 @@
 """Everything the run made, as one page."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,47 +9,21 @@ import pandas as pd
 from pipelines.card import says_induced
 from pipelines.learning import folder_digest
 
-Curves = pd.DataFrame
+CURVES = {"align": "align_curves", "finetune": "finetune_curves", "reweight": "reweight_curves"}
+"""Training curves: the dataset of each stage."""
 
-
-def gather_curves(align: Curves, finetune: Curves, reweight: Curves) -> dict[str, Curves]:
-    """Training curves by stage."""
-    return {"align": align, "finetune": finetune, "reweight": reweight}
-
-
-def gather_sinks(
-    verdicts: pd.DataFrame, evidence: pd.DataFrame, histogram: pd.DataFrame, examples: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
-    """What was measured of the encoders, by the name that the report has for it."""
-    return {
-        "sink_verdicts": verdicts,
-        "sink_evidence": evidence,
-        "sink_histogram": histogram,
-        "sink_examples": examples,
-    }
-
-
-def gather_analyses(
-    token_ablation: pd.DataFrame | None,
-    dissociation: pd.DataFrame | None,
-    attention_by_norm: pd.DataFrame | None,
-    attention_by_kind: pd.DataFrame | None,
-    attention_by_weight: pd.DataFrame | None,
-) -> dict[str, pd.DataFrame | None]:
-    """The analyses that were run, by the name that the report has for them."""
-    return {
-        "token_ablation": token_ablation,
-        "dissociation": dissociation,
-        "attention_by_norm": attention_by_norm,
-        "attention_by_kind": attention_by_kind,
-        "attention_by_weight": attention_by_weight,
-    }
-
-
-def gather_evidence(*tables: pd.DataFrame | None) -> dict[str, pd.DataFrame | None]:
-    """The tables named in ``EVIDENCE``, in that order, by name."""
-    return dict(zip(EVIDENCE, tables, strict=True))
-
+TABLES = (
+    "sink_verdicts",
+    "sink_evidence",
+    "sink_histogram",
+    "sink_examples",
+    "token_ablation",
+    "dissociation",
+    "attention_by_norm",
+    "attention_by_kind",
+    "attention_by_weight",
+)
+"""Tables that :class:`diysink.report.Inputs` has a field for, of the same name."""
 
 EVIDENCE = (
     "claims",
@@ -77,39 +52,6 @@ EVIDENCE = (
 )
 """Tables of the claims and of the analyses that the page has sections for."""
 
-
-def gather_provenance(
-    records: Path,
-    finetuned_models: Path,
-    validation: dict[str, Any],
-    registration: dict[str, Any] | None,
-    *parameters: Any,
-) -> dict[str, Any]:
-    """Where the results come from.
-
-    Args:
-        records: the records' folder.
-        finetuned_models: the models' folder.
-        validation: what was checked of the records.
-        registration: which registered version this is.
-        parameters: values of the parameters named in ``PARAMETERS``, in that order.
-    """
-    from diysink.artifact import read_manifest
-
-    adopted = "checkpoint" in read_manifest(finetuned_models).get("inputs", {})
-    elsewhere = ("align", "finetune") if adopted else ("adopt",)  # not what made these models
-    known = dict(zip(PARAMETERS, parameters, strict=True))
-    return {
-        "validation": validation,
-        "registration": registration,
-        "digests": {
-            "records": folder_digest(records),
-            "fine-tuned models": folder_digest(finetuned_models),
-        },
-        "parameters": {name: said for name, said in known.items() if name not in elsewhere},
-    }
-
-
 PARAMETERS = (
     "seed",
     "seeds",
@@ -123,51 +65,82 @@ PARAMETERS = (
     "evaluate",
     "analyze",
 )
+"""Parameters that the page shows."""
 
 
 def write_report(
+    *,
     evaluation_results: dict[str, Any],
     predictions: pd.DataFrame,
-    sinks: dict[str, Any],
-    curves: dict[str, Any],
-    analyses: dict[str, Any],
-    evidence: dict[str, Any],
-    provenance: dict[str, Any],
+    records: Path,
+    finetuned_models: Path,
+    validation: dict[str, Any],
+    registration: dict[str, Any] | None,
     timings: dict[str, Any],
     runs: dict[str, Any],
     report: dict[str, Any],
-    model: dict[str, Any],
-    measuring: dict[str, Any],
-    analyze: dict[str, Any],
+    **others: Any,
 ) -> str:
     """The page.
 
-    Timings and runs come to this node and no earlier one: it is the last to start, so that all
-    stages before it have theirs. An older report's own are left out. ``measuring`` are the
-    parameters of the stage that measures sinks: which encoders should have none.
+    It is one node that takes everything from the catalog, so that a run may start at any node
+    before it: what another run made is read from disk. It starts last, so that all stages before
+    it have their timings and runs. An older report's own are left out.
+
+    Args:
+        evaluation_results: accuracies, differences and the verdict in words.
+        predictions: one row per variant, seed and item.
+        records: the records' folder.
+        finetuned_models: the models' folder.
+        validation: what was checked of the records.
+        registration: which registered version this is; None: not registered.
+        timings: seconds and memory of each stage.
+        runs: the MLflow run, code and environment of each stage.
+        report: the page's own parameters.
+        others: the datasets named in ``CURVES``, ``TABLES`` and ``EVIDENCE`` (None: that analysis
+            was not run) and the values of the parameters named in ``PARAMETERS``, by name.
     """
     from diysink.claims import Roles
     from diysink.report import Inputs, render
 
-    claims = analyze["claims"]
+    parameters = {name: others[name] for name in PARAMETERS}
+    claims = parameters["analyze"]["claims"]
+    expected = parameters["sinks"]["expect"] or {}
     return render(
         Inputs(
             title=report["title"],
-            induced=says_induced(model["encoder"]),
+            induced=says_induced(parameters["model"]["encoder"]),
             results=evaluation_results,
             predictions=predictions,
-            evidence=evidence,
-            encoder=model["profile"],
-            controls=tuple(
-                name for name, verdict in (measuring["expect"] or {}).items() if verdict == "none"
-            ),
+            evidence={name: others[name] for name in EVIDENCE},
+            encoder=parameters["model"]["profile"],
+            controls=tuple(name for name, verdict in expected.items() if verdict == "none"),
             roles=None if claims is None else Roles(**claims["roles"]),
-            curves=curves,
+            curves={stage: others[name] for stage, name in CURVES.items()},
             differing=report["differing"],
+            validation=validation,
+            registration=registration,
             timings={name: value for name, value in timings.items() if name != "report"},
             runs={name: value for name, value in runs.items() if name != "report"},
-            **sinks,
-            **analyses,
-            **provenance,
+            digests={
+                "records": folder_digest(records),
+                "fine-tuned models": folder_digest(finetuned_models),
+            },
+            parameters=parameters_of(finetuned_models, parameters),
+            **{name: others[name] for name in TABLES},
         )
     )
+
+
+def parameters_of(finetuned_models: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that made the models: of the training, or of an adopted checkpoint.
+
+    Args:
+        finetuned_models: the models' folder.
+        parameters: all of the run, by name.
+    """
+    from diysink.artifact import read_manifest
+
+    adopted = "checkpoint" in read_manifest(finetuned_models).get("inputs", {})
+    elsewhere = ("align", "finetune") if adopted else ("adopt",)  # not what made these models
+    return {name: said for name, said in parameters.items() if name not in elsewhere}

@@ -1,5 +1,6 @@
 """The report's stage: its datasets, and the page from what the catalog holds."""
 
+import inspect
 import json
 
 import pandas as pd
@@ -9,12 +10,14 @@ from kedro.io import DatasetError
 from diysink.artifact import write_manifest
 from pipelines.card import INDUCED, says_induced
 from pipelines.datasets import JSONFiles, OptionalFile
+from pipelines.pipeline_registry import register_pipelines
 from pipelines.report import create_pipeline
 from pipelines.report.nodes import (
+    CURVES,
     EVIDENCE,
     PARAMETERS,
-    gather_evidence,
-    gather_provenance,
+    TABLES,
+    parameters_of,
     write_report,
 )
 from tests.report.conftest import make_inputs
@@ -64,50 +67,101 @@ def test_the_shipped_encoders_say_so():
     assert says_induced(str(weights.path("encoder")))
 
 
-def test_the_page_is_the_last_node_and_reads_timings_then():
-    """Earlier, the stages that ran in the same run would not have theirs."""
-    pipeline = create_pipeline()
-    last = pipeline.nodes[-1]
-    assert last.name == "write_report"
-    assert {"timings", "runs"} <= set(last.inputs)
-    assert not {"timings", "runs"} & {name for node in pipeline.nodes[:-1] for name in node.inputs}
+def test_the_page_comes_after_all_stages_before_it():
+    """Earlier, the stages that ran in the same run would not have their timings and runs."""
+    named = register_pipelines()
+    before = named["__default__"].to_nodes("write_report").nodes
+    assert {"timings", "runs"} <= set(named["report"].inputs())
+    assert {node.name for node in named["__default__"].nodes} == {node.name for node in before}
 
 
-def test_parameters_arrive_under_their_names(tmp_path):
+@pytest.fixture
+def others():
+    """What the page's node takes besides what has an argument of its own."""
+    curves = {name: pd.DataFrame() for name in CURVES.values()}
+    tables = dict.fromkeys((*TABLES, *EVIDENCE))
+    parameters = dict.fromkeys(PARAMETERS) | {
+        "model": {"encoder": "hub/encoder", "profile": "induced"},
+        "sinks": {"expect": {"induced": "found", "control": "none", "left-out": None}},
+        "analyze": {"claims": None},
+    }
+    return curves | tables | parameters
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Records, models trained here and models adopted, as a stage leaves them."""
     for name in ("records", "models", "adopted"):
         (tmp_path / name).mkdir()
         inputs = {"checkpoint": "digest"} if name == "adopted" else {}
         write_manifest(tmp_path / name, kind=name, inputs=inputs)
-    values = [f"value of {name}" for name in PARAMETERS]
-    made = gather_provenance(tmp_path / "records", tmp_path / "models", {}, None, *values)
-    assert made["parameters"]["align"] == "value of align"
-    assert "adopt" not in made["parameters"]
-    other = gather_provenance(tmp_path / "records", tmp_path / "adopted", {}, None, *values)
-    assert other["parameters"]["adopt"] == "value of adopt"
-    assert not {"align", "finetune"} & set(other["parameters"])
-    digests = made["digests"]
-    assert digests["records"] != digests["fine-tuned models"]
-    names = [name for node in create_pipeline().nodes for name in node.inputs]
-    assert [f"params:{name}" for name in PARAMETERS] == [
-        name for name in names if name.removeprefix("params:") in PARAMETERS and ":" in name
-    ][: len(PARAMETERS)]
+    return tmp_path
 
 
-def test_tables_arrive_under_their_names():
-    made = gather_evidence(*(pd.DataFrame({"of": [name]}) for name in EVIDENCE))
-    assert all(table["of"].tolist() == [name] for name, table in made.items())
-    node = next(node for node in create_pipeline().nodes if node.name == "gather_evidence")
-    assert tuple(node.inputs) == EVIDENCE
+@pytest.fixture
+def written(monkeypatch, folders, others):
+    """The report's inputs, as the node makes them of the datasets that a test gives."""
+
+    def write(**given):
+        seen = []
+        monkeypatch.setattr("diysink.report.render", lambda inputs: seen.append(inputs) or "page")
+        made = make_inputs()
+        datasets = {
+            "evaluation_results": made.results,
+            "predictions": made.predictions,
+            "records": folders / "records",
+            "finetuned_models": folders / "models",
+            "validation": {"passed": True},
+            "registration": None,
+            "timings": dict(made.timings),
+            "runs": dict(made.runs),
+            "report": {"title": "A title", "differing": 2},
+        }
+        assert write_report(**(datasets | others | given)) == "page"
+        return seen[0]
+
+    return write
 
 
-def test_an_older_report_s_own_cost_is_left_out(tmp_path):
-    inputs = make_inputs()
-    timings = {**inputs.timings, "report": {"seconds": 98765.4, "peak_bytes": 1, "finished": "9"}}
-    page = write_report(
-        inputs.results, inputs.predictions, {}, {}, {}, {}, {}, timings, dict(inputs.runs),
-        {"title": "A title", "differing": 2}, {"encoder": str(tmp_path), "profile": "induced"},
-        {"expect": None}, {"claims": None},
-    )  # fmt: skip
-    assert "<title>A title: report</title>" in page
-    assert "98,765" not in page
-    assert "model organism" not in page
+def test_every_dataset_arrives_in_its_field(written):
+    frames = {name: pd.DataFrame({"of": [name]}) for name in (*CURVES.values(), *TABLES, *EVIDENCE)}
+    inputs = written(**frames)
+    for stage, name in CURVES.items():
+        assert inputs.curves[stage]["of"].tolist() == [name]
+    for name in TABLES:
+        assert getattr(inputs, name)["of"].tolist() == [name]
+    assert {name: table["of"].tolist() for name, table in inputs.evidence.items()} == {
+        name: [name] for name in EVIDENCE
+    }
+    assert inputs.validation == {"passed": True}
+    assert inputs.controls == ("control",)
+    assert (inputs.encoder, inputs.differing) == ("induced", 2)
+    assert inputs.digests["records"] != inputs.digests["fine-tuned models"]
+
+
+def test_the_node_takes_each_dataset_and_parameter_under_its_own_name():
+    [node] = create_pipeline().nodes
+    given = inspect.signature(write_report).bind(**dict.fromkeys(node._inputs)).arguments
+    assert set(given.pop("others")) == {*CURVES.values(), *TABLES, *EVIDENCE, *PARAMETERS}
+    for name, dataset in node._inputs.items():
+        parameter = name == "report" or name in PARAMETERS
+        assert dataset == (f"params:{name}" if parameter else name)
+
+
+def test_only_the_parameters_that_made_the_models_are_shown(folders):
+    given = {name: f"value of {name}" for name in PARAMETERS}
+    trained = parameters_of(folders / "models", given)
+    assert trained == {name: given[name] for name in PARAMETERS if name != "adopt"}
+    adopted = parameters_of(folders / "adopted", given)
+    assert set(adopted) == set(PARAMETERS) - {"align", "finetune"}
+
+
+def test_an_older_report_s_own_cost_is_left_out(written):
+    made = make_inputs()
+    inputs = written(
+        timings={**made.timings, "report": {"seconds": 98765.4}},
+        runs={**made.runs, "report": {"run_id": "old"}},
+    )
+    assert "report" not in inputs.timings
+    assert "report" not in inputs.runs
+    assert set(inputs.timings) == set(made.timings)
