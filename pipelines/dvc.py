@@ -30,8 +30,8 @@ HEADER = "# Written by `python -m pipelines.dvc` from the pipelines and the cata
 COMMAND = (
     'PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/src:$PYTHONPATH" kedro run --pipelines={name}'
 )
-# They wire and describe, and cannot change what a stage computes.
-_NOT_A_CAUSE = {"dvc.py", "pipeline_registry.py"}
+# They wire, describe and refuse, and cannot change what a stage computes.
+_NOT_A_CAUSE = {"dvc.py", "pipeline_registry.py", "checks.py", "rules.py", "agreement.py"}
 # Where unfinished work is kept changes nothing about its result.
 _NO_PARAMETER = {"workspace"}
 # A reference to another parameter. Resolvers (`${name:...}`) depend on no parameter.

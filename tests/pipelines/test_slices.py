@@ -63,6 +63,7 @@ def read(path: Path) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Kedro, MLflow, Great Expectations as they are imported
 def test_records_are_checked_and_admitted_once_more(finished: Path) -> None:
     records, docs = finished / "data/03_primary/records", finished / "data/08_reporting/data_docs"
     before = (records / "manifest.json").read_bytes()
@@ -77,6 +78,7 @@ def test_records_are_checked_and_admitted_once_more(finished: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Kedro, MLflow, Great Expectations as they are imported
 def test_results_and_report_are_made_from_the_predictions_of_an_earlier_run(finished: Path) -> None:
     reporting = finished / "data/08_reporting"
     results, page = read(reporting / "results.json"), (reporting / "report.html").read_text()

@@ -1,0 +1,364 @@
+"""Parameters that a run cannot use are told at once, before it starts."""
+
+import copy
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from kedro.framework.cli.utils import _split_params
+
+from diysink.connector import ConnectorKind
+from diysink.model import Parts, assemble, selections_of
+from diysink.model.configuration import Arrangement
+from pipelines import rules
+from pipelines.agreement import SELECTIONS
+from pipelines.checks import ParameterError, base, blocks, check
+from pipelines.pipeline_registry import ON_REQUEST, STAGES
+from tests.pipelines.test_conf import PRESETS, parameters
+
+ALL = set(STAGES) | {"miniature", "promote"}
+ADOPTED = {"prepare", "sinks", "adopt", "reweight", "evaluate", "analyze", "report"}
+LEFT_OUT = object()
+
+
+@pytest.fixture(scope="module")
+def given() -> dict[str, Any]:
+    return parameters("test")
+
+
+def changed(given: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with other values at dotted paths."""
+    found = copy.deepcopy(given)
+    for path, value in changes.items():
+        *above, last = path.split(".")
+        inner = found
+        for key in above:
+            inner = inner[key]
+        inner[last] = value
+    return found
+
+
+def problems(given: dict[str, Any], changes: dict[str, Any], stages: Any = ALL, **more: Any) -> Any:
+    """What is told, by parameter."""
+    with pytest.raises(ParameterError) as error:
+        check(changed(given, changes), stages, **more)
+    assert all(str(problem) in str(error.value) for problem in error.value.problems)
+    return {problem.where: problem for problem in error.value.problems}
+
+
+@pytest.mark.parametrize("env", ["base", *PRESETS])
+def test_every_preset_passes(env: str) -> None:
+    values = parameters(env)
+    check(values, ADOPTED if env == "checkpoint" else ALL)
+    for stage in STAGES.keys() | ON_REQUEST.keys() - {"adopt", "training_free"}:
+        check(values, {stage})
+
+
+def test_training_free_passes_with_a_model(given: dict[str, Any]) -> None:
+    check(changed(given, {"lvlm.path": "hub/model"}), {"prepare", "training_free"})
+
+
+NOT_COUNTS = [0, -1, 1.5, "3", True, None, [1]]
+COUNTS = [
+    *("align.batch", "align.steps", "finetune.steps", "reweight.epochs", "evaluate.batch"),
+    *("evaluate.resamples", "evaluate.max_new_tokens", "analyze.attention.items"),
+    *("analyze.words.images", "analyze.attention.bins", "align.resampler.queries"),
+    *("align.resampler.heads", "sinks.shard_size", "sinks.every", "sinks.bootstrap.replicates"),
+    *("align.trainer.accumulate", "align.trainer.checkpoint_every", "prepare.records_per_shard"),
+    *("prepare.generate.train.images", "prepare.generate.test.questions", "reweight.hidden"),
+]
+SHARES = ["align.warmup", "prepare.quarantine_limit", "sinks.calibration.credible.images"]
+SHARES += ["prepare.min_group_share.test", "promote.margin", "analyze.taxonomy.local"]
+NAMES = ["../x", "/some/where", "a/b", "", ".hidden", "a b", 2024, True, None]
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        *((path, value) for path in COUNTS for value in NOT_COUNTS),
+        *((path, value) for path in SHARES for value in (-0.1, 1.1, "0.5", True, float("nan"))),
+        *((path, v) for path in ("evaluate.level", "analyze.level") for v in (0, 1, 95, None)),
+        *(("align.learning_rate", value) for value in (0, -1e-3, "1e-3", float("inf"), None)),
+        *(("align.betas", value) for value in ([0.9], [0.9, 1.0], 0.9, None)),
+        *(("seeds", value) for value in ([], [0, 0], 0, None, ["0"], [-1], [2**32], [True])),
+        *(("seed", value) for value in (-1, 2**32, 0.5, "0", None)),
+        *(("device", value) for value in ("gpu", 0, None, "cuda:x")),
+        *(("align.connectors", value) for value in ([], "dual", ["duel"], ["dual", "dual"])),
+        *(("evaluate.variants.dual.arrangement", value) for value in ("middle", 3)),
+        *(("sinks.calibration.method", value) for value in ("gaps", None, 1)),
+        *(("model.encoder", value) for value in (2024, True, None, "")),
+        *(("sinks.encoders.induced.path", value) for value in (2024, False, 1.5)),
+        *(("model.profile", value) for value in NAMES),
+        *(("register.name", value) for value in NAMES),
+        *(("analyze.sweep.taus", value) for value in ([], [2], 1, ["1"])),
+        *(("evaluate.compare", value) for value in (["dual"], "dual", [["dual"]])),
+        *(("evaluate.cot.scope", value) for value in ("without it", None)),
+        *(("align.trainer", value) for value in (None, 3, [])),
+        *(("promote.rollback", value) for value in ("yes", None, 1)),
+    ],
+)
+def test_a_value_of_another_kind(given: dict[str, Any], where: str, value: Any) -> None:
+    found = problems(given, {where: value})
+    assert where in found
+    assert found[where].expected
+
+
+@pytest.mark.parametrize("value", [2024, True, 1.5])
+@pytest.mark.parametrize("key", ["images", "records"])
+def test_folders_of_one_s_own_data_that_yaml_took_for_something_else(
+    given: dict[str, Any], key: str, value: Any
+) -> None:
+    splits = {name: {"images": "folder", "records": None} for name in given["prepare"]["generate"]}
+    check(changed(given, {"prepare.splits": splits}), ALL)
+    splits = copy.deepcopy(splits)
+    splits["train"][key] = value
+    where = f"prepare.splits.train.{key}"
+    found = problems(given, {"prepare.splits": splits})
+    assert set(found) == {where}
+    assert str(value).lower() in found[where].came
+    assert "./2024" in found[where].remedy
+
+
+def test_what_the_remedy_says_is_text_on_the_command_line() -> None:
+    assert _split_params(None, None, "model.encoder=2024") == {"model": {"encoder": 2024}}
+    assert _split_params(None, None, "model.encoder=./2024") == {"model": {"encoder": "./2024"}}
+
+
+ENTRIES = {
+    "prepare.splits": {"images": "folder"},
+    "prepare.generate": {"kind": "train", "images": 3},
+    "sinks.encoders": {"path": "folder"},
+    "reweight.selectors": {"kind": "lsg", "layers": None, "scale": 1.0},
+    "evaluate.variants": {"connector": "dual", "arrangement": None, "selection": "both"},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("where", ENTRIES)
+def test_names_that_become_folders(given: dict[str, Any], where: str, name: Any) -> None:
+    found = problems(given, {where: {name: ENTRIES[where]}})
+    assert "folder" in found[where].expected
+    assert str(name).lower() in found[where].came.lower() or name is None
+
+
+@pytest.mark.parametrize("name", ["batch", "images", "steps", "level", "kind", "seed"])
+@pytest.mark.parametrize("where", ENTRIES)
+def test_a_name_may_be_called_like_a_parameter(
+    given: dict[str, Any], where: str, name: str
+) -> None:
+    block, key = where.split(".")
+    entries = (given[block][key] or given["prepare"]["generate"]) | {name: ENTRIES[where]}
+    if where == "prepare.splits":
+        entries = dict.fromkeys(entries, ENTRIES[where])
+    check(changed(given, {where: entries, f"sinks.expect.{name}": "found"}), ALL)
+
+
+@pytest.mark.parametrize("where", ENTRIES)
+def test_an_entry_is_a_mapping_with_all_its_keys(given: dict[str, Any], where: str) -> None:
+    block, key = where.split(".")
+    entries = given[block][key] or {}
+    needed = next(iter(ENTRIES[where]))
+    lacking = {k: v for k, v in ENTRIES[where].items() if k != needed}
+    assert f"{where}.x" in problems(given, {where: {**entries, "x": lacking}})
+    assert f"{where}.x" in problems(given, {where: {**entries, "x": "text"}})
+    odd = {**ENTRIES[where], "odd": 1}
+    assert f"{where}.x.odd" in problems(given, {where: {**entries, "x": odd}})
+
+
+@pytest.mark.parametrize(
+    ("where", "known"),
+    [
+        ("align.step", "steps"),
+        ("evaluate.max_new_token", "max_new_tokens"),
+        ("align.trainer.acumulate", "accumulate"),
+        ("sinks.calibration.credible.stabillity", "stability"),
+        ("algin", "align"),
+        ("align.nothing_like_it", "steps"),  # all known ones are named
+        ("adopt.connectors.duel", "dual"),
+    ],
+)
+def test_unknown_keys_and_what_was_meant(given: dict[str, Any], where: str, known: str) -> None:
+    stages = ALL - {"align", "finetune"} | {"adopt", "align"} if "adopt" in where else ALL
+    assert known in problems(given, {where: 3}, stages)[where].expected
+
+
+def test_names_of_one_s_own_are_let_be(given: dict[str, Any]) -> None:
+    """What `${...}` refers to, what a preset asks for, and keywords that others check."""
+    free = {"checkpoint": "x", "rollback": True, "_data": "/data", "batch": 8}
+    free |= {"finetune.lora": {"r": 8}, "miniature.encoder.width": 24, "analyze.probes.tau": 2}
+    check(changed(given, free), ALL)
+
+
+def test_all_is_told_at_once_and_only_of_stages_that_run(given: dict[str, Any]) -> None:
+    wrong = {"align.steps": 0, "evaluate.batch": 0, "sinks.every": 0, "prepare.workers": 0}
+    assert set(problems(given, wrong)) == set(wrong)
+    assert set(problems(given, wrong, {"evaluate", "register"})) == {"evaluate.batch"}
+    more = wrong | {"register.seed": 5, "evaluate.variants.dual.connector": "dule"}
+    assert set(problems(given, more)) == set(more)
+    check(changed(given, wrong), {"report"})  # which shows them
+    check(changed(given, wrong), {"promote"})
+    check(changed(given, wrong), set())
+    check({"numbers": 3}, {"a stage of another project"})
+
+
+@pytest.mark.parametrize(
+    ("where", "changes"),
+    [
+        ("evaluate.variants.new.connector", {"connector": "resampler"}),
+        ("evaluate.variants.new.connector", {"connector": "dule"}),
+        ("evaluate.variants.new.selection", {"selection": "reweigh"}),
+    ],
+)
+def test_a_variant_of_what_is_not_trained(
+    given: dict[str, Any], where: str, changes: dict[str, Any]
+) -> None:
+    variant = {"connector": "dual", "arrangement": None, "selection": "both"} | changes
+    [(key, value)] = changes.items()
+    found = problems(given, {"evaluate.variants.new": variant})
+    assert set(found) == {where}
+    assert repr(value) in found[where].came
+    known = given["align"]["connectors"] if key == "connector" else ["reweight", "cot-soft"]
+    assert all(name in found[where].expected for name in known)
+
+
+def test_one_mistake_is_not_told_again_for_all_that_hangs_on_it(given: dict[str, Any]) -> None:
+    for where, value in (
+        ("align.connectors", ["single", "matched", "duel"]),
+        ("seeds", "0"),
+        ("reweight.selectors.reweight", 3),
+        ("prepare.generate.test", {}),
+        ("evaluate.variants", None),
+        ("evaluate.variants.dual", "dual"),
+        ("evaluate", None),
+    ):
+        found = set(problems(given, {where: value}))
+        assert found == {where}
+
+
+def test_adopted_connectors_take_the_place_of_trained_ones() -> None:
+    values = parameters("checkpoint")
+    assert "evaluate.variants.x.connector" in problems(
+        values,
+        {"evaluate.variants.x": {"connector": "dual", "arrangement": None, "selection": "both"}},
+        ADOPTED,
+    )
+    found = problems(values, {"adopt.path": None, "seeds": [0, 1]}, ADOPTED)
+    assert set(found) == {"adopt.path", "seeds"}
+
+
+def test_models_of_an_earlier_run_are_asked_where_nothing_is_trained(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    for name in ("single", "matched"):
+        (tmp_path / name / "seed0").mkdir(parents=True)
+    (tmp_path / "dual/seed1").mkdir(parents=True)  # of another seed
+    made = {"finetuned_models": tmp_path}
+    later = {"evaluate", "register", "report"}
+    check(given, later)  # nobody says where they are
+    check(given, later, {"finetuned_models": tmp_path / "missing"})
+    found = problems(given, {}, later, made=made)
+    assert "evaluate.variants.dual.connector" in found
+    assert "evaluate.variants.single.connector" not in found
+    check(given, ALL, made)  # trained anew
+    (tmp_path / "dual/seed0").mkdir()
+    check(given, later, made)
+    selection = {"evaluate.variants.dual.selection": "older"}
+    problems(given, selection, later, made=made)
+    (tmp_path / "selectors/older").mkdir(parents=True)
+    check(changed(given, selection), later, made | {"reweightings": tmp_path / "selectors"})
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("reweight.connector", "resampler"),
+        ("analyze.attention.connector", "resampler"),
+        ("analyze.probes.seed", 3),
+        ("register.seed", 5),
+        ("evaluate.baseline", "matchd"),
+        ("evaluate.candidate", "reweight"),
+        ("evaluate.oracle", "oracle"),
+        ("evaluate.compare", [["dual", "dule"]]),
+        ("evaluate.candidate", "dual-cot"),  # cannot be packaged
+        ("evaluate.split", "tset"),
+        ("align.split", "train2"),
+        ("analyze.words.split", "val"),
+        ("analyze.ablation.sink", "sinks"),
+        ("model.profile", "encoder"),
+        ("reweight.selectors.lsg", {"kind": "lsg", "layers": None}),
+        ("reweight.selectors.lsg", {"kind": "reweight", "at": "keys"}),
+    ],
+)
+def test_settings_that_contradict_each_other(given: dict[str, Any], where: str, value: Any) -> None:
+    assert set(problems(given, {where: value})) == {where}
+
+
+def test_what_is_taken_out_is_not_missed(given: dict[str, Any]) -> None:
+    """A variant that is null is not compared; a selector that is null needs no split."""
+    out = {"evaluate.variants.dual-random": None, "evaluate.variants.dual-oracle": None}
+    check(changed(given, out), ALL)
+    assert set(problems(given, {"evaluate.variants.matched": None})) == {"evaluate.baseline"}
+    check(changed(given, {"analyze.probes": None, "analyze.ablation": None}), ALL)
+    selectors = dict.fromkeys(given["reweight"]["selectors"])
+    kept = {
+        name: how
+        for name, how in given["evaluate"]["variants"].items()
+        if how["selection"] not in selectors
+    }
+    without = {"reweight.selectors": selectors, "reweight.split": "none", "reweight.connector": "x"}
+    without |= {"evaluate.variants": kept, "evaluate.candidate": "dual", "evaluate.compare": []}
+    check(changed(given, without), ALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"lvlm.path": None}, "lvlm.path"),
+        ({"training_free.candidate": "frnt"}, "training_free.candidate"),
+        ({"training_free.compare": [["front", "back"]]}, "training_free.compare"),
+        ({"training_free.variants.x": {"change": "shuffle"}}, "training_free.variants.x"),
+        ({"training_free.variants.x": 3}, "training_free.variants.x"),
+        ({"training_free.variants": {"../x": {"change": "none"}}}, "training_free.variants"),
+        ({"training_free.metric": "right"}, "training_free.metric"),
+        ({"lvlm.tau": 0}, "lvlm.tau"),
+        ({"lvlm.dtype": "half"}, "lvlm.dtype"),
+    ],
+)
+def test_the_training_free_table(
+    given: dict[str, Any], changes: dict[str, Any], where: str
+) -> None:
+    changes = {"lvlm.path": "hub/model"} | changes
+    assert where in problems(given, changes, {"prepare", "training_free"})
+
+
+def test_the_tables_know_what_the_library_knows(parts: Path) -> None:
+    assert get_args(ConnectorKind) == rules.CONNECTORS
+    assert get_args(Arrangement) == ("natural", "front", "end")
+    assert all(rules.ARRANGEMENT.accepts(name) for name in get_args(Arrangement))
+    folders = Parts(encoder=str(parts / "encoder"), language=str(parts / "language"))
+    made = assemble(folders, None, connector="dual", arrangement="front")
+    assert set(selections_of(made.model, made.prompter)) == SELECTIONS
+
+
+def test_every_rule_speaks_of_a_parameter_that_there_is() -> None:
+    """A pattern that fits nothing is a parameter that was renamed."""
+    from fnmatch import fnmatchcase
+
+    paths = set(leaves(base(), ""))
+    paths |= {f"{at}.x.{key}" for at, entry in rules.ENTRIES.items() for key in entry or {}}
+    paths |= {f"{at}.x" for at in rules.ENTRIES} | {"adopt.connectors.dual"}
+    patterns = [pattern for patterns, _ in rules.RULES for pattern in patterns.split()]
+    assert [p for p in patterns if not any(fnmatchcase(path, p) for path in paths)] == []
+
+
+def leaves(value: Any, at: str) -> list[str]:
+    if not isinstance(value, dict) or not value:
+        return [at]
+    return [
+        path for key, inner in value.items() for path in leaves(inner, f"{at}.{key}".strip("."))
+    ]
+
+
+def test_a_stage_s_blocks_are_the_parameters_of_its_nodes() -> None:
+    assert blocks({"align"}) == {"model", "align", "seeds", "workspace"}
+    assert "align" not in blocks({"report"})
