@@ -6,37 +6,84 @@ from typing import Any
 _log = logging.getLogger(__name__)
 
 
-def decide(promote: dict[str, Any], register: dict[str, Any], seed: int) -> dict[str, Any]:
+def decide(
+    promote: dict[str, Any],
+    register: dict[str, Any],
+    seed: int,
+    registration: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Put the challenger in charge or refuse, or (``promote.rollback``) roll back; the decision.
 
     A refusal is a result like any other: it is recorded with its figures, and the run succeeds.
 
+    Args:
+        promote: the section of the parameters. ``version`` names the version to judge.
+        register: likewise.
+        seed: of the bootstrap.
+        registration: what the ``register`` stage registered. Its version is judged and becomes the
+            challenger: DVC may have restored an older one than the alias names. None: the
+            challenger that the registry has.
+
     Raises:
-        ValueError: ``rollback`` is not a truth value.
-        LookupError: there is no challenger, or nothing to roll back to.
+        ValueError: ``rollback`` is not a truth value, or ``version`` no version, or both are asked
+            for.
+        LookupError: there is no challenger, no such version, or nothing to roll back to.
+        UnusableVersionError: a version does not load and answer, or lacks its predictions.
         ItemsDifferError: the two were not evaluated on the same items.
     """
     from diysink import registry
 
-    name = register["name"]
+    name, version = register["name"], _version(promote["version"])
     match promote["rollback"]:
+        case True if version is not None:
+            raise ValueError(
+                f"promote.rollback = true and promote.version = {version} were both given; "
+                "expected one: rollback puts the previous champion back, version names the one to "
+                "judge"
+            )
         case True:
             decision = registry.rollback(name)
         case False:
+            named = version is not None
             decision = registry.promote(
                 name,
                 margin=float(promote["margin"]),
                 resamples=promote["resamples"],
                 level=float(promote["level"]),
                 seed=seed,
+                version=version if named else _registered(name, registration),
+                despite_rollback=named,
             )
         case other:
-            raise ValueError(f"rollback = {other!r}; expected true or false")
+            raise ValueError(f"promote.rollback = {other!r}; expected true or false")
     _log.info(
-        "%s: version %d of %s is the champion (%s)",
+        "%s: version %s of %s is the champion (%s)",
         decision.action.capitalize(),
-        decision.champion,
+        decision.champion or "none",
         name,
         decision.reason,
     )
     return decision.to_json()
+
+
+def _version(value: Any) -> int | None:
+    if value is None or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(
+        f"promote.version = {value!r}; expected the number of a registered version, e.g. 3, or "
+        "null for the one that was registered last"
+    )
+
+
+def _registered(name: str, registration: dict[str, Any] | None) -> int | None:
+    from diysink import registry
+
+    if registration is None:
+        return None
+    version, digest = (registration.get(key) for key in ("version", "digest"))
+    if type(version) is not int or not isinstance(digest, str):
+        raise ValueError(
+            f"the registration names version {version!r} and digest {digest!r}; expected a number "
+            "and a text. Make it again: `kedro run --pipelines register`."
+        )
+    return registry.registered_version(name, version, digest)

@@ -6,12 +6,12 @@ from pipelines.promote.nodes import decide
 
 
 def create_pipeline() -> Pipeline:
-    """The registry's challenger and champion in; the decision out."""
+    """What was registered and the registry's champion in; the decision out."""
     return Pipeline(
         [
             node(
                 decide,
-                ["params:promote", "params:register", "params:seed"],
+                ["params:promote", "params:register", "params:seed", "registration"],
                 "decision",
                 name="decide",
             )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, digest_file, digest_source, write_manifest
+from diysink.artifact import Workspace, digest_file, digest_source, remove, write_manifest
 from pipelines.hooks.environment import code_state
 from pipelines.learning import folder_digest
 
@@ -50,7 +50,8 @@ def assemble_candidate(
         "unit": unit,
     }
     folder = Workspace(workspace, "register", inputs).folder("candidate")
-    shutil.copytree(finetuned_models / unit, folder, dirs_exist_ok=True)
+    remove(folder)  # an assembly that was killed
+    shutil.copytree(finetuned_models / unit, folder)
     if how["arrangement"] is not None:
         settings = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", settings | {"arrangement": how["arrangement"]})
@@ -73,8 +74,13 @@ def register_candidate(
 ) -> dict[str, Any]:
     """Package and register the candidate as challenger; the same package is registered once.
 
+    A version that holds the same package is loaded and asked first: one whose files were deleted
+    or left behind does not count, and the package is registered again.
+
     Raises:
-        ValueError: the predictions hold no row of the candidate and its seed.
+        ValueError: the predictions hold no row of the candidate and its seed, or MLflow takes no
+            such name.
+        RegistryUnreachableError: the registry is away.
     """
     from diysink import registry
 
@@ -86,28 +92,29 @@ def register_candidate(
             "of seeds, and evaluate.candidate one of evaluate.variants"
         )
     name, digest = register["name"], registry.package_digest(candidate_model, judged)
-    version = registry.find_version(name, digest)
-    if version is not None:
-        registry.challenge(name, version)
-    else:
-        code = code_state(Path.cwd())
-        tags = {
-            "variant": candidate,
-            "training_seed": str(seed),
-            "git.revision": str(code["revision"]),
-            "git.dirty": str(code["dirty"]),
-            "digest.data": folder_digest(records),
-            "digest.profile": digest_file(sink_profiles / model["profile"] / "profile.json"),
-            "dvc.stage": os.environ.get("DVC_STAGE", "none"),
-        }
-        package = registry.package_model(
-            candidate_model,
-            judged,
-            _example(records / evaluate["split"]),
-            tags=tags,
-            max_new_tokens=evaluate["max_new_tokens"],
-        )
-        version = registry.register(package, name, digest=digest, tags=tags)
+    with registry.deciding(name):  # two runs of one candidate at once register it once
+        version = registry.usable_version(name, digest)
+        if version is not None:
+            registry.challenge(name, version)
+        else:
+            code = code_state(Path.cwd())
+            tags = {
+                "variant": candidate,
+                "training_seed": str(seed),
+                "git.revision": str(code["revision"]),
+                "git.dirty": str(code["dirty"]),
+                "digest.data": folder_digest(records),
+                "digest.profile": digest_file(sink_profiles / model["profile"] / "profile.json"),
+                "dvc.stage": os.environ.get("DVC_STAGE", "none"),
+            }
+            package = registry.package_model(
+                candidate_model,
+                judged,
+                _example(records / evaluate["split"]),
+                tags=tags,
+                max_new_tokens=evaluate["max_new_tokens"],
+            )
+            version = registry.register(package, name, digest=digest, tags=tags)
     return {
         "name": name,
         "version": version,

@@ -1,17 +1,38 @@
-"""Registered versions without models: decisions are made by the predictions that they carry."""
+"""Registered versions with a toy for a model: decisions are made by the predictions they carry."""
 
+import shutil
 import uuid
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
+from diysink.model import Parts, assemble
 from diysink.registry import challenge
+from diysink.registry.package import SIGNATURE
+from diysink.registry.promotion import DIGEST
 
 NAME = "toy"
+WORDS = ["<pad>", "</s>", "<unk>", "<image>", "USER:", "ASSISTANT:", *"abcdefgh"]
+CHAT = (
+    "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT: {% endif %}"
+)
+SIZES = {"intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 def predictions(correct: np.ndarray, *, first: int = 0) -> pd.DataFrame:
@@ -39,18 +60,71 @@ def answers(share: float, n: int = 400, seed: int = 0) -> pd.DataFrame:
     return predictions(order < round(share * n))
 
 
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package of a model that answers without weights."""
+    root = tmp_path_factory.mktemp("toy")
+    (root / "predictions.parquet").write_bytes(b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own use of pandas
+        mlflow.pyfunc.save_model(
+            root / "package",
+            python_model=str(Path(__file__).with_name("toy.py")),
+            artifacts={"predictions": str(root / "predictions.parquet")},
+            signature=SIGNATURE,
+            input_example=pd.DataFrame({"image": [b"a picture"], "question": ["what?"]}),
+            pip_requirements=["mlflow"],
+        )
+    return root / "package"
+
+
 @pytest.fixture
-def version(tracking: Path, tmp_path: Path) -> Callable[[pd.DataFrame], int]:
+def version(tracking: Path, toy: Path, tmp_path: Path) -> Callable[[pd.DataFrame], int]:
     """Registers predictions as a new version of the model and as challenger; its number."""
     client = MlflowClient()
     client.create_registered_model(NAME)
 
-    def make(table: pd.DataFrame) -> int:
+    def make(table: pd.DataFrame, digest: str = "d") -> int:
         root = tmp_path / uuid.uuid4().hex
-        (root / "artifacts").mkdir(parents=True)
+        shutil.copytree(toy, root)
         table.to_parquet(root / "artifacts" / "predictions.parquet")
-        made = client.create_model_version(NAME, str(root))
+        made = client.create_model_version(NAME, str(root), tags={DIGEST: digest})
         challenge(NAME, int(made.version))
         return int(made.version)
 
     return make
+
+
+def files(number: int) -> Path:
+    """Where the package of a version lies."""
+    return Path(MlflowClient().get_model_version_download_uri(NAME, str(number)))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model with random weights."""
+    root = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    vision = CLIPVisionConfig(hidden_size=12, image_size=12, patch_size=4, **SIZES)
+    CLIPVisionModel(vision).save_pretrained(root / "encoder")
+    (root / "encoder" / "preprocessor_config.json").write_text(
+        '{"image_processor_type": "CLIPImageProcessor", "size": {"height": 12, "width": 12},'
+        ' "do_center_crop": false}'
+    )
+    text = LlamaConfig(
+        hidden_size=16, vocab_size=len(WORDS), pad_token_id=0, eos_token_id=1, **SIZES
+    )
+    LlamaForCausalLM(text).save_pretrained(root / "language")
+    words = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=["<image>"],
+        chat_template=CHAT,
+    ).save_pretrained(root / "language")
+    parts = Parts(str(root / "encoder"), str(root / "language"))
+    assemble(parts, None, connector="dual", arrangement="front").save(root / "saved")
+    return root / "saved"

@@ -11,6 +11,7 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
 
 import diysink
 from diysink.artifact import digest_file, digest_json
@@ -18,8 +19,10 @@ from diysink.artifact import digest_file, digest_json
 ANSWERING = Path(__file__).with_name("answering.py")
 PREDICTIONS = "predictions"  # of the artifacts: the answers that the version is judged by
 _REQUIRED = ("torch", "transformers", "safetensors", "pandas", "pyarrow", "pillow", "numpy")
+# "Any" and not binary and string: to those MLflow casts what it gets before the model sees it. It
+# makes the question "None" of a null, drops what is no base64, and fails without naming a row.
 SIGNATURE = ModelSignature(
-    Schema([ColSpec(DataType.binary, "image"), ColSpec(DataType.string, "question")]),
+    Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "question")]),
     Schema([ColSpec(DataType.string, "answer")]),
 )
 
@@ -88,10 +91,17 @@ def package_digest(folder: Path, predictions: pd.DataFrame) -> str:
     return digest_json({"library": library, "model": model, "predictions": rows})
 
 
-def read_predictions(name: str, model_version: int) -> pd.DataFrame:
-    """The predictions that were packaged with a registered version."""
-    root = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{model_version}"))
-    return pd.read_parquet(root / "artifacts" / f"{PREDICTIONS}.parquet")
+def read_predictions(name: str, model_version: int, folder: str | None = None) -> pd.DataFrame:
+    """The predictions that were packaged with a registered version.
+
+    Args:
+        name: of the registered model.
+        model_version: which of its versions.
+        folder: where the file is downloaded to; None: MLflow chooses, and does not copy a file
+            that is here.
+    """
+    uri = f"models:/{name}/{model_version}/artifacts/{PREDICTIONS}.parquet"
+    return pd.read_parquet(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
 
 
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
