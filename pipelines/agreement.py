@@ -112,9 +112,8 @@ def named_seeds(run: Run) -> Iterator[Problem]:
     asked = list(run.analyses("seed"))
     if "register" in run.stages:
         asked.append(("register.seed", run.parameters["register"]["seed"]))
-    seeds = run.parameters["seeds"]
     for path, seed in asked:
-        if seed not in seeds:
+        if seed not in (seeds := run.parameters["seeds"]):
             yield Problem(path, str(seed), f"one of seeds, {seeds}")
 
 
@@ -204,18 +203,14 @@ def known_splits(run: Run) -> Iterator[Problem]:
 
 def measured_profile(run: Run) -> Iterator[Problem]:
     """A sink profile of an encoder that is not measured."""
-    encoders = run.named("sinks.encoders")
-    profile = run.parameters["model"]["profile"]
-    if "sinks" in run.stages and not encoders:
+    if "sinks" not in run.stages:
+        return
+    encoders, profile = run.named("sinks.encoders"), run.parameters["model"]["profile"]
+    if not encoders:
         yield Problem("sinks.encoders", "without an encoder", "{name: {path, revision, layer}}")
-    elif (
-        "sinks" in run.stages
-        and {"align", "finetune", "adopt"} & set(run.stages)
-        and profile not in encoders
-    ):
-        yield Problem(
-            "model.profile", repr(profile), f"one of sinks.encoders: {', '.join(encoders)}"
-        )
+    elif {"align", "finetune", "adopt"} & set(run.stages) and profile not in encoders:
+        known = ", ".join(encoders)
+        yield Problem("model.profile", repr(profile), f"one of sinks.encoders: {known}")
 
 
 def adopted(run: Run) -> Iterator[Problem]:

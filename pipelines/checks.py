@@ -76,7 +76,6 @@ def blocks(stages: Collection[str]) -> set[str]:
 @cache
 def _taken() -> dict[str, set[str]]:
     from pipelines.pipeline_registry import register_pipelines
-    from pipelines.report.nodes import PARAMETERS
 
     taken = {
         stage: {
@@ -84,7 +83,7 @@ def _taken() -> dict[str, set[str]]:
         }
         for stage, pipeline in register_pipelines().items()
     }
-    return taken | {"report": taken.get("report", set()) - set(PARAMETERS)}
+    return taken | {"report": {"report"}}
 
 
 @cache

@@ -30,8 +30,11 @@ HEADER = "# Written by `python -m pipelines.dvc` from the pipelines and the cata
 COMMAND = (
     'PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/src:$PYTHONPATH" kedro run --pipelines={name}'
 )
-# They wire, describe and refuse, and cannot change what a stage computes.
+# They wire, describe, check and begin and end a run, and cannot change what a stage computes.
 _NOT_A_CAUSE = {"dvc.py", "pipeline_registry.py", "checks.py", "rules.py", "agreement.py"}
+_NOT_A_CAUSE |= {"cli.py", "ending.py", "interrupts.py", "session.py", "store.py"}
+# What DVC can show, of what is not a chart of its own: a chart loads code from the network.
+_SHOWN = {".svg", ".png", ".jpg", ".jpeg", ".gif"}
 # Where unfinished work is kept changes nothing about its result.
 _NO_PARAMETER = {"workspace"}
 # A reference to another parameter. Resolvers (`${name:...}`) depend on no parameter.
@@ -62,6 +65,10 @@ class Layout:
         entry: dict[str, Any] = self._catalog.config_resolver.resolve_pattern(name)
         return entry or None
 
+    def metadata(self, name: str) -> dict[str, Any]:
+        """What a catalog entry says of itself to DVC and MLflow."""
+        return (self.entry(name) or {}).get("metadata") or {}
+
     def path(self, name: str) -> str | None:
         """Where a dataset lies, from the project's root; None if DVC has nothing to do with it.
 
@@ -72,7 +79,7 @@ class Layout:
         """
         entry = self.entry(name) or {}
         found = entry.get("filepath") or entry.get("path")
-        if found is None or (entry.get("metadata") or {}).get("dvc") is False:
+        if found is None or self.metadata(name).get("dvc") is False:
             return None
         path = (self._project / found).resolve()
         if not path.is_relative_to(self._project.resolve()):
@@ -130,6 +137,23 @@ def stages(project: Path, layout: Layout, pipelines: Mapping[str, Pipeline]) -> 
     return {name: {k: v for k, v in stage.items() if v} for name, stage in described.items()}
 
 
+def plots(layout: Layout, pipelines: Mapping[str, Pipeline]) -> list[str]:
+    """What ``dvc plots`` shows: the outputs whose entry has ``metadata: {dvc: plot}``.
+
+    Raises:
+        ValueError: one is of a kind that DVC cannot show.
+    """
+    outputs = set().union(*(pipeline.all_outputs() for pipeline in pipelines.values()))
+    found = _paths(layout, {name for name in outputs if layout.metadata(name).get("dvc") == "plot"})
+    for name, path in found.items():
+        if Path(path).suffix not in _SHOWN:
+            raise ValueError(
+                f"Catalog entry {name!r} is a plot and lies at {path}; DVC shows files that end in "
+                f"{', '.join(sorted(_SHOWN))}."
+            )
+    return sorted(found.values())
+
+
 def render(project: Path) -> str:
     """The text of dvc.yaml for this checkout."""
     from pipelines.pipeline_registry import STAGES
@@ -137,7 +161,8 @@ def render(project: Path) -> str:
 
     layout = Layout(project, CONFIG_LOADER_ARGS)
     wired = {name: module.create_pipeline() for name, module in STAGES.items()}
-    found = {"stages": stages(project, layout, {k: v for k, v in wired.items() if v.nodes})}
+    wired = {name: pipeline for name, pipeline in wired.items() if pipeline.nodes}
+    found = {"stages": stages(project, layout, wired), "plots": plots(layout, wired)}
     return HEADER + yaml.safe_dump(found, sort_keys=False, width=200)
 
 
@@ -181,8 +206,7 @@ def _paths(layout: Layout, names: set[str]) -> dict[str, str]:
 
 
 def _is_metrics(layout: Layout, name: str) -> bool:
-    metadata = (layout.entry(name) or {}).get("metadata") or {}
-    return bool(metadata.get("mlflow") == "metrics")
+    return bool(layout.metadata(name).get("mlflow") == "metrics")
 
 
 def _parameter_names(pipeline: Pipeline) -> set[str]:

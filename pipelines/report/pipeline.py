@@ -3,10 +3,11 @@
 from kedro.pipeline import Pipeline, node
 
 from pipelines.report.nodes import CURVES, EVIDENCE, PARAMETERS, TABLES, write_report
+from pipelines.report.plots import PLOTS, draw_plots
 
 
 def create_pipeline() -> Pipeline:
-    """All that a run made in, one HTML page out."""
+    """All that a run made in; one HTML page and a few figures as files of their own out."""
     datasets = (
         "evaluation_results",
         "predictions",
@@ -22,4 +23,15 @@ def create_pipeline() -> Pipeline:
     )
     inputs = {name: name for name in datasets}
     inputs |= {name: f"params:{name}" for name in ("report", *PARAMETERS)}
-    return Pipeline([node(write_report, inputs, "report", name="write_report")])
+    drawn = ("evaluation_results", "sink_verdicts", "sink_histogram", *CURVES.values())
+    return Pipeline(
+        [
+            node(
+                draw_plots,
+                {name: name for name in drawn} | {"model": "params:model"},
+                {name: f"{name}_plot" for name in PLOTS},
+                name="draw_plots",
+            ),
+            node(write_report, inputs, "report", name="write_report"),
+        ]
+    )

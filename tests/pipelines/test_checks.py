@@ -201,6 +201,13 @@ def test_all_is_told_at_once_and_only_of_stages_that_run(given: dict[str, Any]) 
     check({"numbers": 3}, {"a stage of another project"})
 
 
+def test_another_project_has_its_own_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.checks._taken", lambda: {"first": {"first", "seed"}})
+    monkeypatch.setattr("pipelines.checks.base", lambda: {"first": {"count": 3}, "seed": 1})
+    check({"first": {"count": 4}, "seed": 2}, {"first"})
+    assert set(problems({"first": {"count": "4"}, "seed": 2}, {}, {"first"})) == {"first.count"}
+
+
 @pytest.mark.parametrize(
     ("where", "changes"),
     [
@@ -361,4 +368,4 @@ def leaves(value: Any, at: str) -> list[str]:
 
 def test_a_stage_s_blocks_are_the_parameters_of_its_nodes() -> None:
     assert blocks({"align"}) == {"model", "align", "seeds", "workspace"}
-    assert "align" not in blocks({"report"})
+    assert blocks({"report"}) == {"report"}  # it only shows the others

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from kedro.pipeline import Pipeline, node
 
-from pipelines.dvc import Layout, main, render, stages
+from pipelines.dvc import Layout, main, plots, render, stages
 from pipelines.settings import CONFIG_LOADER_ARGS
 
 PROJECT = Path(__file__).parents[2]
@@ -129,6 +129,39 @@ def test_what_the_catalog_keeps_from_dvc_is_no_output(toy: Toy) -> None:
     text = entry("numbers", "data/numbers.json").replace("metadata: null", "metadata: {dvc: false}")
     toy.write("catalog_first.yml", text + entry("seen", "data/seen.json"))
     assert "data/numbers.json" not in toy.stages(second_reads="seen")["first"]["outs"]
+
+
+def picture(name: str, path: str, dvc: str = "plot") -> str:
+    dataset = {"type": "text.TextDataset", "filepath": path, "metadata": {"dvc": dvc}}
+    return yaml.safe_dump({name: dataset})
+
+
+def shown(toy: Toy) -> list[str]:
+    made = Pipeline([node(lambda p: p, "params:first", ["numbers", "drawn"], name="draw")])
+    return plots(Layout(toy.root, CONFIG_LOADER_ARGS), {"first": made})
+
+
+def test_plots_are_the_outputs_that_the_catalog_says_are(toy: Toy) -> None:
+    numbers = entry("numbers", "data/numbers.json")
+    toy.write("catalog_first.yml", numbers + picture("drawn", "data/drawn.svg"))
+    assert shown(toy) == ["data/drawn.svg"]
+    toy.write("catalog_first.yml", numbers + picture("drawn", "data/drawn.svg", dvc="out"))
+    assert shown(toy) == []
+
+
+@pytest.mark.parametrize("path", ["data/drawn.parquet", "data/drawn.json", "data/drawn"])
+def test_a_plot_that_dvc_cannot_show_offline_is_an_error(toy: Toy, path: str) -> None:
+    numbers = entry("numbers", "data/numbers.json")
+    toy.write("catalog_first.yml", numbers + picture("drawn", path))
+    with pytest.raises(ValueError, match=f"'drawn' is a plot and lies at {path}"):
+        shown(toy)
+
+
+def test_every_plot_is_an_output(described: dict[str, Any]) -> None:
+    made = {out for stage in described.values() for out in outs(stage)}
+    found = yaml.safe_load(render(PROJECT))["plots"]
+    assert {"data/08_reporting/plots/norms.svg", "data/08_reporting/plots/align.svg"} <= set(found)
+    assert set(found) <= made
 
 
 def test_an_input_kept_in_memory_is_an_error(toy: Toy) -> None:
@@ -273,8 +306,9 @@ def checkout(toy: Toy) -> Path:
         (root / "pipelines" / stage).mkdir(parents=True)
         (root / "pipelines" / stage / "__init__.py").write_text(code)
     (root / "pipelines/pipeline_registry.py").write_text(REGISTRY)
-    for name in ("__init__.py", "settings.py", "datasets.py", "dvc.py"):
-        shutil.copy(PROJECT / "pipelines" / name, root / "pipelines")
+    for file in (PROJECT / "pipelines").glob("*.py"):
+        if file.name != "pipeline_registry.py":
+            shutil.copy(file, root / "pipelines")
     shutil.copytree(PROJECT / "pipelines/hooks", root / "pipelines/hooks")
     for name in ("__init__.py", "registration.py", "artifact"):
         (shutil.copytree if name == "artifact" else _copy)(

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import re
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -20,6 +22,7 @@ from pipelines.report.nodes import (
     parameters_of,
     write_report,
 )
+from pipelines.report.plots import PLOTS, draw_plots
 from tests.report.conftest import make_inputs
 
 
@@ -72,7 +75,9 @@ def test_the_page_comes_after_all_stages_before_it():
     named = register_pipelines()
     before = named["__default__"].to_nodes("write_report").nodes
     assert {"timings", "runs"} <= set(named["report"].inputs())
-    assert {node.name for node in named["__default__"].nodes} == {node.name for node in before}
+    assert {node.name for node in named["__default__"].nodes} - {"draw_plots"} == {
+        node.name for node in before
+    }
 
 
 @pytest.fixture
@@ -140,7 +145,7 @@ def test_every_dataset_arrives_in_its_field(written):
 
 
 def test_the_node_takes_each_dataset_and_parameter_under_its_own_name():
-    [node] = create_pipeline().nodes
+    [node] = create_pipeline().only_nodes("write_report").nodes
     given = inspect.signature(write_report).bind(**dict.fromkeys(node._inputs)).arguments
     assert set(given.pop("others")) == {*CURVES.values(), *TABLES, *EVIDENCE, *PARAMETERS}
     for name, dataset in node._inputs.items():
@@ -165,3 +170,36 @@ def test_an_older_report_s_own_cost_is_left_out(written):
     assert "report" not in inputs.timings
     assert "report" not in inputs.runs
     assert set(inputs.timings) == set(made.timings)
+
+
+def plotted(**given):
+    made = make_inputs()
+    datasets = {
+        "evaluation_results": made.results,
+        "sink_verdicts": made.sink_verdicts,
+        "sink_histogram": made.sink_histogram,
+        "model": {"profile": made.sink_verdicts["encoder"].iloc[0]},
+    }
+    curves = {name: next(iter(made.curves.values())) for name in CURVES.values()}
+    return draw_plots(**(datasets | curves | given))
+
+
+def test_plots_are_pictures_that_need_no_page():
+    plots = plotted()
+    assert tuple(plots) == PLOTS
+    assert set(create_pipeline().only_nodes("draw_plots").outputs()) == {f"{n}_plot" for n in PLOTS}
+    for svg in plots.values():
+        root = ElementTree.fromstring(svg)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.find("{*}title").text
+        assert "var(" not in svg
+        assert "http" not in re.sub(r"http://www\.w3\.org/\S*", "", svg)
+    assert plots == plotted()
+
+
+def test_a_run_without_training_or_profile_has_plots_that_say_so():
+    empty = {name: pd.DataFrame() for name in CURVES.values()}
+    plots = plotted(**empty, model={"profile": "an encoder that was not measured"})
+    for name in (*CURVES, "norms"):
+        assert "nothing to show" in "".join(ElementTree.fromstring(plots[name]).itertext())
+    assert "nothing to show" not in plots["accuracy"]

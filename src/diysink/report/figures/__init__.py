@@ -2,7 +2,7 @@
 
 from diysink.report.figures.ablation import draw_ablation
 from diysink.report.figures.attention_by_norm import draw_attention
-from diysink.report.figures.drawing import Drawing
+from diysink.report.figures.drawing import Drawing, standalone
 from diysink.report.figures.examples import Example, draw_examples
 from diysink.report.figures.placing import ALSO, DRAW
 from diysink.report.figures.results import draw_accuracy, draw_differences
@@ -25,4 +25,5 @@ __all__ = [
     "draw_norms",
     "draw_robustness",
     "draw_weights",
+    "standalone",
 ]

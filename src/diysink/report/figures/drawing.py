@@ -107,6 +107,23 @@ def drawing(
     return Drawing(title, caption, _inline(file.getvalue(), name, title))
 
 
+def standalone(drawing: Drawing) -> str:
+    """The picture as a file of its own, which has no page: in the light theme's colours, on white.
+
+    The title and the caption are the file's, as SVG has them.
+    """
+    svg = str(drawing.svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(f"var({variable})", colour)
+    svg = svg.replace("var(--font)", "'DejaVu Sans', sans-serif")
+    start = svg.index(">") + 1
+    said = (
+        f"<title>{Markup.escape(drawing.title)}</title><desc>{Markup.escape(drawing.caption)}</desc>"
+        '<rect width="100%" height="100%" fill="#ffffff"/>'
+    )
+    return f"{svg[:start]}{said}{svg[start:]}"
+
+
 def draw_line(
     axes: Axes,
     rows: Rows,
