@@ -1,6 +1,7 @@
 """What the training stages share: the model's parts, the data, and Lightning's settings."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from diysink.model import Assembled, Parts
     from diysink.sinks import SinkProfile
     from diysink.training import EncodedRecords, StageTraining
+
+logger = logging.getLogger(__name__)
 
 
 def model_parts(model: dict[str, Any]) -> "Parts":
@@ -36,11 +39,20 @@ def folder_digest(folder: Path) -> str:
     return digest_file(folder / "manifest.json")
 
 
-def load_profile(sink_profiles: Path, model: dict[str, Any], *, require: bool) -> "SinkProfile":
+def load_profile(
+    sink_profiles: Path, model: dict[str, Any], *, require: bool, train: Sequence[str] = ()
+) -> "SinkProfile":
     """The profile that the parameters name.
 
+    Args:
+        sink_profiles: folder of all profiles.
+        model: parameters of that name.
+        require: whether it must have found credible sinks.
+        train: connectors that are about to be trained with it.
+
     Raises:
-        ValueError: no such profile, or (``require``) it found no credible sinks.
+        ValueError: no such profile; (``require``) it found no credible sinks; or it gives one of
+            the two parts of a connector no token to learn from.
     """
     from diysink.sinks import SinkProfile
 
@@ -55,7 +67,49 @@ def load_profile(sink_profiles: Path, model: dict[str, Any], *, require: bool) -
             f"{'; '.join(profile.reasons)}. There is nothing to treat apart. Measure another "
             "encoder or layer, or set require_sinks: false to train with the profile's tau anyway."
         )
+    _check_parts(model["profile"], profile, train)
     return profile
+
+
+def _check_parts(name: str, profile: "SinkProfile", connectors: Sequence[str]) -> None:
+    """Refuse to train a part that would never see a token; warn if it would see few.
+
+    Raises:
+        ValueError: there are connectors with two parts, and no sinks, or nothing but sinks.
+    """
+    from diysink.connector import TWO_PARTS
+
+    two = [kind for kind in connectors if kind in TWO_PARTS]
+    if not two:
+        return
+    seen = sum(profile.histogram)
+    below = sum(
+        count
+        for count, edge in zip(profile.histogram, profile.edges, strict=False)
+        if profile.tau is None or edge < profile.tau
+    )
+    if profile.tau is None:
+        why, part = "has no tau, so no token is a sink", "sinks"
+    elif profile.images and not profile.mean_sinks:
+        why, part = f"has tau {profile.tau:.4g}, which no token of its images reaches", "sinks"
+    elif seen and not below:
+        why, part = f"has tau {profile.tau:.4g}, which every token reaches", "non-sinks"
+    else:
+        if profile.share_without > 0.5:
+            logger.warning(
+                "%.0f %% of the images of the profile %r have no sinks: %s's part for sinks learns "
+                "from the remaining images alone",
+                100 * profile.share_without,
+                name,
+                " and ".join(two),
+            )
+        return
+    raise ValueError(
+        f"the profile {name!r} {why}: the part for {part} of the connector {' and '.join(two)} "
+        f"would be trained without ever seeing a token. Leave {' and '.join(two)} out of "
+        "align.connectors, set tau by hand (sinks.calibration.method: fixed, and its value in "
+        "sinks.calibration.fixed), or measure another encoder or layer"
+    )
 
 
 def untrained(
@@ -81,7 +135,7 @@ class Encodings:
 
     Args:
         records: folder of all splits.
-        settings: ``split`` and ``keep`` of the stage's parameters.
+        settings: ``split``, ``keep`` and ``max_length`` of the stage's parameters.
     """
 
     def __init__(self, records: Path, settings: dict[str, Any]) -> None:
@@ -91,6 +145,7 @@ class Encodings:
     def of(self, assembled: "Assembled") -> "EncodedRecords":
         """The records, in the tokens and pixels of a model; all units have the same."""
         if self._encoded is None:
+            from diysink.model import training_length
             from diysink.records import Records
             from diysink.training import EncodedRecords
 
@@ -99,6 +154,7 @@ class Encodings:
                 assembled.prompter,
                 assembled.image_processor,
                 self.settings["keep"],
+                training_length(assembled.model.config, self.settings["max_length"]),
             )
         return self._encoded
 

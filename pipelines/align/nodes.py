@@ -31,7 +31,9 @@ def align_connectors(
 
     from diysink.training import ConnectorTraining
 
-    profile = load_profile(sink_profiles, model, require=align["require_sinks"])
+    profile = load_profile(
+        sink_profiles, model, require=align["require_sinks"], train=align["connectors"]
+    )
     inputs = {
         "records": folder_digest(records),
         "profile": profile.digest,

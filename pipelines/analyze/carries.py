@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import atomic_path, digest_bytes
+from diysink.artifact import atomic_path, digest_bytes, load_tensors
 from pipelines.analyze.study import Batch, Measured, Study, intervals, read, write
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def probe_tokens(
     Both empty where ``analyze.probes`` is null or no image has a label.
     """
     import torch
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     from diysink.analysis.labels import one_per_image
     from diysink.analysis.probes import ProbeOptions, probe_tables, token_means
@@ -59,7 +59,7 @@ def probe_tokens(
     place = (records, finetuned_models, analyze, workspace, device)
     study = Study("probes", *place, labels=_digest(image_labels), seed=seed)
     measured = _each_image(study, seed, measure)
-    parts = [load_file(one.folder / "means.safetensors") for one in measured]
+    parts = [load_tensors(one.folder / "means.safetensors") for one in measured]
     images = [image for one in measured for image in one.images]
     sites = [
         (where, int(layer), source) for where, layer, source in (n.split("|") for n in parts[0])

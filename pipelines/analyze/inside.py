@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import atomic_path
+from diysink.artifact import atomic_path, load_tensors
 from pipelines.analyze.study import Batch, Checkpoint, Study, intervals
 from pipelines.learning import folder_digest, load_profile, parts_digest, untrained
 
@@ -43,15 +43,13 @@ def find_dimensions(
 
     def before(aligned: bool) -> Checkpoint:
         def make() -> "Answerer":
-            from safetensors.torch import load_file
-
             from diysink.engine import resolve_device
             from diysink.model import Answerer
 
             profile = load_profile(sink_profiles, model, require=False)
             made, _ = untrained(unit, model, profile, align)
             if aligned:
-                connector = load_file(aligned_connectors / unit / "connector.safetensors")
+                connector = load_tensors(aligned_connectors / unit / "connector.safetensors")
                 made.model.model.multi_modal_projector.load_state_dict(connector)
             on = made.model.to(resolve_device(device))
             return Answerer(on, made.prompter, made.image_processor)

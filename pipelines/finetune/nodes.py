@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, write_json, write_manifest
+from diysink.artifact import Workspace, load_tensors, write_json, write_manifest
 from pipelines.learning import (
     Encodings,
     folder_digest,
@@ -29,11 +29,9 @@ def finetune_models(
     workspace: str,
 ) -> tuple[Path, pd.DataFrame]:
     """Fine-tune every aligned connector with its language model; return models and curves."""
-    from safetensors.torch import load_file
-
     from diysink.training import LanguageTraining
 
-    profile = load_profile(sink_profiles, model, require=False)
+    profile = load_profile(sink_profiles, model, require=False, train=align["connectors"])
     inputs = {
         "records": folder_digest(records),
         "profile": profile.digest,
@@ -47,7 +45,7 @@ def finetune_models(
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         assembled, seed = untrained(name, model, profile, align)
-        connector = load_file(aligned_connectors / name / "connector.safetensors")
+        connector = load_tensors(aligned_connectors / name / "connector.safetensors")
         assembled.model.model.multi_modal_projector.load_state_dict(connector)
         training, rows = train(
             f"finetune-{name}",

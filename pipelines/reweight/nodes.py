@@ -25,7 +25,7 @@ def train_reweighting(
     """Train every selector for every seed's model; return their folder and the curves."""
     import torch
 
-    from diysink.model import load
+    from diysink.model import load, training_length
     from diysink.records import Records
     from diysink.selection import save_selection
     from diysink.training import EncodedRecords, SelectionTraining
@@ -60,7 +60,13 @@ def train_reweighting(
         answerer = load(finetuned_models / reweight["connector"] / f"seed{seed}")
         torch.manual_seed(seed)
         selection = untrained(selectors[selector], reweight, answerer, model["sentence"])
-        data = EncodedRecords(split, answerer.prompter, answerer.image_processor, len(split))
+        data = EncodedRecords(
+            split,
+            answerer.prompter,
+            answerer.image_processor,
+            len(split),
+            training_length(answerer.model.config, reweight["max_length"]),
+        )
         _, rows = train(
             f"reweight-{name}",
             lambda: SelectionTraining(answerer.model, selection, **optimization(settings, seed)),

@@ -49,5 +49,8 @@ def test_another_processor_is_refused(tmp_path):
 
 
 def test_no_processor_at_all(tmp_path):
+    with pytest.raises(OSError, match="is an empty folder"):
+        load_image_processor(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "clip_vision_model"}')
     with pytest.raises(OSError, match="preprocessor_config"):
         load_image_processor(tmp_path)

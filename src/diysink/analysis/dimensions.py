@@ -21,13 +21,14 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy.stats import norm
 from torch import Tensor
 
 from diysink.analysis.attention_layers import Layer, patch_places, read_language
 from diysink.analysis.massive import MassiveRule, first_places, ratios
 from diysink.analysis.matched import matched_tokens
+from diysink.artifact import load_tensors
 from diysink.model import Answerer
 from diysink.model.prompt import IMAGE
 from diysink.selection import QuestionBatch
@@ -67,8 +68,12 @@ class DimensionProfiles:
 
     @classmethod
     def load(cls, path: Path) -> "DimensionProfiles":
-        """What `save` wrote."""
-        return cls(**load_file(path))
+        """What `save` wrote.
+
+        Raises:
+            BrokenFileError: missing or damaged.
+        """
+        return cls(**{name: tensor.numpy() for name, tensor in load_tensors(path).items()})
 
 
 @torch.no_grad()

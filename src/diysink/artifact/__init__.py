@@ -22,22 +22,29 @@ from diysink.artifact.folder import (
 )
 from diysink.artifact.lock import FileLock
 from diysink.artifact.names import check_name
+from diysink.artifact.reading import BrokenFileError, load_json, stand_in
+from diysink.artifact.tensors import check_tensors, load_tensors
 from diysink.artifact.workspace import Workspace
 
 __all__ = [
     "MANIFEST",
+    "BrokenFileError",
     "BrokenFolderError",
     "FileLock",
     "Workspace",
     "atomic_path",
     "check_name",
+    "check_tensors",
     "digest_bytes",
     "digest_file",
     "digest_json",
     "digest_source",
     "digest_tensors",
+    "load_json",
+    "load_tensors",
     "publish",
     "read_manifest",
+    "stand_in",
     "write_bytes",
     "write_json",
     "write_manifest",

@@ -1,7 +1,9 @@
 """Vision encoders: pixels to the hidden states of one layer, and the attention they receive."""
 
+from diysink.encoders.checkpoint import check_weights, checkpoint_source
 from diysink.encoders.encoder import Encoder, Observation
 from diysink.encoders.families import FAMILIES
+from diysink.encoders.formats import CheckpointError
 from diysink.encoders.identity import EncoderIdentity
 from diysink.encoders.images import (
     ImageProcessor,
@@ -9,17 +11,29 @@ from diysink.encoders.images import (
     stock_image_processor,
     to_pixels,
 )
-from diysink.encoders.loading import load_encoder, load_vision_tower, quiet_loading
+from diysink.encoders.loading import load_encoder, load_vision_tower
+from diysink.encoders.pretrained import (
+    load_pretrained,
+    load_tokenizer,
+    naming_damage,
+    quiet_loading,
+)
 
 __all__ = [
     "FAMILIES",
+    "CheckpointError",
     "Encoder",
     "EncoderIdentity",
     "ImageProcessor",
     "Observation",
+    "check_weights",
+    "checkpoint_source",
     "load_encoder",
     "load_image_processor",
+    "load_pretrained",
+    "load_tokenizer",
     "load_vision_tower",
+    "naming_damage",
     "quiet_loading",
     "stock_image_processor",
     "to_pixels",

@@ -17,7 +17,9 @@ from transformers import (
 )
 from transformers.image_processing_base import ImageProcessingMixin
 
-from diysink.encoders.source import source_of
+from diysink.encoders.checkpoint import checkpoint_source
+from diysink.encoders.formats import CheckpointError
+from diysink.encoders.pretrained import naming_damage
 
 ImageProcessor = Callable[[Sequence[Image.Image]], Float[Tensor, "batch channels height width"]]
 
@@ -59,11 +61,19 @@ def stock_image_processor(path_or_id: str | Path, revision: str | None = None) -
         revision: of a hub id.
 
     Raises:
-        ValueError: for a kind of image processor that is not supported.
-        OSError: there is none.
+        ValueError: for a kind of image processor that is not supported, or a damaged file.
+        CheckpointError: there is none, or it is another kind of checkpoint.
     """
-    source = source_of(path_or_id)
-    settings, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=revision)
+    source = checkpoint_source(path_or_id, revision, config=False)
+    with naming_damage(source):
+        try:
+            settings, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=revision)
+        except OSError as error:
+            raise CheckpointError(
+                f"{source} has no settings of an image processor: neither preprocessor_config.json "
+                "nor an image_processor in processor_config.json can be read. Copy the file from "
+                f"the checkpoint that the weights come from ({error})"
+            ) from error
     kind = settings.get("image_processor_type") or settings.get("feature_extractor_type") or ""
     kind = (
         kind.removesuffix("Pil").removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
@@ -77,7 +87,8 @@ def stock_image_processor(path_or_id: str | Path, revision: str | None = None) -
         chosen = {name: settings[name] for name in kept if name in settings}
         return SiglipImageProcessorPil(**chosen, size=size, resample=2)
     if kind in _PROCESSORS:
-        return _PROCESSORS[kind].from_pretrained(source, revision=revision)
+        with naming_damage(source):
+            return _PROCESSORS[kind].from_pretrained(source, revision=revision)
     raise ValueError(
         f"{source} names the image processor {kind or 'nothing'!r}; supported are "
         f"{', '.join([*_PROCESSORS, 'Siglip2ImageProcessor'])}. Set image_processor_type in "

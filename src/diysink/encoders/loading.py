@@ -1,18 +1,16 @@
 """An encoder from a hub id or a folder: safetensors only, no remote code, no random weights."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from transformers import AutoConfig, PreTrainedModel
-from transformers.utils import logging
 
+from diysink.encoders.checkpoint import checkpoint_source
 from diysink.encoders.encoder import Encoder
 from diysink.encoders.families import FAMILIES, family_of
-from diysink.encoders.source import source_of
+from diysink.encoders.pretrained import load_pretrained
 
 _IN_LLAVA = {r"^(model\.)?vision_tower\.(vision_model\.)?": ""}
 """What stands before the names of a vision tower's weights, in every layout of LLaVA's keys."""
@@ -37,8 +35,9 @@ def load_encoder(
         The encoder, on the CPU, in evaluation mode, its weights frozen.
 
     Raises:
-        ValueError: unsupported architecture, missing weights, no such layer.
-        OSError: nothing there, or no safetensors.
+        ValueError: unsupported architecture, missing weights, no such layer, a damaged file.
+        CheckpointError: another kind of checkpoint, or no safetensors.
+        OSError: nothing there.
     """
     model = load_vision_tower(path_or_id, revision, dtype=dtype)
     folder = Path(path_or_id)
@@ -55,46 +54,24 @@ def load_vision_tower(
     have had, from one file or from many.
 
     Raises:
-        ValueError: unsupported architecture or missing weights.
-        OSError: nothing there, or no safetensors.
+        ValueError: unsupported architecture, missing weights, a damaged file.
+        CheckpointError: another kind of checkpoint, or no safetensors.
+        OSError: nothing there.
     """
-    source = source_of(path_or_id)
+    source = checkpoint_source(path_or_id, revision)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     whole: dict[str, Any] = {}
     if config.model_type == "llava":
         config = config.vision_config
         whole = {"config": config, "key_mapping": _IN_LLAVA}
     architecture = getattr(transformers, FAMILIES[family_of(config.model_type)].architecture)
-    with quiet_loading():
-        model, report = architecture.from_pretrained(
-            source,
-            revision=revision,
-            dtype=dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-            **whole,
-        )
-    # A pooling head is not run here, and some checkpoints lack one.
-    missing = sorted(
-        name for name in report["missing_keys"] if not name.startswith(("pooler.", "head."))
+    model: PreTrainedModel = load_pretrained(
+        architecture,
+        source,
+        revision,
+        # A pooling head is not run here, and some checkpoints lack one.
+        optional=lambda name: name.startswith(("pooler.", "head.")),
+        dtype=dtype,
+        **whole,
     )
-    if missing:
-        raise ValueError(
-            f"{source} lacks {len(missing)} weights of a {architecture.__name__} (the first is "
-            f"{missing[0]}): they would be random. It is not a complete checkpoint of this model."
-        )
     return model
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Without the table of unused weights: that text towers are left out is the point."""
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()

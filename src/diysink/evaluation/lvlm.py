@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
-from diysink.encoders import quiet_loading
-from diysink.encoders.source import source_of
+from diysink.encoders import checkpoint_source, load_pretrained, naming_damage
+from diysink.evaluation.processor import complete
 from diysink.evaluation.runner import Asked, Replies, question_of
 from diysink.interventions import VAR, Intervention, VisualTokens, intervene, visual_norms
 from diysink.interventions.families import family_of
+from diysink.model.lengths import beginning, fitting, positions
 from diysink.records import ImageFile, Record
 from diysink.sinks import SinkProfile
 
@@ -110,7 +111,8 @@ class LVLM:
             left: what an intervention that is around the model leaves of its visual tokens.
         """
         texts = [question_of(record) for record in records]
-        inputs = self.inputs([record.images[0] for record in records], texts)
+        images = [record.images[0] for record in records]
+        inputs, cut = self._fitting(images, texts, [record.id for record in records])
         counts = self._placeholders(inputs)
         if left is not None:
             left.clear()
@@ -126,7 +128,45 @@ class LVLM:
             routes=["both"] * len(records),
             weights=[(1.0, 1.0)] * len(records),
             visual_tokens=counts,
+            cut=cut,
         )
+
+    def _fitting(
+        self, images: Sequence[ImageFile], texts: list[str], ids: Sequence[str]
+    ) -> tuple[Mapping[str, Any], list[bool]]:
+        """Inputs with each question cut to the positions that image and answer leave.
+
+        Raises:
+            ValueError: there is no room for any question about an image; the record is named.
+        """
+        most = positions(self.model.config.get_text_config(decoder=True))
+        if most is None:
+            return self.inputs(images, texts), [False] * len(texts)
+        limit = most - self.generation.max_new_tokens
+        tokenizer = self.processor.tokenizer
+        # A text of megabytes is not tokenised whole to see that it is too long.
+        kept = [
+            text if len(text) <= 8 * limit else beginning(tokenizer, text, limit) for text in texts
+        ]
+        inputs = self.inputs(images, kept)
+        for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
+            if length <= limit:
+                continue
+
+            def measured(text: str, image: ImageFile = images[row]) -> int:
+                return int(self.inputs([image], [text])["input_ids"].shape[1])
+
+            empty = measured("")
+            fit = fitting(tokenizer, kept[row], empty, measured, limit)
+            if fit is None:
+                raise ValueError(
+                    f"record {ids[row]!r}: its image and an empty question are {empty} tokens, but "
+                    f"the language model has room for {max(limit, 0)} beside the answer: lower "
+                    "max_new_tokens, or leave the record out"
+                )
+            kept[row] = fit
+        cut = [a != b for a, b in zip(kept, texts, strict=True)]
+        return (self.inputs(images, kept) if any(cut) else inputs), cut
 
     def _placeholders(self, inputs: Mapping[str, Any]) -> list[int]:
         """Visual tokens of each sequence: every one has a placeholder in the prompt."""
@@ -201,34 +241,32 @@ def load_lvlm(
         max_new_tokens: length limit of an answer.
 
     Raises:
-        ValueError: an unsupported family (before any weight is read), missing weights, or no chat
-            template.
-        OSError: nothing there, or no safetensors.
+        ValueError: an unsupported family (before any weight is read), or no chat template.
+        CheckpointError: another kind of checkpoint (the LLaVA authors' own layout, an adapter,
+            ...), no safetensors, or missing weights.
+        BrokenFileError: a file of it is damaged.
+        OSError: nothing there.
         ImportError: the processor needs a library that is not installed (of many families,
             torchvision).
     """
-    source = source_of(path_or_id)
+    source = checkpoint_source(path_or_id, revision)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     family_of(config.model_type)
-    processor = AutoProcessor.from_pretrained(source, revision=revision, trust_remote_code=False)
-    with quiet_loading():
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            source,
-            revision=revision,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
+    with naming_damage(source):
+        processor = AutoProcessor.from_pretrained(
+            source, revision=revision, trust_remote_code=False
         )
-    # A pooling head of the vision encoder is not run here, and some checkpoints lack one.
-    missing = sorted(
-        name for name in report["missing_keys"] if ".pooler." not in name and ".head." not in name
+        written, _ = ProcessorMixin.get_processor_dict(source, revision=revision)
+    complete(processor, config, written)
+    model = load_pretrained(
+        AutoModelForImageTextToText,
+        source,
+        revision,
+        # A pooling head of the vision encoder is not run here, and some checkpoints lack one.
+        optional=lambda name: ".pooler." in name or ".head." in name,
+        dtype=dtype,
+        trust_remote_code=False,
     )
-    if missing:
-        raise ValueError(
-            f"{source} lacks {len(missing)} weights of a {type(model).__name__} (the first is "
-            f"{missing[0]}): they would be random. It is not a complete checkpoint of this model."
-        )
     return LVLM(model.to(device).eval(), processor, max_new_tokens=max_new_tokens)
 
 

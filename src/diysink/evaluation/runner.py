@@ -4,6 +4,7 @@ Who answers is a function from records to `Replies`: our own model with a select
 vision-language model (`diysink.evaluation.lvlm`). The table is the same for all.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,8 @@ from diysink.model import Answerer
 from diysink.records import Record, Records
 from diysink.selection import QuestionBatch
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Replies:
@@ -26,12 +29,14 @@ class Replies:
         routes: ``both``, ``sink`` or ``nonsink``: what a selection let through.
         weights: of sinks and of non-sinks.
         visual_tokens: how many visual tokens the language model saw.
+        cut: whether only the beginning of a question was asked; empty: of none.
     """
 
     texts: Sequence[str]
     routes: Sequence[str]
     weights: Sequence[Sequence[float]]
     visual_tokens: Sequence[int]
+    cut: Sequence[bool] = ()
 
 
 Asked = Callable[[Sequence[Record]], Replies]
@@ -44,7 +49,18 @@ def predict(
 
     An answer is right if it is the reference (`diysink.evaluation.exact_match`).
     """
-    return tabulate(partial(_ask, answerer), records, variant=variant, seed=seed, batch=batch)
+    sentences = getattr(answerer.selection, "encoder", None)
+    before = getattr(sentences, "cut", 0)
+    table = tabulate(partial(_ask, answerer), records, variant=variant, seed=seed, batch=batch)
+    if cut := getattr(sentences, "cut", 0) - before:
+        logger.warning(
+            "%s: question vectors of %d of %d questions are of their beginnings; the model itself "
+            "was asked all of them that it reads",
+            variant,
+            cut,
+            len(table),
+        )
+    return table
 
 
 def tabulate(
@@ -60,7 +76,8 @@ def tabulate(
 
     Columns: variant, seed, id, image, group, subtask,
     question, reference, prediction, correct, route, weight_sink, weight_nonsink, visual_tokens
-    (how many the language model saw).
+    (how many the language model saw). Questions that were cut are counted and named in the log; in
+    the table they are whole.
 
     Args:
         ask: answers a batch.
@@ -74,9 +91,11 @@ def tabulate(
         ValueError: a record without exactly one image, one question and one answer.
     """
     rows: list[dict[str, Any]] = []
+    cut: list[str] = []
     for items in _batches(records, batch):
         questions = [question_of(record) for record in items]
         replies = ask(items)
+        cut += [record.id for record, was in zip(items, replies.cut, strict=False) if was]
         for i, (record, question) in enumerate(zip(items, questions, strict=True)):
             answer, reference = replies.texts[i], record.conversations[1].text
             rows.append(
@@ -97,6 +116,15 @@ def tabulate(
                     "visual_tokens": replies.visual_tokens[i],
                 }
             )
+    if cut:
+        logger.warning(
+            "%s: %d of %d questions are longer than the model reads; their beginnings were asked: "
+            "%s",
+            variant,
+            len(cut),
+            len(rows),
+            ", ".join(cut[:5]) + (", ..." if len(cut) > 5 else ""),
+        )
     return pd.DataFrame(rows)
 
 
@@ -133,6 +161,7 @@ def _ask(answerer: Answerer, items: Sequence[Record]) -> Replies:
         routes=[str(route) for route in answers.choice.routes],
         weights=answers.choice.weights.detach().float().cpu().tolist(),
         visual_tokens=answers.visual_tokens,
+        cut=answers.cut,
     )
 
 

@@ -6,6 +6,7 @@ from diysink.model.answer import Answerer, Answers, load
 from diysink.model.assemble import Assembled, Parts, assemble
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.conversion import from_llava
+from diysink.model.lengths import positions, training_length
 from diysink.model.modeling import DIYSinkForConditionalGeneration, DIYSinkModel
 from diysink.model.poll import CachedScorer, PromptScorer
 from diysink.model.prefix import Prefix
@@ -38,6 +39,8 @@ __all__ = [
     "assemble",
     "from_llava",
     "load",
+    "positions",
     "selections_of",
     "splice",
+    "training_length",
 ]

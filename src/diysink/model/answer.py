@@ -1,20 +1,31 @@
 """Ask a saved model: images and questions in, answers out."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoConfig
 
-from diysink.encoders import ImageProcessor, load_image_processor, quiet_loading
+from diysink.encoders import (
+    CheckpointError,
+    ImageProcessor,
+    checkpoint_source,
+    load_image_processor,
+    load_pretrained,
+    load_tokenizer,
+)
+from diysink.model.lengths import positions
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prefix import Prefix
 from diysink.model.prompt import IMAGE, Prompter
 from diysink.selection import Choice, QuestionBatch, Selection, load_selection
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,11 +36,13 @@ class Answers:
         texts: the answers.
         choice: the routes and weights they were given under.
         visual_tokens: how many visual tokens the language model saw, per question.
+        cut: whether a question was longer than the model reads, and only its beginning was asked.
     """
 
     texts: list[str]
     choice: Choice
     visual_tokens: list[int]
+    cut: tuple[bool, ...] = ()
 
 
 class Answerer:
@@ -58,8 +71,23 @@ class Answerer:
         self.max_new_tokens = max_new_tokens
 
     def answer(self, images: Sequence[Any], questions: Sequence[str]) -> list[str]:
-        """Answers to one question about each PIL image."""
-        return self.answer_batch(QuestionBatch.about(questions, self.pixels(images))).texts
+        """Answers to one question about each PIL image; of one that is too long, its beginning."""
+        answers = self.answer_batch(QuestionBatch.about(questions, self.pixels(images)))
+        if cut := [row for row, was in enumerate(answers.cut) if was]:
+            logger.warning(
+                "%d of %d questions are longer than the model reads; their beginnings were asked: "
+                "questions %s (counted from 0)",
+                len(cut),
+                len(answers.cut),
+                ", ".join(map(str, cut[:5])) + (", ..." if len(cut) > 5 else ""),
+            )
+        return answers.texts
+
+    @property
+    def longest(self) -> int | None:
+        """How many tokens a prompt may have, visual ones included; None: there is no limit."""
+        most = positions(self.model.config)
+        return None if most is None else most - self.max_new_tokens
 
     def pixels(self, images: Sequence[Any]) -> Float[Tensor, "batch channels height width"]:
         """PIL images as pixel values."""
@@ -69,11 +97,18 @@ class Answerer:
     def answer_batch(self, questions: QuestionBatch) -> Answers:
         """Greedy answers, and the choice they were given under.
 
+        Of a question that is too long for the language model, its beginning is asked, and chosen
+        by: as long as it, the visual tokens and the answer have positions.
+
         Raises:
-            ValueError: the batch has no pixel values.
+            ValueError: the batch has no pixel values; or there is room for no question at all.
         """
-        if questions.pixel_values is None:
+        pixels = questions.pixel_values
+        if pixels is None:
             raise ValueError("questions without pixel_values cannot be answered: there is no image")
+        kept = tuple(self.prompter.fitting(text, self.longest) for text in questions.texts)
+        cut = tuple(a != b for a, b in zip(kept, questions.texts, strict=True))
+        questions = replace(questions, texts=kept)
         choice = (
             self.selection(questions)
             if self.selection is not None
@@ -86,7 +121,7 @@ class Answerer:
         visual = (
             choice.prefix.visual
             if isinstance(choice.prefix, Prefix)
-            else self.model.model.see(questions.pixel_values.to(device, self.model.dtype))
+            else self.model.model.see(pixels.to(device, self.model.dtype))
         )
         tokenizer = self.prompter.tokenizer
         sequences = self.model.generate(
@@ -100,7 +135,7 @@ class Answerer:
             eos_token_id=tokenizer.eos_token_id,
         )
         texts = tokenizer.batch_decode(sequences[:, ids.shape[1] :], skip_special_tokens=True)
-        return Answers([text.strip() for text in texts], choice, visual.seen(choice))
+        return Answers([text.strip() for text in texts], choice, visual.seen(choice), cut)
 
 
 def load(
@@ -110,11 +145,25 @@ def load(
 
     A folder that also holds a trained selection (ReW and its sentence encoder in ``sentence/``, or
     LSG: see :func:`diysink.selection.load_selection`) answers with it unless another is given.
+
+    Raises:
+        CheckpointError: another kind of checkpoint, or not a whole one.
+        BrokenFileError: a file of it is damaged.
     """
     folder = Path(folder)
-    with quiet_loading():
-        model = DIYSinkForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    source = checkpoint_source(folder)
+    kind = AutoConfig.from_pretrained(source, trust_remote_code=False).model_type
+    if kind != "diysink":
+        raise CheckpointError(
+            f"{source} is a {kind!r} model, not a saved model of this project. "
+            + (
+                "Convert it first: diysink.from_llava(folder, profile).save(other)"
+                if kind == "llava"
+                else "Give a folder that Assembled.save or the finetune stage wrote"
+            )
+        )
+    model = load_pretrained(DIYSinkForConditionalGeneration, source)
+    tokenizer = load_tokenizer(source)
     model = model.to(device)
     if selection is None:
         words = model.get_input_embeddings()

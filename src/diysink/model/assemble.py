@@ -1,19 +1,19 @@
 """The composition root: a vision encoder, a language model and a sink profile become DIYSink."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
-from diysink.artifact import write_json
 from diysink.encoders import (
     Encoder,
     ImageProcessor,
+    checkpoint_source,
+    load_pretrained,
+    load_tokenizer,
     load_vision_tower,
-    quiet_loading,
     stock_image_processor,
     to_pixels,
 )
@@ -21,6 +21,7 @@ from diysink.model.configuration import DIYSinkConfig
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.processing import DIYSinkProcessor
 from diysink.model.prompt import Prompter
+from diysink.model.saving import drop_places
 from diysink.model.template import IMAGE
 from diysink.sinks import SinkProfile
 
@@ -64,19 +65,17 @@ class Assembled:
         return to_pixels(self.processor.image_processor)
 
     def save(self, folder: Path | str) -> None:
-        """Write model and processor as one Hugging Face folder; the Auto classes load it."""
+        """Write model and processor as one Hugging Face folder; the Auto classes load it.
+
+        The same model is the same files, wherever its parts were loaded from.
+        """
         folder = Path(folder)
         self.model.save_pretrained(folder)
-        # How the tokenizer was found, and last used, is no part of it: the same model is the same
-        # files.
+        # How the tokenizer was last used is no part of it.
         self.processor.tokenizer.backend_tokenizer.no_padding()
         self.processor.tokenizer.backend_tokenizer.no_truncation()
         self.processor.save_pretrained(folder)
-        written = folder / "tokenizer_config.json"
-        config = json.loads(written.read_text())
-        write_json(
-            written, {k: v for k, v in config.items() if k not in ("is_local", "local_files_only")}
-        )
+        drop_places(folder)
 
 
 def assemble(
@@ -105,6 +104,8 @@ def assemble(
 
     Raises:
         ProfileMismatchError: the profile was made for another encoder or layer.
+        CheckpointError: a part is another kind of checkpoint, or not whole.
+        BrokenFileError: a file of a part is damaged.
     """
     dtype = getattr(torch, parts.dtype)
     tower = load_vision_tower(parts.encoder, parts.encoder_revision)
@@ -114,16 +115,11 @@ def assemble(
     image_processor = stock_image_processor(parts.encoder, parts.encoder_revision)
     # The image processor decides the size, and with it how many tokens an image has.
     rows, columns = encoder.grid(to_pixels(image_processor)([Image.new("RGB", (64, 64))]))
-    tokenizer = AutoTokenizer.from_pretrained(
-        parts.language, revision=parts.language_revision, trust_remote_code=False
+    source = checkpoint_source(parts.language, parts.language_revision)
+    tokenizer = load_tokenizer(source, parts.language_revision)
+    language = load_pretrained(
+        AutoModelForCausalLM, source, parts.language_revision, trust_remote_code=False
     )
-    with quiet_loading():
-        language = AutoModelForCausalLM.from_pretrained(
-            parts.language,
-            revision=parts.language_revision,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
     if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
         tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
     if len(tokenizer) > language.config.vocab_size:

@@ -6,6 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import LlavaConfig
 
 from diysink.connector import ConnectorKind
+from diysink.model.saving import portable
 
 Arrangement = Literal["natural", "front", "end"]
 
@@ -38,3 +39,7 @@ class DIYSinkConfig(LlavaConfig):
     tau: float | None = None
     arrangement: Arrangement = "front"
     lm_head_bias: bool = False
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """As it is saved: without the folders that the parts were loaded from."""
+        return portable(super().to_json_string(use_diff))

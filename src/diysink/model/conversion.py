@@ -13,14 +13,20 @@ import torch
 from PIL import Image
 from transformers import (
     AutoConfig,
-    AutoTokenizer,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
 )
 
 from diysink.connector import ConnectorKind
-from diysink.encoders import Encoder, quiet_loading, stock_image_processor, to_pixels
+from diysink.encoders import (
+    Encoder,
+    checkpoint_source,
+    load_pretrained,
+    load_tokenizer,
+    stock_image_processor,
+    to_pixels,
+)
 from diysink.model.assemble import Assembled
 from diysink.model.configuration import Arrangement, DIYSinkConfig
 from diysink.model.modeling import DIYSinkForConditionalGeneration
@@ -66,7 +72,10 @@ def from_llava(
 
     Raises:
         ValueError: another architecture, a variant of LLaVA that this model does not compute, a
-            checkpoint without safetensors or without some weights, a connector with other parts.
+            connector with other parts.
+        CheckpointError: another kind of checkpoint (the LLaVA authors' own layout, an adapter,
+            ...), or one without safetensors or without some weights.
+        BrokenFileError: a file of it is damaged.
         ProfileMismatchError: the profile was made for another encoder or layer.
     """
     if connector not in ("single", "dual"):
@@ -74,19 +83,10 @@ def from_llava(
             f"connector {connector!r} has no weights in a LLaVA checkpoint: its one MLP starts "
             "'single' or both parts of 'dual'; others are trained from diysink.model.assemble"
         )
-    source = str(path_or_id)
-    _need_safetensors(source)
+    source = checkpoint_source(path_or_id, revision)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     layer = _checked(source, config)
-    with quiet_loading():
-        stock, report = LlavaForConditionalGeneration.from_pretrained(
-            source, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
-    if missing := sorted(report["missing_keys"]):
-        raise ValueError(
-            f"{source} lacks {len(missing)} weights of a LLaVA (the first is {missing[0]}): they "
-            "would be random. It is not a complete checkpoint."
-        )
+    stock = load_pretrained(LlavaForConditionalGeneration, source, revision, dtype=dtype)
     encoder = Encoder.of(stock.model.vision_tower, layer)
     _check_tokens(source, stock.config, encoder.prefix)
     if profile is not None:
@@ -116,19 +116,6 @@ def from_llava(
     tokenizer = _tokenizer(source, revision, ours)
     processor = DIYSinkProcessor(image_processor, tokenizer, ours.image_seq_length)
     return Assembled(model.eval(), processor)
-
-
-def _need_safetensors(source: str) -> None:
-    folder = Path(source)
-    if folder.is_dir() and not list(folder.glob("*.safetensors")):
-        pickled = sorted(p.name for p in folder.glob("*.bin"))
-        raise ValueError(
-            f"{source} holds no safetensors"
-            + (f" but {pickled[0]}, which loading would unpickle" if pickled else "")
-            + ". Only safetensors are read. Load it with transformers where you trust it, and save "
-            "it again: LlavaForConditionalGeneration.from_pretrained(folder)"
-            ".save_pretrained(other)."
-        )
 
 
 def _checked(source: str, config: object) -> int:
@@ -161,7 +148,7 @@ def _check_tokens(source: str, config: LlavaConfig, prefix: int) -> None:
 
 
 def _tokenizer(source: str, revision: str | None, config: DIYSinkConfig) -> object:
-    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    tokenizer = load_tokenizer(source, revision)
     if not tokenizer.chat_template:
         # Older checkpoints keep it in a file of the processor's.
         settings, _ = LlavaProcessor.get_processor_dict(source, revision=revision)

@@ -7,11 +7,13 @@ asks two more prompts per question.)
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diysink.model.lengths import fitting, positions
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prefix import Prefix
 from diysink.model.prompt import IGNORE, IMAGE, Encoded, Prompter
@@ -40,8 +42,13 @@ class PromptScorer:
 
     @torch.no_grad()
     def __call__(self, questions: QuestionBatch, polls: Sequence[Poll]) -> Scores:
-        """Log-likelihood of every choice. Equal (image, prompt) pairs are asked once."""
-        return Scores(tuple(self._score(questions, poll) for poll in polls))
+        """Log-likelihood of every choice. Equal (image, prompt) pairs are asked once.
+
+        Of a question that is too long for the language model, its beginning is asked about.
+        """
+        limit = positions(self.model.config)
+        fit = [_fitting(self.prompter, poll, limit) for poll in polls]
+        return Scores(tuple(self._score(questions, poll) for poll in fit))
 
     def _score(self, questions: QuestionBatch, poll: Poll) -> Float[Tensor, "batch choices"]:
         pairs = list(zip(questions.images, poll.prompts, strict=True))
@@ -113,10 +120,14 @@ class CachedScorer:
     def __call__(self, questions: QuestionBatch, polls: Sequence[Poll]) -> Scores:
         """Log-likelihood of every choice, and the prefix that was read.
 
+        Of a question that is too long for the language model, its beginning is asked about.
+
         Raises:
             ValueError: the chat template puts other text before the image for another question.
         """
         model, device = self.model, self.model.device
+        limit = positions(model.config)
+        polls = [_fitting(self.prompter, poll, limit) for poll in polls]
         # What is asked alike of several items is written once.
         written = {
             (prompt, choice): _dialogue(self.prompter, prompt, choice)
@@ -162,6 +173,42 @@ class CachedScorer:
 
 def _dialogue(prompter: Prompter, prompt: str, choice: str) -> Encoded:
     return prompter.dialogue([Turn("human", f"{IMAGE}\n{prompt}"), Turn("gpt", choice)])
+
+
+def _fitting(prompter: Prompter, poll: Poll, limit: int | None) -> Poll:
+    """A poll whose every prompt has positions, with each of the choices behind it.
+
+    Raises:
+        ValueError: a prompt is too long without the question in it.
+    """
+    if limit is None:
+        return poll
+
+    def choice_length(choice: str) -> int:
+        return len(prompter.tokenizer(choice, add_special_tokens=False)["input_ids"])
+
+    longest = max(poll.choices, key=choice_length)
+    known: dict[tuple[str, str], str] = {}
+    around: dict[str, int] = {}
+    for template, text in poll.parts():
+        if (template, text) in known:
+            continue
+
+        def length(question: str, template: str = template) -> int:
+            prompt = template.replace("{question}", question)
+            return len(_dialogue(prompter, prompt, longest).input_ids)
+
+        if template not in around:
+            around[template] = length("")
+        empty = around[template]
+        kept = fitting(prompter.tokenizer, text, empty, length, limit)
+        if kept is None:
+            raise ValueError(
+                f"an image and what is asked about it ({template!r}) are {empty} tokens, but "
+                f"the language model has {limit} positions: shorten the template"
+            )
+        known[template, text] = template.replace("{question}", kept)
+    return replace(poll, prompts=tuple(known[part] for part in poll.parts()))
 
 
 def _pixels(questions: QuestionBatch) -> Tensor:

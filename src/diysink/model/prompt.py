@@ -6,13 +6,14 @@ needs to mark its assistant spans.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from diysink.model.lengths import fitting
 from diysink.model.template import IMAGE as IMAGE
 from diysink.model.template import either_form
 from diysink.records import Turn
@@ -23,10 +24,22 @@ ROLES = {"human": "user", "gpt": "assistant"}
 
 @dataclass(frozen=True)
 class Encoded:
-    """One dialogue: token ids and labels (IGNORE where nothing is learnt)."""
+    """One dialogue: token ids and labels (IGNORE where nothing is learnt).
+
+    Attributes:
+        input_ids: of the dialogue.
+        labels: of its answers.
+        cut: whether the dialogue was longer, and its end was left out.
+    """
 
     input_ids: Int[Tensor, " length"]
     labels: Int[Tensor, " length"]
+    cut: bool = False
+
+    @property
+    def learns(self) -> bool:
+        """Whether any token is learnt; the first one of a sequence never is."""
+        return bool((self.labels[1:] != IGNORE).any())
 
 
 class Prompter:
@@ -47,15 +60,84 @@ class Prompter:
         self.tokenizer = tokenizer
         self.template = template
         self.image_tokens = image_tokens
+        self._empty: int | None = None  # length of a prompt with an empty question
 
-    def dialogue(self, turns: Sequence[Turn]) -> Encoded:
-        """A whole dialogue; the answers (and the end-of-turn after each) are learnt.
+    def dialogue(self, turns: Sequence[Turn], limit: int | None = None) -> Encoded:
+        """A dialogue; the answers (and the end-of-turn after each) are learnt.
+
+        Args:
+            turns: of the dialogue.
+            limit: how many tokens it may have. Of a longer one, the first tokens are kept; all
+                image placeholders are, wherever they stand, because each belongs to a visual token.
 
         Raises:
             ValueError: the template changes earlier text as turns are added, so that the answers
-                cannot be found in it.
+                cannot be found in it; or image placeholders alone reach the limit.
         """
-        messages = [{"role": ROLES[turn.speaker], "content": turn.text} for turn in turns]
+        if limit is None:
+            return self._marked(turns)
+        enough = self._enough(turns, limit)
+        encoded = self._marked(enough)
+        if enough is turns and len(encoded.input_ids) <= limit:
+            return encoded
+        image = encoded.input_ids == self.tokenizer.convert_tokens_to_ids(IMAGE)
+        room = limit - int(image.sum())
+        if room <= 0:
+            raise ValueError(
+                f"the dialogue has {int(image.sum())} visual tokens, and {limit} tokens are all "
+                "that it may have: nothing is left for text"
+            )
+        kept = image | ((~image).cumsum(0) <= room)
+        labels = encoded.labels.masked_fill(image, IGNORE)
+        return Encoded(encoded.input_ids[kept], labels[kept], cut=True)
+
+    def fitting(self, text: str, limit: int | None) -> str:
+        """A question's beginning whose prompt has at most so many tokens; all of it, if it fits.
+
+        Args:
+            text: the question, without ``<image>``; the prompt has one.
+            limit: of the prompt; None: none.
+
+        Raises:
+            ValueError: the prompt is too long without any question.
+        """
+        if limit is None:
+            return text
+
+        def length(question: str) -> int:
+            return len(self.question(f"{IMAGE}\n{question}"))
+
+        if self._empty is None:
+            self._empty = length("")
+        kept = fitting(self.tokenizer, text, self._empty, length, limit)
+        if kept is None:
+            raise ValueError(
+                f"an image and an empty question are {self._empty} tokens, but the language model "
+                f"has room for {max(limit, 0)} beside the answer: lower max_new_tokens, or take a "
+                "connector with fewer visual tokens"
+            )
+        return kept
+
+    def _enough(self, turns: Sequence[Turn], limit: int) -> Sequence[Turn]:
+        """The first turns, as many as certainly fill the limit; ``turns`` itself if all are needed.
+
+        So a dialogue of megabytes is neither rendered nor tokenised to its end.
+        """
+        image = self.tokenizer.convert_tokens_to_ids(IMAGE)
+        characters, count = 8 * limit, 16
+        while True:
+            part = _first(turns, characters, count)
+            if part is None:
+                return turns
+            ids = self._encode(self._render(_messages(part)))["input_ids"]
+            # What stands near the end of a part may be other tokens in the whole.
+            if sum(token != image for token in ids) >= limit + 64:
+                return part
+            characters, count = 2 * characters, 2 * count
+
+    def _marked(self, turns: Sequence[Turn]) -> Encoded:
+        """All of a dialogue, with labels."""
+        messages = _messages(turns)
         text = self._render(messages)
         spans = []
         for i, message in enumerate(messages):
@@ -111,3 +193,25 @@ class Prompter:
             add_generation_prompt=add_generation_prompt,
         )
         return text.replace(IMAGE, IMAGE * self.image_tokens)
+
+
+def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
+    return [{"role": ROLES[turn.speaker], "content": turn.text} for turn in turns]
+
+
+def _first(turns: Sequence[Turn], characters: int, count: int) -> Sequence[Turn] | None:
+    """The first turns, up to so many characters and turns; None: that is all of them.
+
+    The placeholders of what is left out stand at the end.
+    """
+    kept: list[Turn] = []
+    for turn in turns[:count]:
+        if characters <= 0:
+            break
+        kept.append(replace(turn, text=turn.text[:characters]))
+        characters -= len(turn.text)
+    if len(kept) == len(turns) and characters >= 0:
+        return None
+    left = sum(turn.text.count(IMAGE) for turn in turns) - sum(t.text.count(IMAGE) for t in kept)
+    kept[-1] = replace(kept[-1], text=kept[-1].text + IMAGE * left)
+    return kept

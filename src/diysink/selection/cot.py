@@ -27,10 +27,22 @@ class Poll:
     Attributes:
         prompts: what is asked, one per item, without image placeholder.
         choices: the answers to choose from.
+        template: what the prompts were made of, with ``{question}``; None: they stand for
+            themselves.
+        questions: what was put into the template. Of a prompt that is too long for the model, it is
+            the question that is cut, not what is asked about it.
     """
 
     prompts: tuple[str, ...]
     choices: tuple[str, ...]
+    template: str | None = None
+    questions: tuple[str, ...] = ()
+
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """Per item: a template with ``{question}``, and the text in it that may be cut."""
+        if self.template is None:
+            return tuple(("{question}", prompt) for prompt in self.prompts)
+        return tuple((self.template, question) for question in self.questions)
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,8 @@ class CoTTemplates:
             Poll(
                 tuple(self.scope.replace("{question}", text) for text in questions.texts),
                 self.scope_choices,
+                self.scope,
+                questions.texts,
             ),
         )
 

@@ -5,7 +5,7 @@ or nothing but the language model's own input embeddings, averaged. Which one th
 known to us.
 """
 
-import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.utils import cached_file
 
-from diysink.encoders import quiet_loading
+from diysink.artifact import load_json
+from diysink.encoders import checkpoint_source, load_pretrained, load_tokenizer
+
+logger = logging.getLogger(__name__)
 
 Pooling = Literal["mean", "cls"]
 # The parameter ``sentence`` with this value: no encoder of its own, but the language model's.
 LANGUAGE_MODEL = "language-model"
+# Tokenizers without a limit say 1e30.
+_NO_LIMIT = 10**9
+# The language model's words are averaged: where nothing says how many, this many are.
+_MOST_WORDS = 2048
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class SentenceSettings:
     Attributes:
         pooling: ``mean`` over the text's tokens, or ``cls``: the first token's state.
         normalize: scale the vector to length one.
-        max_tokens: longer texts are cut; None: at what the tokenizer says.
+        max_tokens: longer texts are cut; None: at what tokenizer and model say.
     """
 
     pooling: Pooling = "mean"
@@ -79,6 +86,10 @@ class SentenceEncoder(nn.Module):
         model: any transformers encoder whose output has ``last_hidden_state``.
         tokenizer: its tokenizer.
         settings: how states are pooled.
+
+    Attributes:
+        longest: how many tokens of a text are read, special ones included; None: all.
+        cut: how many texts were longer so far.
     """
 
     kind = "encoder"
@@ -90,16 +101,35 @@ class SentenceEncoder(nn.Module):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.settings = settings or SentenceSettings()
+        self.longest = _longest(self.model, tokenizer, self.settings.max_tokens)
+        self.cut = 0
 
     @classmethod
     def load(cls, path: Path | str) -> "SentenceEncoder":
-        """From a folder or hub id (safetensors only, no remote code)."""
-        from transformers import AutoModel, AutoTokenizer
+        """From a folder or hub id (safetensors only, no remote code).
 
-        settings = SentenceSettings.load(path)
-        with quiet_loading():
-            model = AutoModel.from_pretrained(path, use_safetensors=True, trust_remote_code=False)
-        return cls(model, AutoTokenizer.from_pretrained(path, trust_remote_code=False), settings)
+        Raises:
+            CheckpointError: another kind of checkpoint, or not a whole one.
+            BrokenFileError: a file of it is damaged.
+            ValueError: it pools in a way that is not supported.
+        """
+        from transformers import AutoModel
+
+        # A folder of sentence-transformers may keep its transformer below: the settings say so.
+        if _json(path, "modules.json") is not None:
+            settings = SentenceSettings.load(path)
+            source = checkpoint_source(path)
+        else:
+            source = checkpoint_source(path)
+            settings = SentenceSettings.load(path)
+        model = load_pretrained(
+            AutoModel,
+            source,
+            # Vectors come from token states; a pooling head is not asked, and some lack one.
+            optional=lambda name: name.startswith("pooler."),
+            trust_remote_code=False,
+        )
+        return cls(model, load_tokenizer(source), settings)
 
     @property
     def dim(self) -> int:
@@ -108,17 +138,23 @@ class SentenceEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, texts: Sequence[str]) -> Float[Tensor, "batch dim"]:
-        """One vector per text."""
-        batch = self.tokenizer(
-            list(texts),
-            padding=True,
-            padding_side="right",  # the first token's state is looked for at the left
-            truncation=True,
-            max_length=self.settings.max_tokens,
-            return_tensors="pt",
-        )
+        """One vector per text; of a text that is too long, of its beginning.
+
+        Zero for a text without tokens.
+        """
+        coded, cut = _coded(self.tokenizer, texts, self.longest, special=True)
+        self.cut = _count(self, cut)
+        device = self.model.device
+        if not any(coded):
+            return torch.zeros(len(texts), self.dim, device=device)
+        # Padded on the right: the first token's state is looked for at the left.
+        rows = [torch.tensor(ids, dtype=torch.long) for ids in coded]
+        fill = self.tokenizer.pad_token_id or 0
         batch = {
-            name: batch[name].to(self.model.device) for name in ("input_ids", "attention_mask")
+            "input_ids": nn.utils.rnn.pad_sequence(rows, True, fill).to(device),
+            "attention_mask": nn.utils.rnn.pad_sequence(
+                [torch.ones_like(row) for row in rows], True
+            ).to(device),
         }
         states = self.model(**batch).last_hidden_state.float()
         match self.settings.pooling:
@@ -126,7 +162,7 @@ class SentenceEncoder(nn.Module):
                 vectors = states[:, 0]
             case "mean":
                 mask = batch["attention_mask"].unsqueeze(-1)
-                vectors = (states * mask).sum(1) / mask.sum(1)
+                vectors = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
         return nn.functional.normalize(vectors, dim=-1) if self.settings.normalize else vectors
 
 
@@ -138,6 +174,10 @@ class LanguageModelSentences(nn.Module):
     Args:
         embeddings: the language model's input embeddings; they are shared, not copied.
         tokenizer: its tokenizer.
+
+    Attributes:
+        longest: how many tokens of a text are averaged.
+        cut: how many texts were longer so far.
     """
 
     kind = LANGUAGE_MODEL
@@ -146,6 +186,9 @@ class LanguageModelSentences(nn.Module):
         super().__init__()
         self.embeddings = embeddings
         self.tokenizer = tokenizer
+        said = tokenizer.model_max_length
+        self.longest = int(said) if 0 < said < _NO_LIMIT else _MOST_WORDS
+        self.cut = 0
 
     @property
     def dim(self) -> int:
@@ -157,7 +200,9 @@ class LanguageModelSentences(nn.Module):
         """One vector of length one per text; zero for a text without tokens."""
         device = self.embeddings.weight.device
         vectors = []
-        for coded in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]:
+        rows, cut = _coded(self.tokenizer, texts, self.longest, special=False)
+        self.cut = _count(self, cut)
+        for coded in rows:
             ids = torch.tensor(coded, dtype=torch.long, device=device)
             vectors.append(self.embeddings(ids).float().sum(0) / max(1, len(coded)))
         return nn.functional.normalize(torch.stack(vectors), dim=-1)
@@ -177,6 +222,65 @@ def load_sentences(source: Path | str, embeddings: nn.Embedding, tokenizer: Any)
     if source == LANGUAGE_MODEL:
         return LanguageModelSentences(embeddings, tokenizer)
     return SentenceEncoder.load(source)
+
+
+def _longest(model: Any, tokenizer: Any, asked: int | None) -> int | None:
+    """The least of what the settings, the tokenizer and the model's positions say; None: no limit.
+
+    Models of RoBERTa's kind count positions from behind the padding's index: of 514, 512 are left.
+    """
+    limits = [asked, tokenizer.model_max_length]
+    most = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(most, int) and most > 0:
+        table = next(
+            (
+                module
+                for name, module in model.named_modules()
+                if isinstance(module, nn.Embedding) and name.endswith("position_embeddings")
+            ),
+            None,
+        )
+        padding = None if table is None else table.padding_idx
+        limits.append(most if padding is None else most - padding - 1)
+    known = [int(limit) for limit in limits if limit is not None and 0 < limit < _NO_LIMIT]
+    return min(known, default=None)
+
+
+def _coded(
+    tokenizer: Any, texts: Sequence[str], longest: int | None, *, special: bool
+) -> tuple[list[list[int]], int]:
+    """Token ids of texts, cut to a length that the special tokens are part of; how many were cut.
+
+    Of a text of megabytes no more is tokenised than can be kept.
+    """
+    rows, cut = [], 0
+    for text in texts:
+        part, options = text, {"add_special_tokens": special, "verbose": False}
+        coded: list[int] = []
+        characters = len(text) if longest is None else 8 * (longest + 64)
+        while True:
+            part = text[:characters]
+            coded = tokenizer(part, **options)["input_ids"]
+            # Near its end, a part may be other tokens than in the whole text.
+            if len(part) == len(text) or len(coded) >= (longest or 0) + 64:
+                break
+            characters *= 2
+        if longest is not None and len(coded) > longest:
+            cut += 1
+            coded = tokenizer(part, truncation=True, max_length=longest, **options)["input_ids"]
+        rows.append(coded)
+    return rows, cut
+
+
+def _count(sentences: "Sentences", cut: int) -> int:
+    """How many texts were cut so far; the first time, it is said."""
+    if cut and not sentences.cut:
+        logger.warning(
+            "A question is longer than the %s tokens that question vectors are made of: its "
+            "beginning is read. Further ones are counted, not announced",
+            sentences.longest,
+        )
+    return sentences.cut + cut
 
 
 def _pooling(path: Path | str, config: dict[str, Any]) -> Pooling:
@@ -200,4 +304,4 @@ def _pooling(path: Path | str, config: dict[str, Any]) -> Pooling:
 def _json(path: Path | str, name: str) -> Any:
     """A JSON file of a folder or hub model; None where there is none."""
     file = cached_file(str(path), name, _raise_exceptions_for_missing_entries=False)
-    return None if file is None else json.loads(Path(file).read_text())
+    return None if file is None else load_json(file)

@@ -4,14 +4,15 @@ Weights as safetensors, all else as JSON beside them. R does not keep its senten
 which kind it was.
 """
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
-from diysink.artifact import atomic_path, write_json
+from diysink.artifact import BrokenFileError, atomic_path, load_json, load_tensors, write_json
 from diysink.selection.gates import LayerGates, LayerGatesSettings, LSGSelection
 from diysink.selection.reweight import Reweight, ReweightSelection, ReweightSettings
 from diysink.selection.sentence import LANGUAGE_MODEL, load_sentences
@@ -47,15 +48,17 @@ def load_selection(
 
     Raises:
         ValueError: R was trained with another kind of sentence encoder, or one of another width.
+        BrokenFileError: a file of it is missing or damaged, or they do not belong together.
     """
     if (folder / "lsg.json").is_file():
-        saved = json.loads((folder / "lsg.json").read_text())
-        gates = LayerGates(LayerGatesSettings(**{**saved, "layers": tuple(saved["layers"])}))
-        gates.load_state_dict(load_file(folder / "lsg.safetensors"))
+        saved = _settings(folder / "lsg.json")
+        with _named(folder / "lsg.json"):
+            gates = LayerGates(LayerGatesSettings(**{**saved, "layers": tuple(saved["layers"])}))
+        _load(gates, folder / "lsg.safetensors")
         return LSGSelection(gates.eval())
     if not (folder / "reweight.json").is_file():
         return None
-    saved = json.loads((folder / "reweight.json").read_text())
+    saved = _settings(folder / "reweight.json")
     # Saved by 0.1.0, which knew one place and one kind of sentence encoder.
     at, layers = saved.pop("at", "connector"), saved.pop("layers", None)
     kind = saved.pop("sentence", "encoder")
@@ -66,9 +69,38 @@ def load_selection(
     encoder = load_sentences(
         LANGUAGE_MODEL if kind == LANGUAGE_MODEL else sentence, embeddings, tokenizer
     )
-    reweight = Reweight(ReweightSettings(**saved))
-    reweight.load_state_dict(load_file(folder / "reweight.safetensors"))
+    with _named(folder / "reweight.json"):
+        reweight = Reweight(ReweightSettings(**saved))
+    _load(reweight, folder / "reweight.safetensors")
     return ReweightSelection(encoder, reweight.eval(), at, layers)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    value = load_json(path)
+    if not isinstance(value, dict):
+        raise BrokenFileError(path, f"holds a {type(value).__name__}, not settings. Train it again")
+    return value
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Settings that name no such module: the file is said."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise BrokenFileError(
+            path, f"not the settings of what was trained ({error}). Copy it again, or train again"
+        ) from error
+
+
+def _load(module: nn.Module, path: Path) -> None:
+    tensors = load_tensors(path)
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BrokenFileError(
+            path, f"its weights do not fit the settings beside it ({error}). Copy both again"
+        ) from error
 
 
 def _save(folder: Path, name: str, trained: nn.Module, how: dict[str, object]) -> None:

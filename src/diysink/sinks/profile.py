@@ -1,6 +1,5 @@
 """The sink profile: all that training needs to know of an encoder, as one versioned JSON file."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from diysink.artifact import digest_json, write_json
+from diysink.artifact import BrokenFileError, digest_json, load_json, write_json
 from diysink.encoders import EncoderIdentity
 from diysink.sinks.criteria import above_norm
 
@@ -195,9 +194,13 @@ class SinkProfile:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the file is not a sink profile of this version.
+            BrokenFileError: missing, damaged, or not a sink profile of this version.
         """
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        value = load_json(path)
+        try:
+            return cls.from_dict(value)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise BrokenFileError(path, f"not a sink profile ({error})") from error
 
 
 def _pair(value: Any) -> tuple[float, float] | None:

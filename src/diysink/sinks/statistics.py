@@ -22,7 +22,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diysink.artifact import atomic_path, digest_json, digest_tensors
+from diysink.artifact import (
+    BrokenFileError,
+    atomic_path,
+    digest_json,
+    digest_tensors,
+    load_tensors,
+)
 from diysink.sinks.criteria import has_massive_activation, token_norms
 from diysink.sinks.layout import BINS, DROP_BINS, MOST_COUNTED, PER_OCTAVE, Layout
 
@@ -87,10 +93,21 @@ class Statistics:
 
     @classmethod
     def load(cls, path: Path | str) -> "Statistics":
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises:
+            BrokenFileError: missing, damaged, or not statistics.
+        """
+        tensors = load_tensors(path)
         with safe_open(str(path), "pt") as file:
-            layout = Layout(**json.loads(file.metadata()["layout"]))
-            return cls(layout, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            metadata = file.metadata() or {}
+        try:
+            layout = Layout(**json.loads(metadata["layout"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BrokenFileError(
+                path, f"not statistics of norms ({error!r}). Measure the encoder again"
+            ) from error
+        return cls(layout, tensors)
 
     @classmethod
     def empty(cls, layout: Layout) -> "Statistics":

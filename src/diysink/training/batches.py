@@ -5,7 +5,8 @@ is remembered but the step: the batch at step 731 is the same in a run that star
 that was killed and resumed at 700.
 """
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from diysink.encoders import ImageProcessor
 from diysink.model import IGNORE, Prompter
 from diysink.records import Record, Records
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -79,15 +82,23 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         prompter: prompts for the model's tokenizer.
         image_processor: images to pixel values.
         keep: how many encoded records to keep in memory (a small data set is encoded once).
+        limit: how many tokens a dialogue may have, visual ones included; of a longer one, the
+            beginning is learnt. None: no limit. See :func:`diysink.model.training_length`.
     """
 
     def __init__(
-        self, records: Records, prompter: Prompter, image_processor: ImageProcessor, keep: int = 0
+        self,
+        records: Records,
+        prompter: Prompter,
+        image_processor: ImageProcessor,
+        keep: int = 0,
+        limit: int | None = None,
     ) -> None:
         self.records = records
         self.prompter = prompter
         self.image_processor = image_processor
         self.keep = keep
+        self.limit = limit
         self._kept: dict[int, dict[str, Any]] = {}
 
     def __len__(self) -> int:
@@ -97,13 +108,23 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         if index in self._kept:
             return self._kept[index]
         record = self.records[index]
-        encoded = self.prompter.dialogue(record.conversations)
+        visual = len(record.images) * self.prompter.image_tokens
+        if self.limit is not None and visual >= self.limit:
+            raise ValueError(
+                f"record {record.id!r} has {len(record.images)} images of "
+                f"{self.prompter.image_tokens} visual tokens each, {visual} together, and a "
+                f"dialogue may have {self.limit} tokens: nothing is left for text, and visual "
+                "tokens are never cut. Leave the record out, give a greater max_length, or take a "
+                "connector with fewer visual tokens"
+            )
+        encoded = self.prompter.dialogue(record.conversations, self.limit)
         images = [image.open() for image in record.images]
         item = {
             "input_ids": encoded.input_ids,
             "labels": encoded.labels,
             "pixel_values": self.image_processor(images) if images else None,
             "question": first_question(record),
+            "cut": (record.id, encoded.learns) if encoded.cut else None,
         }
         if len(self._kept) < self.keep:
             self._kept[index] = item
@@ -112,7 +133,8 @@ class EncodedRecords(Dataset[dict[str, Any]]):
     def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A batch, padded on the right; the images of all its items in one tensor.
 
-        ``questions`` are the texts that a selection reads.
+        ``questions`` are the texts that a selection reads; ``cut`` are the records that were too
+        long: their ids, and whether anything of their answers is left to learn.
         """
         ids, mask = self.prompter.pad([item["input_ids"] for item in items], side="right")
         labels, _ = self.prompter.pad(
@@ -125,6 +147,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
             "labels": labels,
             "pixel_values": torch.cat(images) if images else None,
             "questions": tuple(item["question"] for item in items),
+            "cut": tuple(item["cut"] for item in items if item["cut"] is not None),
         }
 
 
@@ -134,6 +157,11 @@ def first_question(record: Record) -> str:
         if turn.speaker == "human":
             return turn.text.replace("<image>", "").strip()
     return ""
+
+
+def _some(ids: Iterable[str], most: int = 5) -> str:
+    names = list(ids)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 class RecordsDataModule(lightning.LightningDataModule):
@@ -154,6 +182,7 @@ class RecordsDataModule(lightning.LightningDataModule):
         self.data = data
         self.batch, self.steps, self.seed, self.workers = batch, steps, seed, workers
         self.start = 0
+        self.cut: dict[str, bool] = {}
 
     def schedule(self) -> BatchSchedule:
         """This process's schedule from where the run stands."""
@@ -172,6 +201,29 @@ class RecordsDataModule(lightning.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
         )
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Note which records were too long; the loader's processes cannot."""
+        self.cut |= dict(batch["cut"])
+        return batch
+
+    def teardown(self, stage: str) -> None:
+        """Say, once, what was too long to be learnt whole."""
+        if self.cut:
+            logger.warning(
+                "%d records are longer than %s tokens (max_length); their beginnings were learnt: "
+                "%s",
+                len(self.cut),
+                self.data.limit,
+                _some(self.cut),
+            )
+        if lost := [name for name, learns in self.cut.items() if not learns]:
+            logger.warning(
+                "Of %d of them no answer is left, so nothing was learnt: %s. Shorten their "
+                "questions, or give a greater max_length",
+                len(lost),
+                _some(lost),
+            )
 
     def state_dict(self) -> dict[str, int]:
         """Micro-batches done; Lightning puts it into its checkpoint."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from diysink.connector import TWO_PARTS
-from diysink.model import DIYSinkForConditionalGeneration
+from diysink.model import IGNORE, DIYSinkForConditionalGeneration
 from diysink.selection import Choice, LSGSelection, QuestionBatch, ReweightSelection, Route
 
 
@@ -90,14 +90,20 @@ class StageTraining(lightning.LightningModule):
         return False
 
     def loss(self, batch: dict[str, Any], choice: Choice | None = None) -> Tensor:
-        """Next-token loss of a batch under a choice."""
-        loss: Tensor = self.model(
+        """Next-token loss of a batch under a choice; 0 where no token is learnt.
+
+        Of a record that was cut before its answer nothing is learnt. A batch of nothing else has no
+        mean: its loss is 0, with gradients of 0, and not NaN.
+        """
+        learns = bool((batch["labels"][:, 1:] != IGNORE).any())
+        output = self.model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
             pixel_values=batch["pixel_values"],
-            labels=batch["labels"],
+            labels=batch["labels"] if learns else None,
             choice=choice,
-        ).loss
+        )
+        loss: Tensor = output.loss if learns else output.logits.float().sum() * 0.0
         return loss
 
 
