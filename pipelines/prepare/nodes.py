@@ -58,9 +58,9 @@ def take_in_records(
     options = Options.read(prepare)
     work = Workspace(workspace, "prepare", {"take_in": prepare, "raw": str(raw)})
     taken: dict[str, Intake] = {}
-    for name, (records, images) in options.paths(raw).items():
+    for name, (records, images, allowed) in options.sources(raw).items():
         taken[name] = take_in(
-            open_source(records, images),
+            open_source(records, images, allowed),
             work,
             name,
             limits=options.image,
@@ -101,7 +101,7 @@ def check_records(
     from pipelines.prepare.options import Options
     from pipelines.prepare.pages import make_offline, write_index
     from pipelines.prepare.suites import run_suites
-    from pipelines.prepare.tables import all_tables
+    from pipelines.prepare.tables import all_tables, group_warnings
 
     options = Options.read(prepare)
     splits: dict[str, dict[str, int]] = read_manifest(candidates)["splits"]
@@ -109,7 +109,11 @@ def check_records(
     # Of a check that was killed, no page may stay among the new ones.
     shutil.rmtree(work.folder("data_docs"))
     folder = work.folder("data_docs")
-    rules = run_suites(all_tables(candidates, splits, quarantine, options), options, folder)
+    tables = all_tables(candidates, splits, quarantine, options)
+    rules = run_suites(tables, options, folder)
+    warnings = group_warnings(tables, splits, options)
+    for warning in warnings:
+        logger.warning(warning)
     summary = {
         "passed": all(rule["passed"] for rule in rules),
         "splits": {
@@ -121,6 +125,7 @@ def check_records(
         .reset_index(name="items")
         .to_dict("records"),
         "rules": rules,
+        "warnings": warnings,
     }
     make_offline(folder)
     write_index(folder, summary)

@@ -1,11 +1,15 @@
 """What ``parameters_prepare.yml`` may say; anything else is an error before work begins."""
 
-import re
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from diysink.records import MAX_TEXT_BYTES, RECORDS_PER_SHARD, ImageLimits
+from diysink.artifact import check_name
+from diysink.records import GROUPS, MAX_TEXT_BYTES, RECORDS_PER_SHARD, ImageLimits
+
+# Of each group among the miniature's questions, which are made a third each.
+GENERATED_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -15,10 +19,22 @@ class SplitPaths:
     Attributes:
         images: the image folder.
         records: JSON, parquet or a folder of parquet; None: every image is an item.
+        allowed_roots: folders into which symbolic links in the image folder may lead.
     """
 
     images: str
     records: str | None = None
+    allowed_roots: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("images", "records"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (name == "records" and value is None):
+                raise ValueError(f"{name} is {value!r}; expected a path")
+        roots = self.allowed_roots
+        if not isinstance(roots, list | tuple) or not all(isinstance(each, str) for each in roots):
+            raise ValueError(f"allowed_roots is {roots!r}; expected a list of folders")
+        object.__setattr__(self, "allowed_roots", tuple(roots))
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,24 @@ class Options:
     held_out: tuple[str, ...] = ("validation", "test")
     min_group_share: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check types and ranges of what the suites and the intake are given."""
+        for name, least in (
+            ("max_text_bytes", 1),
+            ("records_per_shard", 1),
+            ("workers", 1),
+            ("decode_again", 0),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(
+                    f"prepare.{name} is {value!r}; expected a whole number from {least} on"
+                )
+        _check_share(self.quarantine_limit, "prepare.quarantine_limit", 1.0)
+        for split, share in self.min_group_share.items():
+            # Three groups cannot each have more than a third.
+            _check_share(share, f"prepare.min_group_share.{split}", 1 / len(GROUPS))
+
     @classmethod
     def read(cls, prepare: dict[str, Any]) -> "Options":
         """Options from the value of ``prepare:``; a split set to null is left out.
@@ -61,7 +95,10 @@ class Options:
                 if given is not None
             }
         values["image"] = _build(ImageLimits, values.get("image") or {}, "prepare.image")
-        values["held_out"] = tuple(values.get("held_out") or ())
+        held_out = values.get("held_out") or ()
+        if not isinstance(held_out, list | tuple):
+            raise ValueError(f"prepare.held_out is {held_out!r}; expected a list of splits")
+        values["held_out"] = tuple(held_out)
         shares = values.get("min_group_share") or {}
         values["min_group_share"] = {k: v for k, v in shares.items() if v is not None}
         options: Options = _build(cls, values, "prepare")
@@ -71,15 +108,7 @@ class Options:
                 "there is nothing to prepare. See docs/guides/your-data.md"
             )
         for name in (*options.splits, *options.generate):
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-                raise ValueError(
-                    f"prepare: a split is called {name!r}; names become folders: use letters, "
-                    "digits, - and _"
-                )
-        if not 0 <= options.quarantine_limit <= 1:
-            raise ValueError(
-                f"prepare.quarantine_limit is {options.quarantine_limit}; it is a share, 0 to 1"
-            )
+            check_name(name, "prepare.splits" if name in options.splits else "prepare.generate")
         return options
 
     @property
@@ -87,14 +116,35 @@ class Options:
         """Whether the miniature's data are made: only where no split is the user's own."""
         return not self.splits
 
-    def paths(self, raw: Path) -> dict[str, tuple[Path | None, Path]]:
-        """Records and image folder of each split; the miniature's lie in ``raw``."""
+    @property
+    def group_shares(self) -> dict[str, float]:
+        """For each split that has a rule on its groups, the least share of each group.
+
+        The miniature's questions are made to be balanced, so its splits of questions have the rule;
+        a user's own data have it where the user asks for it.
+        """
+        made = self.generate if self.generated else {}
+        own = {name: GENERATED_SHARE for name, split in made.items() if split.kind == "questions"}
+        return own | self.min_group_share
+
+    def sources(self, raw: Path) -> dict[str, tuple[Path | None, Path, tuple[str, ...]]]:
+        """Records, image folder and allowed roots of each split; the miniature's lie in ``raw``."""
         if self.generated:
-            return {name: (raw / f"{name}.json", raw / "images") for name in self.generate}
+            return {name: (raw / f"{name}.json", raw / "images", ()) for name in self.generate}
         return {
-            name: (None if given.records is None else Path(given.records), Path(given.images))
+            name: (
+                None if given.records is None else Path(given.records),
+                Path(given.images),
+                given.allowed_roots,
+            )
             for name, given in self.splits.items()
         }
+
+
+def _check_share(value: object, where: str, most: float) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or math.isnan(value) or not 0 <= value <= most:  # type: ignore[arg-type, operator]
+        raise ValueError(f"{where} is {value!r}; it is a share, 0 to {most:.3g}")
 
 
 def _build(kind: Any, given: Any, where: str) -> Any:
@@ -106,5 +156,5 @@ def _build(kind: Any, given: Any, where: str) -> Any:
         raise ValueError(f"{where} has unknown keys {unknown}; known are {', '.join(known)}")
     try:
         return kind(**given)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error

@@ -6,6 +6,7 @@ from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from diysink.records import GROUPS
@@ -78,7 +79,7 @@ def expectations(table: str, options: Options) -> list[Any]:
         case "images":
             return _of_images(options, held_out=split in options.held_out)
         case "groups":
-            return _of_groups(options.min_group_share[split])
+            return _of_groups(options.group_shares[split])
         case _:
             return _of_quarantine(options.quarantine_limit)
 
@@ -154,6 +155,8 @@ def _escaped(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()  # 0.0 in a message, not np.float64(0.0)
     return unescape(value) if isinstance(value, str) else value
 
 

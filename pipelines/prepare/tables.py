@@ -4,15 +4,15 @@ They are computed from the parquet files and not by the code that checked the it
 in, so that the suites also watch that code.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 
-from diysink.records import GROUPS, PLACEHOLDER, BadItemError, Records
-from pipelines.prepare.options import Options
+from diysink.records import GROUPS, PLACEHOLDER, BadItemError, Records, reading
+from pipelines.prepare.options import GENERATED_SHARE, Options
 
 QUARANTINE = "quarantine"
 _COLUMNS = [
@@ -40,7 +40,7 @@ def all_tables(
         records = record_table(candidates / split)
         tables[f"{split} records"] = records
         pictures[split] = image_table(candidates / split, options.decode_again)
-        if split in options.min_group_share:
+        if split in options.group_shares:
             tables[f"{split} groups"] = group_table(records)
     for split in pictures:
         if split in options.held_out:
@@ -116,6 +116,34 @@ def group_table(records: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"id": list(GROUPS), "share": shares})
 
 
+def group_warnings(
+    tables: dict[str, pd.DataFrame], splits: Iterable[str], options: Options
+) -> list[str]:
+    """What to know of a user's groups where no rule on them was asked for: one text a split.
+
+    Results by group need some records of each group. Data of one group alone are no fault: a
+    benchmark may well ask about details only.
+    """
+    if options.generated:
+        return []
+    warnings = []
+    for split in splits:
+        records = tables.get(f"{split} records")
+        if records is None or split in options.group_shares:
+            continue
+        shares = group_table(records)
+        if len(shares) and shares["share"].min() < GENERATED_SHARE:
+            shown = ", ".join(
+                f"{g} {s:.0%}" for g, s in zip(*shares.to_dict("list").values(), strict=True)
+            )
+            warnings.append(
+                f"{split}: the groups are uneven ({shown} of the labelled records). Results of a "
+                "group with few records say little, and of one with none there are none. To make "
+                f"this a rule, set prepare.min_group_share.{split}."
+            )
+    return warnings
+
+
 def quarantine_table(splits: dict[str, dict[str, int]], quarantine: pd.DataFrame) -> pd.DataFrame:
     """A row for each split: the share of its items that were not taken, and five of them."""
     rows: list[dict[str, Any]] = []
@@ -132,7 +160,7 @@ def quarantine_table(splits: dict[str, dict[str, int]], quarantine: pd.DataFrame
 
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(batch_size=1024, columns=_COLUMNS):
                 yield from batch.to_pylist()
 

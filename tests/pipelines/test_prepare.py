@@ -310,7 +310,7 @@ def test_the_shipped_parameters_are_read(environment):
         ({"splits": {"train": {"records": "x"}}}, "prepare.splits.train: .*images"),
         ({"splits": {"train": "x"}}, "prepare.splits.train is 'x'"),
         ({"image": {"min": 3}}, "prepare.image has unknown keys"),
-        ({"splits": {"../train": {"images": "x"}}}, "names become folders"),
+        ({"splits": {"../train": {"images": "x"}}}, "becomes a folder"),
         ({"quarantine_limit": 5}, "it is a share"),
         ({"generate": None}, "nothing to prepare"),
         ({"splits": {"train": None}, "generate": {"train": None}}, "nothing to prepare"),

@@ -9,7 +9,7 @@ from diysink.records.check import MAX_TEXT_BYTES, Draft, check_item
 from diysink.records.folder import ImageFolder, SourceError
 from diysink.records.image import FORMATS, ImageFile, ImageLimits
 from diysink.records.intake import Intake, take_in
-from diysink.records.reader import Records
+from diysink.records.reader import Records, reading
 from diysink.records.record import GROUPS, PLACEHOLDER, Record, Speaker, Turn
 from diysink.records.rejection import BadItemError, Reason, Rejection
 from diysink.records.shards import RECORDS_PER_SHARD, ROW_GROUP, SCHEMA, write_shards
@@ -39,6 +39,7 @@ __all__ = [
     "Turn",
     "check_item",
     "open_source",
+    "reading",
     "take_in",
     "write_shards",
 ]

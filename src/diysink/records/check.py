@@ -1,6 +1,8 @@
 """The rules one item of LLaVA's format must keep, before its images are touched.
 
 The first rule that is broken is the one reported; nothing is repaired, texts are kept to the byte.
+Content of another kind (a video, a sound, images under another tool's key) is not taken as text:
+see `diysink.records.content`.
 """
 
 import math
@@ -8,10 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from diysink.records.content import check_keys, check_text
 from diysink.records.record import GROUPS, PLACEHOLDER, Turn
 from diysink.records.rejection import BadItemError, Reason, excerpt
 
 MAX_TEXT_BYTES = 4 * 2**20
+# An id and a subtask are names: they stand in tables, logs and reports. A path has 4,096 at most.
+MAX_NAME_BYTES = 4096
+# All images of one item are decoded for one sequence.
+MAX_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class TooDeep:
+    """Stands for an item that is nested too deep to be read."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +51,31 @@ def check_item(
     """Read one item of the form ``{id, image?, conversations, group?, subtask?}``.
 
     Args:
-        item: a value from JSON or parquet; other keys are ignored.
+        item: a value from JSON or parquet; other keys are ignored unless they hold media.
         conversations: False for sources that are only images.
         max_text_bytes: of all texts of the item together, in UTF-8.
 
     Raises:
         BadItemError: a rule is broken.
     """
+    if isinstance(item, TooDeep):
+        raise BadItemError(
+            Reason.TOO_DEEP, "lists or objects in each other, about a thousand deep; expected 3"
+        )
     if not isinstance(item, Mapping):
         raise BadItemError(
             Reason.NOT_AN_OBJECT, f"{excerpt(item)}; expected an object with id and conversations"
         )
     identity = item_id(item)
+    check_keys(item, "the item")
     images = _images(item.get("image"))
     group, subtask = _optional(item, "group"), _optional(item, "subtask")
     if group is not None and group not in GROUPS:
         raise BadItemError(
             Reason.UNKNOWN_GROUP, f"group {excerpt(group)}; one of {', '.join(GROUPS)}, or absent"
         )
+    if subtask is not None:
+        _check_name(subtask, "subtask")
     turns = _turns(item.get("conversations")) if conversations else ()
     size = sum(len(text.encode()) for text in (identity, subtask or "", *(t.text for t in turns)))
     if size > max_text_bytes:
@@ -76,8 +95,19 @@ def item_id(item: Mapping[str, Any]) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise BadItemError(Reason.MISSING_ID, "no id, or an empty one")
     if isinstance(value, int) and not isinstance(value, bool):
+        if value.bit_length() > 128:  # more than any id has, and Python prints no 5,000 digits
+            raise BadItemError(Reason.TEXT_TOO_LONG, f"id is {excerpt(value)}, at most 128 bits")
         return str(value)
-    return _text(value, "id")
+    return _check_name(_text(value, "id"), "id")
+
+
+def _check_name(text: str, name: str) -> str:
+    if len(text.encode()) > MAX_NAME_BYTES:
+        raise BadItemError(
+            Reason.TEXT_TOO_LONG,
+            f"{name} {excerpt(text)} has {len(text.encode())} bytes, at most {MAX_NAME_BYTES}",
+        )
+    return text
 
 
 def _text(value: object, name: str) -> str:
@@ -105,6 +135,10 @@ def _images(value: object) -> tuple[str | bytes, ...]:
     match value:
         case None:
             return ()
+        case list() if len(value) > MAX_IMAGES:
+            raise BadItemError(
+                Reason.TOO_MANY_IMAGES, f"{len(value)} images in one item, at most {MAX_IMAGES}"
+            )
         case list():
             return tuple(_image(each) for each in value)
         case _:
@@ -138,6 +172,7 @@ def _turn(number: int, turn: object) -> Turn:
     where = f"turn {number + 1}"
     if not isinstance(turn, Mapping):
         raise BadItemError(Reason.WRONG_TYPE, f"{where} is {excerpt(turn)}, not {{from, value}}")
+    check_keys(turn, where, allowed=())
     speaker = _text(turn.get("from"), f"{where}, from")
     text = _text(turn.get("value"), f"{where}, value")
     if speaker not in ("human", "gpt"):
@@ -151,6 +186,8 @@ def _turn(number: int, turn: object) -> Turn:
     if not text.strip():
         reason = Reason.EMPTY_QUESTION if speaker == "human" else Reason.EMPTY_ANSWER
         raise BadItemError(reason, f"{where} has no text")
+    if speaker == "human":
+        check_text(text, where)
     return Turn("human" if speaker == "human" else "gpt", text)
 
 

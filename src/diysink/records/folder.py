@@ -1,5 +1,10 @@
-"""Image files of a folder, and never a file outside it."""
+"""Image files of a folder, and never a file outside it, but for folders that the user names.
 
+DVC keeps the files in a cache and puts symbolic links in the folder; a shared server often has
+the images on another disk. The folders that links may lead to are named one by one.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from diysink.records.rejection import BadItemError, Reason, excerpt
@@ -14,18 +19,21 @@ class ImageFolder:
 
     Args:
         root: the folder; it may itself be a link.
+        allowed: folders outside ``root`` into which links may lead. A name still never leads out
+            of ``root`` by itself: absolute names and `..` are refused, whatever is allowed.
 
     Raises:
-        SourceError: it is not a folder.
+        SourceError: one of them is not a folder, or ``allowed`` has the root of all files.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, allowed: Iterable[Path | str] = ()) -> None:
         if not Path(root).is_dir():
             raise SourceError(
                 f"the image folder {root} does not exist or is not a folder; give the folder that "
                 "the records' `image` paths start from"
             )
         self.root = Path(root).resolve()
+        self.allowed = tuple(_allowed(each) for each in allowed)
 
     def locate(self, name: str) -> Path:
         """The file called ``name`` (a relative path), with links resolved.
@@ -44,8 +52,12 @@ class ImageFolder:
             raise BadItemError(Reason.PATH_OUTSIDE, f"{shown} has `..` in it")
         try:
             path = (self.root / name).resolve()
-            if not path.is_relative_to(self.root):
-                raise BadItemError(Reason.LINK_OUTSIDE, f"{shown} leads out of the image folder")
+            if not any(path.is_relative_to(root) for root in (self.root, *self.allowed)):
+                raise BadItemError(
+                    Reason.LINK_OUTSIDE,
+                    f"{shown} is a link out of the image folder; if that is meant, add the folder "
+                    "it leads to to the split's allowed_roots",
+                )
             # Not a folder, and not a pipe either: reading one would wait for ever.
             found = path.is_file()
         except (OSError, RuntimeError) as error:  # a name too long, links in a circle
@@ -80,3 +92,19 @@ class ImageFolder:
         except (BadItemError, OSError):
             return None
         return facts.st_size, facts.st_mtime_ns
+
+
+def _allowed(root: Path | str) -> Path:
+    path = Path(root)
+    if not path.is_dir():
+        raise SourceError(
+            f"the allowed root {root} does not exist or is not a folder; give a folder that links "
+            "in the image folder lead into, such as DVC's cache"
+        )
+    path = path.resolve()
+    if path == Path(path.anchor):
+        raise SourceError(
+            f"the allowed root {root} is the root of all files, which allows a link to any of "
+            "them; give the folder with the images"
+        )
+    return path

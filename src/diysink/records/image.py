@@ -4,9 +4,14 @@ An image is kept as the file it was, next to what was found when it was decoded 
 is decoded again where it is used. What is seen is always upright RGB of 8 bits: EXIF rotation is
 applied, 16-bit grey is scaled (not clipped, as Pillow would), transparent pixels stand on white
 (a diagram in black on nothing stays legible), of an animation the first frame is taken.
+
+Metadata is not judged: a file that does not decode is tried again without it, and only pixels
+that are damaged make it broken.
 """
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -14,6 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from diysink.artifact import digest_bytes
+from diysink.records.metadata import without_metadata
 from diysink.records.rejection import BadItemError, Reason
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
@@ -108,12 +114,8 @@ class ImageFile:
             raise BadItemError(
                 Reason.FILE_TOO_LARGE, f"{len(data)} bytes, at most {limits.max_bytes}"
             )
-        image = _header(data)
-        limits.check(*image.size)
-        # A JPEG with previews attached (most phones) calls itself MPO; its first picture is a JPEG.
-        form = "JPEG" if image.format == "MPO" else str(image.format)
-        width, height = _decode(image).size
-        return cls(data, digest_bytes(data), form, width, height)
+        image, form = _opened(data, lambda image: limits.check(*image.size))
+        return cls(data, digest_bytes(data), form, *image.size)
 
     def open(self) -> Image.Image:
         """The picture: upright, RGB, 8 bits.
@@ -121,14 +123,38 @@ class ImageFile:
         Raises:
             BadItemError: the bytes do not decode, or not to the recorded size.
         """
-        image = _header(self.data)
+        return _opened(self.data, self._check_size)[0]
+
+    def _check_size(self, image: Image.Image) -> None:
         # The recorded size passed the limits once; held to it, the bytes cannot become a bomb.
         if sorted(image.size) != sorted((self.width, self.height)):
             raise BadItemError(
                 Reason.BROKEN_IMAGE,
                 f"size {image.size}, recorded as {(self.width, self.height)}",
             )
-        return _decode(image)
+
+
+def _opened(data: bytes, check: Callable[[Image.Image], None]) -> tuple[Image.Image, str]:
+    """The picture and its format; of a file that does not decode, the one without metadata."""
+    try:
+        return _decoded(data, check)
+    except BadItemError as error:
+        if error.reason != Reason.BROKEN_IMAGE:
+            raise
+        for orientation in (True, False):
+            bare = without_metadata(data, orientation=orientation)
+            if bare is not None and bare != data:
+                with suppress(BadItemError):
+                    return _decoded(bare, check)
+        raise
+
+
+def _decoded(data: bytes, check: Callable[[Image.Image], None]) -> tuple[Image.Image, str]:
+    image = _header(data)
+    check(image)
+    # A JPEG with previews attached (most phones) calls itself MPO; its first picture is a JPEG.
+    form = "JPEG" if image.format == "MPO" else str(image.format)
+    return _decode(image), form
 
 
 def _header(data: bytes) -> Image.Image:

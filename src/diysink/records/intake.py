@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diysink.artifact import Workspace, digest_bytes, digest_json
+from diysink.artifact import Workspace, digest_bytes, digest_file, digest_json
 from diysink.records.check import MAX_TEXT_BYTES, Draft, check_item, item_id
 from diysink.records.folder import ImageFolder, SourceError
 from diysink.records.image import ImageFile, ImageLimits
@@ -29,6 +29,8 @@ from diysink.records.shards import (
 from diysink.records.source import Source
 
 Checked = Draft | Rejection
+# The quarantine table is held in memory. A source with this many bad items is of another format.
+MAX_REJECTIONS = 500_000
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def take_in(
         workers: threads that read and decode images; the result is the same for any number.
 
     Raises:
-        SourceError: the source cannot be read, or holds nothing.
+        SourceError: the source cannot be read, holds nothing, or holds too many bad items.
         ValueError: an option is out of range.
     """
     if duplicate_ids not in ("quarantine", "number"):
@@ -93,7 +95,7 @@ def take_in(
             unit, name = f"{split}-{number:05d}", shard_name(number)
             key = digest_json([_state(each, source.images) for each in piece])
             done = workspace.finished(unit)
-            if done is None or done["key"] != key:
+            if done is None or done["key"] != key or not _is_whole(folder / name, done):
                 finish = _finisher(source.images, bounds)
                 refused: list[Rejection] = []
                 # A row group at a time: a whole shard of decoded files need not fit in memory.
@@ -104,17 +106,30 @@ def take_in(
                 )
                 shard = write_shard(folder / name, _accepted(results, refused))
                 rows = [[r.id, r.index, r.reason, r.detail] for r in refused]
-                done = {"key": key, "shard": shard, "rejections": rows}
-                workspace.finish(unit, done)
+                digest = digest_file(folder / name)
+                done = {"key": key, "shard": shard, "sha256": digest, "rejections": rows}
+                workspace.finish(unit, done, [folder / name])
             items += len(piece)
             shards.append(done["shard"])
             rejections += [Rejection(i, n, Reason(r), d) for i, n, r, d in done["rejections"]]
+            if len(rejections) > MAX_REJECTIONS:
+                last = rejections[-1]
+                raise SourceError(
+                    f"split {split!r}: {len(rejections)} of the first {items} items are bad; more "
+                    f"than {MAX_REJECTIONS} are not listed. The last one: item {last.index}: "
+                    f"{last.reason} ({last.detail}). Is the source in LLaVA's format?"
+                )
     if not items:
         raise SourceError(f"split {split!r}: the source is empty; it must hold at least one item")
     for stale in set(folder.iterdir()) - {folder / shard["file"] for shard in shards}:
         stale.unlink()  # of an earlier attempt on a longer source
     manifest = seal(folder, shards, items=items, rejected=len(rejections))
     return Intake(folder, items, manifest["records"], tuple(rejections))
+
+
+def _is_whole(shard: Path, done: dict[str, Any]) -> bool:
+    """Whether a finished shard is still there as it was written: it gets its manifest from here."""
+    return shard.is_file() and digest_file(shard) == done.get("sha256")
 
 
 class _Ids:
@@ -167,15 +182,23 @@ def _finisher(
         if isinstance(checked, Rejection):
             return checked
         try:
-            files = tuple(
-                ImageFile.of(
-                    ref if isinstance(ref, bytes) else images.read(ref, limits.max_bytes), limits
-                )
-                for ref in checked.images
-            )
+            files: list[ImageFile] = []
+            size = 0
+            for ref in checked.images:
+                data = ref if isinstance(ref, bytes) else images.read(ref, limits.max_bytes)
+                size += len(data)
+                if files and size > limits.max_bytes:  # an item is held in memory as a whole
+                    raise BadItemError(
+                        Reason.FILE_TOO_LARGE,
+                        f"image {len(files) + 1} of {len(checked.images)}: more than "
+                        f"{limits.max_bytes} bytes of images in one item",
+                    )
+                files.append(ImageFile.of(data, limits))
         except BadItemError as error:
             return Rejection(checked.id, index, error.reason, error.detail)
-        return Record(checked.id, files, checked.conversations, checked.group, checked.subtask)
+        return Record(
+            checked.id, tuple(files), checked.conversations, checked.group, checked.subtask
+        )
 
     return finish
 

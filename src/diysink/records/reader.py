@@ -1,8 +1,14 @@
-"""Reads one split of published records, at random or in order, without holding it in memory."""
+"""Reads one split of published records, at random or in order, without holding it in memory.
 
+What is read is held against its checksums: the footer's when a shard is opened, a page's when a row
+group is read. The images' own digests are not computed again, since these bytes are covered.
+"""
+
+import errno
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,9 +16,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diysink.artifact import BrokenFolderError, digest_json, read_manifest
+from diysink.artifact import MANIFEST, BrokenFolderError, digest_json, read_manifest
 from diysink.records.record import Record
-from diysink.records.shards import from_row
+from diysink.records.shards import footer_digest, from_row
 
 Value = TypeVar("Value")
 
@@ -28,7 +34,8 @@ class Records:
         row_groups: how many row groups (of 32 records) are kept in memory.
 
     Raises:
-        BrokenFolderError: no manifest, or files other than those it lists.
+        BrokenFolderError: no manifest, or files other than those it lists; while reading, a shard
+            that is damaged.
     """
 
     def __init__(self, folder: Path | str, *, row_groups: int = 8) -> None:
@@ -39,11 +46,19 @@ class Records:
                 f"{folder} is not a split of records; give one split's folder, such as "
                 "data/03_primary/records/train"
             )
-        self._files = [str(shard["file"]) for shard in manifest["shards"]]
-        # _ends[k] = records up to and including shard k
-        self._ends = list(accumulate(int(shard["records"]) for shard in manifest["shards"]))
-        self._row_group = int(manifest["row_group"])
-        self._digest = digest_json([manifest["files"][file]["sha256"] for file in self._files])
+        try:
+            shards = manifest["shards"]
+            self._files = [str(shard["file"]) for shard in shards]
+            self._footers = [shard.get("footer") for shard in shards]  # older folders have none
+            # _ends[k] = records up to and including shard k
+            self._ends = list(accumulate(int(shard["records"]) for shard in shards))
+            self._row_group = int(manifest["row_group"])
+            self._digest = digest_json([manifest["files"][file]["sha256"] for file in self._files])
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise BrokenFolderError(
+                f"{self.folder / MANIFEST} does not describe records ({error!r}): it is damaged. "
+                "Run the prepare stage again."
+            ) from error
         self._capacity = row_groups
         self._forget()
 
@@ -64,20 +79,27 @@ class Records:
         shard = bisect_right(self._ends, position)
         within = position - (self._ends[shard - 1] if shard else 0)
         group, row = divmod(within, self._row_group)
-        table = _recent(
-            self._groups,
-            (shard, group),
-            lambda: self._open(shard).read_row_group(group, use_threads=False),
-            self._capacity,
-        )
-        return from_row(table.slice(row, 1).to_pylist()[0])
+        with reading(self.folder / self._files[shard]):
+            table = _recent(
+                self._groups,
+                (shard, group),
+                lambda: self._open(shard).read_row_group(group, use_threads=False),
+                self._capacity,
+            )
+            return from_row(table.slice(row, 1).to_pylist()[0])
 
     def __iter__(self) -> Iterator[Record]:
         return (self[index] for index in range(len(self)))
 
     def _open(self, shard: int) -> pq.ParquetFile:
         path = self.folder / self._files[shard]
-        return _recent(self._shards, shard, lambda: pq.ParquetFile(path, memory_map=True), 32)
+
+        def opened() -> pq.ParquetFile:
+            if self._footers[shard] not in (None, footer_digest(path)):
+                raise ValueError("its footer is not what the manifest says")
+            return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+
+        return _recent(self._shards, shard, opened, 32)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_groups", "_shards")}
@@ -85,6 +107,28 @@ class Records:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever a library makes of a damaged shard becomes an error that names the file.
+
+    Raises:
+        BrokenFolderError: reading inside the block failed.
+    """
+    try:
+        yield
+    except BrokenFolderError:
+        raise
+    # Damaged sizes ask for any amount of memory; damaged names and texts are no keys, no UTF-8.
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, MemoryError) as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.EACCES):
+            raise  # says itself what is wrong, and it is not the file
+        raise BrokenFolderError(
+            f"{path} cannot be read: it is damaged or gone ({type(error).__name__}: "
+            f"{str(error)[:200]}). Restore it (dvc checkout), or run the stage that makes it "
+            "(prepare) again."
+        ) from error
 
 
 def _recent(

@@ -1,9 +1,11 @@
 """Records on disk: parquet shards that read fast at random, and a manifest.
 
 Uncompressed (images are compressed already), in row groups of 32: one random read touches one
-row group. The same records give the same bytes.
+row group. The same records give the same bytes. Each page carries its checksum, and the manifest
+that of the footer, so that whoever reads a few records notices damage without reading the file.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diysink.artifact import atomic_path, write_manifest
+from diysink.artifact import atomic_path, digest_bytes, write_manifest
 from diysink.records.image import ImageFile
 from diysink.records.record import Record, Turn
 
@@ -63,20 +65,44 @@ def write_shard(path: Path, records: Iterable[Record]) -> dict[str, Any]:
     """Write one parquet file atomically, a row group at a time.
 
     Returns:
-        What `seal` needs to know of it: ``{"file", "records", "images"}``.
+        What `seal` needs to know of it: ``{"file", "records", "images", "footer"}``; the last is
+        the digest that `footer_digest` gives.
     """
     rows = images = 0
     with (
         atomic_path(path) as temporary,
         pq.ParquetWriter(
-            temporary, SCHEMA, compression="NONE", use_dictionary=False, write_statistics=False
+            temporary,
+            SCHEMA,
+            compression="NONE",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
         ) as writer,
     ):
         for piece in pieces(records, ROW_GROUP):
             writer.write_table(pa.Table.from_pylist([to_row(r) for r in piece], schema=SCHEMA))
             rows += len(piece)
             images += sum(len(record.images) for record in piece)
-    return {"file": path.name, "records": rows, "images": images}
+    footer = footer_digest(path)
+    return {"file": path.name, "records": rows, "images": images, "footer": footer}
+
+
+def footer_digest(path: Path) -> str:
+    """SHA-256 of a parquet file's footer: where everything lies, which no page's checksum covers.
+
+    Raises:
+        ValueError: the file has no footer.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        end = file.read()
+        length = int.from_bytes(end[:4], "little")
+        if end[4:] != b"PAR1" or length + 8 > size:
+            raise ValueError("it does not end as a parquet file")
+        file.seek(size - 8 - length)
+        return digest_bytes(file.read())
 
 
 def seal(folder: Path, shards: list[dict[str, Any]], **facts: Any) -> dict[str, Any]:

@@ -6,19 +6,21 @@ A source yields raw items one by one and never holds all of them; what is wrong 
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from diysink.records.check import TooDeep
 from diysink.records.folder import ImageFolder, SourceError
+from diysink.records.parquet import parquet_rows
 
-COLUMNS = ("id", "image", "conversations", "group", "subtask")
 _PIECE = 2**20  # characters read at a time
-_LONGEST = 2**26  # characters in one JSON item
+# Characters in one JSON item: 4 MiB of text, every byte of it written as six (\u0001), and more.
+_LONGEST = 2**25
+_TOKEN = re.compile(r'[\[\]{}"]')
+_QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,21 @@ class Source:
     conversations: bool
 
 
-def open_source(records: Path | str | None, images: Path | str) -> Source:
+def open_source(
+    records: Path | str | None, images: Path | str, allowed_roots: Iterable[Path | str] = ()
+) -> Source:
     """A source of items.
 
     Args:
         records: a JSON file (a list of items), a parquet file, a folder of parquet files, or
             None: every file of ``images`` is an item without conversations.
         images: the image folder.
+        allowed_roots: folders into which links in the image folder may lead; see `ImageFolder`.
 
     Raises:
         SourceError: one of them does not exist.
     """
-    folder = ImageFolder(images)
+    folder = ImageFolder(images, allowed_roots)
     if records is None:
         return Source(lambda: folder_items(folder.root), folder, conversations=False)
     path = Path(records)
@@ -83,25 +88,13 @@ def folder_items(root: Path) -> Iterator[dict[str, str]]:
 
 
 def parquet_items(parts: list[Path]) -> Iterator[dict[str, Any]]:
-    """The rows of parquet files, the columns of LLaVA's format only.
+    """The rows of parquet files, the columns of LLaVA's format and those of other media only.
 
     Raises:
-        SourceError: not readable as parquet, or without ``id`` and ``conversations``.
+        SourceError: see `parquet_rows`.
     """
     for path in parts:
-        try:
-            with pq.ParquetFile(path) as file:
-                names = set(file.schema_arrow.names)
-                if not {"id", "conversations"} <= names:
-                    raise SourceError(
-                        f"{path}: columns {sorted(names)}; expected id, image, conversations "
-                        "(and group, subtask)"
-                    )
-                columns = [name for name in COLUMNS if name in names]
-                for batch in file.iter_batches(batch_size=64, columns=columns):
-                    yield from batch.to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{path}: not readable as parquet ({error})") from error
+        yield from parquet_rows(path)
 
 
 def json_items(path: Path) -> Iterator[Any]:
@@ -171,11 +164,43 @@ class _Scanner:
             except json.JSONDecodeError as error:
                 # What is cut off fails at the end of the text, or at the quote that opens a string.
                 cut = error.pos > len(self._text) - 16 or error.msg.startswith("Unterminated")
-                length = len(self._text) - self._at
-                if not cut or length > _LONGEST or not self._more(max(_PIECE, length)):
+                if not cut or not self._longer():
                     raise self._broken(error.msg, error.pos) from error
-            except (RecursionError, ValueError) as error:  # too deep; a number of 5,000 digits
+            except RecursionError:
+                beyond = self._end_of_value()
+                if beyond is not None:
+                    self._at = beyond
+                    return TooDeep()
+                if not self._longer():
+                    raise self._broken("nested too deep, and never closed", self._at) from None
+            except ValueError as error:  # a number of 5,000 digits
                 raise self._broken(str(error), self._at) from error
+
+    def _longer(self) -> bool:
+        """Read as much again of an item that is not complete; False at the end of the file."""
+        length = len(self._text) - self._at
+        if length > _LONGEST:
+            raise self._broken(f"an item of more than {_LONGEST} characters", self._at)
+        return self._more(max(_PIECE, min(length, _LONGEST + 1 - length)))
+
+    def _end_of_value(self) -> int | None:
+        """Where the list or object that begins here ends, without building it."""
+        depth, at = 0, self._at
+        while found := _TOKEN.search(self._text, at):
+            at = found.end()
+            match found.group():
+                case '"':
+                    closing = _QUOTE.search(self._text, at)
+                    if closing is None:
+                        return None
+                    at = closing.end()
+                case "[" | "{":
+                    depth += 1
+                case _:
+                    depth -= 1
+                    if depth == 0:
+                        return at
+        return None
 
     def _broken(self, message: str, position: int) -> SourceError:
         line = self._line + self._text.count("\n", 0, position)
