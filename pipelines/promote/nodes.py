@@ -33,7 +33,8 @@ def decide(
     """
     from diysink import registry
 
-    name, version = register["name"], _version(promote["version"])
+    name = registry.check_model_name(register["name"])
+    version = _version(promote["version"])
     match promote["rollback"]:
         case True if version is not None:
             raise ValueError(

@@ -91,7 +91,8 @@ def register_candidate(
             f"no predictions of {candidate!r} with training seed {seed}: register.seed must be one "
             "of seeds, and evaluate.candidate one of evaluate.variants"
         )
-    name, digest = register["name"], registry.package_digest(candidate_model, judged)
+    name = registry.check_model_name(register["name"])
+    digest = registry.package_digest(candidate_model, judged)
     with registry.deciding(name):  # two runs of one candidate at once register it once
         version = registry.usable_version(name, digest)
         if version is not None:

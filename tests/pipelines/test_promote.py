@@ -1,6 +1,7 @@
 """Registration and promotion as Kedro runs them: the candidate's folder, the challenger."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ import pytest
 from kedro.config import OmegaConfigLoader
 
 from diysink.artifact import read_manifest
-from diysink.registry import decisions
+from diysink.registry import UnusableVersionError, decisions
+from diysink.registry.decisions import alias_version
 from pipelines.promote.nodes import decide
 from pipelines.register.nodes import assemble_candidate, register_candidate
 from pipelines.settings import CONFIG_LOADER_ARGS
 from tests.pipelines.project import ROOT, kedro_run
-from tests.registry.conftest import NAME, answers, version  # noqa: F401 - a fixture
+from tests.registry.conftest import NAME, answers, saved_model, toy, version  # noqa: F401 - fixtures
 
-Version = Callable[[pd.DataFrame], int]
-SETTINGS = {"margin": 0.02, "level": 0.95, "resamples": 200, "rollback": False}
+Version = Callable[..., int]
+SETTINGS = {
+    "margin": 0.02, "level": 0.95, "resamples": 200, "rollback": False, "version": None,
+}  # fmt: skip
+REGISTER = {"name": NAME}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,110 @@ def test_the_node_promotes_refuses_and_rolls_back(version: Version) -> None:  # 
 def test_rollback_is_a_truth_value(value: Any) -> None:
     with pytest.raises(ValueError, match="expected true or false"):
         decide({**SETTINGS, "rollback": value}, {"name": NAME}, 0)
+
+
+@pytest.mark.parametrize("value", ["3", 0, -1, 2.0, True, [3]])
+def test_a_version_is_a_number(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"promote\.version = "):
+        decide({**SETTINGS, "version": value}, REGISTER, 0)
+
+
+def test_rollback_and_a_version_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="both given"):
+        decide({**SETTINGS, "rollback": True, "version": 3}, REGISTER, 0)
+
+
+@pytest.mark.parametrize("name", ["a/b", "it's", "", 2024])
+def test_a_bad_name_is_an_error_before_anything_is_packaged(tmp_path: Path, name: Any) -> None:
+    evaluate, register = {"candidate": "dual"}, {"seed": 3, "name": name}
+    with pytest.raises(ValueError, match=r"register\.name"):
+        register_candidate(tmp_path, answers(0.5), tmp_path, tmp_path, evaluate, {}, register)
+    with pytest.raises(ValueError, match=r"register\.name"):
+        decide(SETTINGS, register, 0)
+
+
+def registration(number: int, digest: str) -> dict[str, Any]:
+    return {"name": NAME, "version": number, "digest": digest}
+
+
+def test_what_the_stage_registered_is_judged(version: Version) -> None:  # noqa: F811
+    """DVC restores `register` from its cache: an older version than the alias names."""
+    for share, digest in ((0.6, "x"), (0.7, "y"), (0.4, "z")):
+        version(answers(share), digest)
+    made = decide(SETTINGS, REGISTER, 0, registration(2, "y"))
+    assert (made["challenger"], made["champion"]) == (2, 2)
+    assert alias_version(NAME, "challenger") == 2
+    made = decide(SETTINGS, REGISTER, 0, registration(7, "x"))  # of another registry's numbers
+    assert (made["action"], made["challenger"]) == ("refuse", 1)
+    with pytest.raises(LookupError, match="pipelines register"):
+        decide(SETTINGS, REGISTER, 0, registration(1, "never"))
+    with pytest.raises(ValueError, match="the registration names version"):
+        decide(SETTINGS, REGISTER, 0, {"name": NAME})
+    assert len(decisions(NAME)) == 2
+
+
+def test_a_rolled_back_registration_is_refused_unless_named(version: Version) -> None:  # noqa: F811
+    for share, digest in ((0.6, "x"), (0.7, "y")):
+        made = version(answers(share), digest)
+        decide(SETTINGS, REGISTER, 0, registration(made, digest))
+    decide({**SETTINGS, "rollback": True}, REGISTER, 0, registration(2, "y"))
+    made = decide(SETTINGS, REGISTER, 0, registration(2, "y"))
+    assert (made["action"], made["champion"], made["figures"]) == ("refuse", 1, None)
+    made = decide({**SETTINGS, "version": 2}, REGISTER, 0, registration(2, "y"))
+    assert (made["action"], made["champion"]) == ("promote", 2)
+
+
+def test_the_version_is_given_on_the_command_line() -> None:
+    given = {"promote": {"version": 3}}  # as --params promote.version=3
+    loader = OmegaConfigLoader(str(ROOT / "conf"), runtime_params=given, **CONFIG_LOADER_ARGS)
+    promote = loader["parameters"]["promote"]
+    assert (promote["version"], promote["rollback"]) == (3, False)
+
+
+@pytest.fixture
+def candidate(
+    saved_model: Path,  # noqa: F811
+    tiny_records: Any,
+    tmp_path: Path,
+) -> Callable[[], dict[str, Any]]:
+    """Registers a tiny model's folder as the stage does; what it returns."""
+    profile = tmp_path / "profiles" / "p" / "profile.json"
+    profile.parent.mkdir(parents=True)
+    profile.write_text("{}")
+    records = tmp_path / "records"
+    shutil.copytree(tiny_records.folder, records / "test")
+    (records / "manifest.json").write_text("{}")
+    evaluate = {"candidate": "dual", "split": "test", "max_new_tokens": 4}
+
+    def run() -> dict[str, Any]:
+        with mlflow.start_run():
+            return register_candidate(
+                saved_model,
+                answers(0.5, n=10),
+                records,
+                tmp_path / "profiles",
+                evaluate,
+                {"profile": "p"},
+                {"name": NAME, "seed": 3},
+            )
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+def test_a_package_whose_files_are_gone_is_registered_again(
+    tracking: Path, candidate: Callable[[], dict[str, Any]]
+) -> None:
+    """Deleted artefacts and moved checkouts alike: the version is there, its files are not."""
+    first = candidate()
+    assert candidate() == first
+    shutil.move(tracking / "artifacts", tracking / "moved")
+    second = candidate()
+    assert (first["version"], second["version"]) == (1, 2)
+    assert second["digest"] == first["digest"]
+    with pytest.raises(UnusableVersionError):
+        decide({**SETTINGS, "version": 1}, REGISTER, 0)
+    assert decide(SETTINGS, REGISTER, 0, second)["champion"] == 2
 
 
 @pytest.mark.parametrize("selection", ["cot", "random", "oracle", "sink"])

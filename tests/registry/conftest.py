@@ -101,7 +101,7 @@ def files(number: int) -> Path:
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model with random weights."""
     root = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)

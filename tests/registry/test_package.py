@@ -35,10 +35,10 @@ def asked(*images: bytes | str) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def package(module_tracking: Path, folder: Path) -> ModelInfo:
+def package(module_tracking: Path, saved_model: Path) -> ModelInfo:
     with mlflow.start_run():
         return package_model(
-            folder,
+            saved_model,
             answers(0.5, n=10),
             asked(png("red")),
             tags={"git.revision": "abc"},
@@ -47,11 +47,11 @@ def package(module_tracking: Path, folder: Path) -> ModelInfo:
         )
 
 
-def test_the_package_answers_as_the_model_does(package: ModelInfo, folder: Path) -> None:
+def test_the_package_answers_as_the_model_does(package: ModelInfo, saved_model: Path) -> None:
     loaded = mlflow.pyfunc.load_model(package.model_uri)
     colours = ["red", "blue", "green"]
     found = loaded.predict(asked(*map(png, colours)))
-    answerer = load(folder)
+    answerer = load(saved_model)
     answerer.max_new_tokens = 4
     images = [Image.new("RGB", (24, 24), colour) for colour in colours]
     assert found["answer"].tolist() == answerer.answer(images, ["a b c"] * 3)
@@ -87,21 +87,23 @@ def test_a_folder_with_pickle_is_refused(tmp_path: Path) -> None:
         package_model(tmp_path, answers(0.5), asked(png("red")), tags={})
 
 
-def test_a_package_that_does_not_answer_is_an_error(module_tracking: Path, folder: Path) -> None:
+def test_a_package_that_does_not_answer_is_an_error(
+    module_tracking: Path, saved_model: Path
+) -> None:
     with mlflow.start_run(), pytest.raises(MlflowException, match="row 0: the image"):
-        package_model(folder, answers(0.5, n=10), asked(b"no image"), tags={}, device="cpu")
+        package_model(saved_model, answers(0.5, n=10), asked(b"no image"), tags={}, device="cpu")
 
 
-def test_the_same_package_is_known_again(package: ModelInfo, folder: Path) -> None:
-    digest = package_digest(folder, answers(0.5, n=10))
+def test_the_same_package_is_known_again(package: ModelInfo, saved_model: Path) -> None:
+    digest = package_digest(saved_model, answers(0.5, n=10))
     assert find_version("toy", digest) is None
     version = register(package, "toy", digest=digest, tags={})
     assert find_version("toy", digest) == version
     shuffled = answers(0.5, n=10).sample(frac=1, random_state=0)
-    assert package_digest(folder, shuffled) == digest
+    assert package_digest(saved_model, shuffled) == digest
     wrong = answers(0.5, n=10)
     wrong["correct"] = np.roll(wrong["correct"], 1)
-    assert find_version("toy", package_digest(folder, wrong)) is None
+    assert find_version("toy", package_digest(saved_model, wrong)) is None
 
 
 ELSEWHERE = """

@@ -47,12 +47,12 @@ def text(data: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(module_tracking: Path, folder: Path) -> Any:
+def model(module_tracking: Path, saved_model: Path) -> Any:
     """The package, as its users load it."""
     example = pd.DataFrame({"image": [png()], "question": ["a b c"]})
     with mlflow.start_run():
         made = package_model(
-            folder, answers(0.5, n=10), example, tags={}, max_new_tokens=4, device="cpu"
+            saved_model, answers(0.5, n=10), example, tags={}, max_new_tokens=4, device="cpu"
         )
     return mlflow.pyfunc.load_model(made.model_uri)
 
@@ -76,9 +76,9 @@ def rows(*cells: tuple[Any, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def expected(folder: Path) -> list[str]:
+def expected(saved_model: Path) -> list[str]:
     """Answers to "a b c" about a red and a blue image."""
-    answerer = load(folder)
+    answerer = load(saved_model)
     answerer.max_new_tokens = 4
     images = [Image.new("RGB", (24, 24), colour) for colour in ("red", "blue")]
     return answerer.answer(images, ["a b c"] * 2)
