@@ -235,7 +235,9 @@ def possible_changes(run: Run) -> Iterator[Problem]:
         try:
             changes_of({name: how}, 0)
         except (TypeError, ValueError) as error:
-            yield Problem(f"training_free.variants.{name}", repr(how), f"a change ({error})")
+            path = f"training_free.variants.{name}"
+            reason = str(error).removeprefix(f"{path} is {how}").lstrip(".: ")
+            yield Problem(path, repr(how), f"a change that can be made ({reason.rstrip('.')})")
 
 
 CHECKS: dict[Callable[[Run], Iterator[Problem]], tuple[str, ...]] = {

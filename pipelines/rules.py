@@ -145,6 +145,7 @@ RULES: tuple[tuple[str, Kind], ...] = (
     ("device", DEVICE),
     ("model.encoder model.language model.sentence sinks.encoders.*.path", FOLDER),
     ("prepare.splits.*.images", FOLDER),
+    ("prepare.splits.*.allowed_roots", Kind("a list of folders", _list(_text, 0), _QUOTE).or_null),
     ("prepare.splits.*.records adopt.path lvlm.path analyze.taxonomy.human", FOLDER.or_null),
     ("analyze.labels.table", FOLDER.or_null),
     ("model.profile register.name", NAME),
@@ -191,10 +192,11 @@ RULES: tuple[tuple[str, Kind], ...] = (
 )
 
 NEEDED = "needed"
+
 # Mappings whose keys are the user's names, which become folders (null takes one out); and what each
 # of them says.
 ENTRIES: dict[str, Any] = {
-    "prepare.splits": {"images": NEEDED, "records": None},
+    "prepare.splits": {"images": NEEDED, "records": None, "allowed_roots": None},
     "prepare.generate": {"kind": NEEDED, "images": NEEDED, "questions": None},
     "prepare.min_group_share": None,
     "sinks.encoders": {"path": NEEDED, "revision": None, "layer": -2},

@@ -1,6 +1,7 @@
 """Parameters that a run cannot use are told at once, before it starts."""
 
 import copy
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ from pipelines import rules
 from pipelines.agreement import SELECTIONS
 from pipelines.checks import ParameterError, base, blocks, check
 from pipelines.pipeline_registry import ON_REQUEST, STAGES
+from pipelines.prepare.options import GeneratedSplit, SplitPaths
 from tests.pipelines.test_conf import PRESETS, parameters
 
 ALL = set(STAGES) | {"miniature", "promote"}
@@ -345,6 +347,16 @@ def test_the_tables_know_what_the_library_knows(parts: Path) -> None:
     folders = Parts(encoder=str(parts / "encoder"), language=str(parts / "language"))
     made = assemble(folders, None, connector="dual", arrangement="front")
     assert set(selections_of(made.model, made.prompter)) == SELECTIONS
+
+
+@pytest.mark.parametrize(
+    ("where", "options"), [("prepare.splits", SplitPaths), ("prepare.generate", GeneratedSplit)]
+)
+def test_the_tables_know_what_the_stage_takes(where: str, options: Any) -> None:
+    needed = {each.name for each in fields(options) if each.default is MISSING}
+    told = rules.ENTRIES[where]
+    assert set(told) == {each.name for each in fields(options)}
+    assert {name for name, said in told.items() if said == rules.NEEDED} == needed
 
 
 def test_every_rule_speaks_of_a_parameter_that_there_is() -> None:

@@ -334,8 +334,8 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copy(source, target)
 
 
-def call(root: Path, *command: str) -> str:
-    """Run a command as a user would who has not activated the environment."""
+def call(root: Path, *command: str, fails: bool = False) -> str:
+    """Run a command as a user would who has not activated the environment; what it prints."""
     variables = os.environ | {
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "PYTHONPATH": "src",
@@ -354,7 +354,7 @@ def call(root: Path, *command: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert done.returncode == 0, done.stdout
+    assert (done.returncode != 0) == fails, done.stdout
     return done.stdout
 
 
@@ -397,3 +397,27 @@ def test_dvc_runs_what_changed_and_restores_what_it_knows(checkout: Path) -> Non
     assert "kedro run" not in shown  # nothing ran ...
     assert read(product) == {"total": 6}
     assert read(runs / "second.json") == second  # ... and the old run's id is back
+
+
+@pytest.mark.slow
+def test_an_unpacked_archive_without_git_runs_once_dvc_is_told(checkout: Path) -> None:
+    """The guide's two commands; and git, which it must not find in a folder above."""
+    shutil.rmtree(checkout / ".git")
+    guide = (PROJECT / "docs/guides/dvc.md").read_text().split("## Without git")[1]
+    _, commands, _ = guide.split("```\n")
+    configure, repro = (command.split() for command in commands.splitlines())
+    shown = call(checkout, *repro, fails=True)
+    assert "not a git repository" in shown
+    call(checkout, *configure)
+    call(checkout, *repro)
+    assert read(checkout / "data/product.json") == {"total": 6}
+    assert "Data and pipelines are up to date" in call(checkout, *repro)
+
+
+def test_the_page_of_plots_needs_no_network(pretended: Any) -> None:
+    root = Path(pretended.root_dir)
+    call(root, "dvc", "plots", "show")
+    page = (root / "dvc_plots/index.html").read_text()
+    assert page.count("<img") == len(yaml.safe_load((root / "dvc.yaml").read_text())["plots"])
+    assert "<script" not in page
+    assert "http" not in page

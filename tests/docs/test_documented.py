@@ -1,0 +1,144 @@
+"""What the README and the guides tell the reader to type is thought of, and means something."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kedro.config import OmegaConfigLoader
+from kedro.framework.cli.utils import _split_params
+from PIL import Image
+from transformers import LlavaForConditionalGeneration
+
+from pipelines import settings
+from pipelines.checks import check
+from pipelines.pipeline_registry import ON_REQUEST, STAGES
+from tests.docs.commands import ELSEWHERE, HOW, PAGES, ROOT, SHELL, Block, Run, blocks, executable
+from tests.model.test_conversion import profile_of, write
+
+ALL = [block for page in PAGES for block in blocks(page)]
+LANGUAGES = SHELL | {"python", "yaml", "json"}
+
+
+def test_every_block_is_run_or_skipped_for_a_reason() -> None:
+    told = {block: block.keys for page in PAGES for block in executable(page)}
+    new = [(block.page, block.text[:60]) for block, keys in told.items() if len(keys) != 1]
+    assert new == [], "say in HOW of tests/docs/commands.py what is done with these"
+    used = [key for keys in told.values() for key in keys]
+    assert sorted(used) == sorted(HOW), "HOW speaks of blocks that are gone, or of two at once"
+    assert {block.language for block in ALL} <= LANGUAGES
+    assert all(isinstance(how, Run) or how.why for how in HOW.values())
+
+
+@pytest.mark.parametrize("page", sorted(ELSEWHERE))
+def test_pages_that_run_elsewhere_do(page: str) -> None:
+    text = (ROOT / ELSEWHERE[page]).read_text()
+    assert Path(page).name in text
+    assert re.search(r"exec\(compile\(block", text)
+
+
+def test_commands_are_told_from_comments_and_continued_lines() -> None:
+    block = Block("page", "sh", "a 'b'  # say\n# all\n\nc \\\n  -d=#e\n")
+    assert block.lines == ["a 'b'", "c   -d=#e"]
+
+
+@pytest.mark.parametrize("block", [b for b in ALL if b.language == "python"], ids=lambda b: b.page)
+def test_python_is_python_and_takes_what_there_is(block: Block) -> None:
+    import importlib
+
+    for node in ast.walk(ast.parse(block.text)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("diysink"):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+RUNS = [
+    pytest.param(line, id=f"{page}-{line[:60]}")
+    for page in PAGES
+    for block in executable(page)
+    if block.language in SHELL
+    for command in block.lines
+    for line in command.split("&&")
+    if re.match(r"\s*(\S*/)?kedro run\b", line)
+]
+
+
+@pytest.mark.parametrize("line", RUNS)
+def test_a_documented_run_has_stages_and_settings_that_there_are(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(line)
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert set(options) <= {"--env", "--params", "--pipelines"}
+    stages = options["--pipelines"].split(",") if "--pipelines" in options else list(STAGES)
+    assert set(stages) <= STAGES.keys() | ON_REQUEST.keys()
+    params = _split_params(None, None, options.get("--params", ""))
+    check(parameters(options.get("--env"), params), stages)
+
+
+SETTINGS = [block for block in ALL if block.language == "yaml"]
+
+
+@pytest.mark.parametrize("block", SETTINGS, ids=lambda b: f"{b.page}-{b.text[:20]}")
+def test_documented_settings_are_settings_that_there_are(
+    block: Block, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With base's own, and in the presets that their pages speak of."""
+    monkeypatch.chdir(ROOT)
+    # Types are checked in tests as nowhere else: there, 0 is no float.
+    said: dict[str, Any] = yaml.safe_load(block.text.replace("share: 0}", "share: 0.0}"))
+    preset = "checkpoint" if block.page.endswith("your-model.md") else None
+    stages = {
+        "your-data.md": {"prepare", "sinks"},
+        "your-encoder.md": {"prepare", "sinks"},
+        "training-free.md": {"prepare", "training_free"},
+        "your-model.md": {"prepare", "sinks", "adopt", "evaluate"},
+        "gpu.md": set(STAGES),
+    }[Path(block.page).name]
+    missing = {"lvlm": {"path": "hub/model"}} if "training_free" in stages else {}
+    check(parameters(preset, missing | said), stages)
+
+
+def parameters(env: str | None, runtime: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a preset, with others in their place as ``--params`` puts them."""
+    arguments = {**settings.CONFIG_LOADER_ARGS, "default_run_env": env or "base"}
+    loader = OmegaConfigLoader(
+        conf_source=str(ROOT / "conf"), env=env or "base", runtime_params=runtime, **arguments
+    )
+    found: dict[str, Any] = loader["parameters"]
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default:UserWarning")  # and short
+def test_the_readme_s_python_runs_on_a_tiny_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Any
+) -> None:
+    """Under the names that the README gives: folders of that name are found before the hub."""
+    from diysink import from_llava
+    from diysink.encoders import load_encoder
+
+    monkeypatch.chdir(tmp_path)
+    llava = tmp_path / "llava-hf/llava-1.5-7b-hf"
+    write(llava, "clip", "llama", tokenizer)
+    write(tmp_path / "openai/clip-vit-large-patch14-336", "clip", "llama", tokenizer)
+    processor = from_llava(str(llava), None).processor
+    names: dict[str, Any] = {
+        "model": LlavaForConditionalGeneration.from_pretrained(llava),
+        "inputs": processor(
+            images=[Image.new("RGB", (20, 14), "red")], text="<image> a b", return_tensors="pt"
+        ),
+        "profile": profile_of(llava),
+        "image": Image.new("RGB", (20, 14), "red"),
+    }
+    place = tmp_path / "data/04_feature/sinks/encoder"
+    place.mkdir(parents=True)
+    profile_of(tmp_path / "openai/clip-vit-large-patch14-336").save(place / "profile.json")
+    first, second, _ = (block for block in blocks("README.md") if block.language == "python")
+    exec(compile(first.text, "README.md", "exec"), names)
+    exec(compile(second.text, "README.md", "exec"), names)
+    assert names["sinks"].shape[0] == 1
+    names["profile"].check(load_encoder("openai/clip-vit-large-patch14-336", layer=-2).identity)
