@@ -1,6 +1,7 @@
 """Kedro's settings: where configuration comes from and which hooks run."""
 
 import os
+import sys
 
 # Before anything imports these libraries: nothing phones home.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -17,6 +18,12 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
 from pipelines.hooks import HOOKS
+from pipelines.session import Session
+
+# This environment's own commands come first, activated or not: `kedro mlflow ui` calls `mlflow`.
+_BIN = str(Path(sys.executable).parent)
+if _BIN not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join([_BIN, os.environ.get("PATH", os.defpath)])
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Before matplotlib is imported: its list of fonts stays out of the user's home.
@@ -34,6 +41,7 @@ def _shipped(name: str) -> str:
 
 
 HOOKS = HOOKS
+SESSION_CLASS = Session
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -1,4 +1,4 @@
-"""What happens around every ``kedro run``: tracking, timings, tidying up and the closing table.
+"""What happens around every ``kedro run``: turns, tracking, timings and the closing table.
 
 Kept light: every ``kedro`` command imports this package, so mlflow, torch and the library are
 imported inside the functions that use them.
@@ -8,8 +8,10 @@ import logging
 import os
 import sys
 
-from pipelines.hooks.cleaning import Cleaning
+from pipelines.hooks.outputs import Outputs
+from pipelines.hooks.runs import Runs
 from pipelines.hooks.stages import Stages
+from pipelines.hooks.store import Store
 from pipelines.hooks.summary import Summary
 from pipelines.hooks.tracking import Tracking
 
@@ -25,4 +27,4 @@ if not sys.stderr.isatty():
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
-HOOKS: tuple[object, ...] = (Summary(), Cleaning(), Stages(), Tracking())
+HOOKS: tuple[object, ...] = (Summary(), Stages(), Tracking(), Runs(), Outputs(), Store())

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
-from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.hooks.stages import stages_of
+from pipelines.hooks.stages import stage_of
 
 RESULTS_FILE = "data/08_reporting/results.json"
 REPORT_FILE = "data/08_reporting/report.html"
@@ -23,6 +23,7 @@ class Summary:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console
         self._run_id: str | None = None
+        self._ran: set[str] = set()
 
     @hook_impl
     def before_pipeline_run(self) -> None:
@@ -31,11 +32,18 @@ class Summary:
 
         active = mlflow.active_run()
         self._run_id = active.info.run_id if active else None
+        self._ran = set()
 
     @hook_impl
-    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
+    def after_node_run(self, node: Node) -> None:
+        """Remember which stages did something: nodes may be left out of a run."""
+        if stage := stage_of(node):
+            self._ran.add(stage)
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Print, if this run made results."""
-        ran = set(stages_of(pipeline))
+        ran = self._ran
         project = Path(run_params["project_path"])
         if not ran & _RESULT_STAGES or not (project / RESULTS_FILE).is_file():
             return

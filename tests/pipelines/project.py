@@ -18,21 +18,23 @@ def make_project(folder: Path) -> Path:
     """A project in ``folder`` with this checkout's conf; the code is imported from here."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "pyproject.toml", folder)
-    shutil.copytree(ROOT / "conf", folder / "conf", dirs_exist_ok=True)
+    mine = shutil.ignore_patterns("local")  # whoever runs the tests may have settings there
+    shutil.copytree(ROOT / "conf", folder / "conf", dirs_exist_ok=True, ignore=mine)
     (folder / "conf" / "local").mkdir(exist_ok=True)
     return folder
 
 
 def kedro_run(project: Path, *pipelines: str, env: str = "test", **params: Any) -> None:
     """``kedro run --pipelines ... --env ... --params ...`` inside ``project``, in this process."""
-    from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
+
+    from pipelines.session import Session
 
     before = Path.cwd()
     os.chdir(project)
     try:
         bootstrap_project(project)
-        with KedroSession.create(project_path=project, env=env, runtime_params=params) as session:
+        with Session.create(project_path=project, env=env, runtime_params=params) as session:
             session.run(pipeline_names=list(pipelines) or None)
     finally:
         os.chdir(before)
@@ -44,8 +46,15 @@ _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(["tests.pipelines.preload"])
 
 
-def _child(project: Path, pipeline: str, kill_at: int | None, counter: Any) -> None:
-    """Run ``pipeline``; die by SIGKILL at the ``kill_at``-th time that a file takes its place."""
+def _child(
+    project: Path,
+    pipeline: str,
+    kill_at: int | None,
+    by: int,
+    params: dict[str, Any],
+    counter: Any,
+) -> None:
+    """Run ``pipeline``; get a signal at the ``kill_at``-th time that a file takes its place."""
     replace, rename = Path.replace, Path.rename
 
     def dying(move: Any) -> Any:
@@ -54,24 +63,43 @@ def _child(project: Path, pipeline: str, kill_at: int | None, counter: Any) -> N
                 counter.value += 1
                 due = counter.value == kill_at
             if due:  # not while the lock is held: whoever reads the counter would wait for ever
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), by)
             return move(self, target)
 
         return moved
 
     Path.replace, Path.rename = dying(replace), dying(rename)  # type: ignore[method-assign]
-    kedro_run(project, pipeline)
+    kedro_run(project, *pipeline.split(","), **params)
 
 
-def run_in_child(project: Path, pipeline: str, kill_at: int | None = None) -> tuple[int, int]:
-    """Run a pipeline in a fresh process; return its exit code and how many files took their place.
+def start_child(
+    project: Path,
+    pipeline: str,
+    kill_at: int | None = None,
+    by: int = signal.SIGKILL,
+    **params: Any,
+) -> tuple[Any, Any]:
+    """Run pipelines (``a,b``) in a fresh process; the process, and its counter of moved files."""
+    counter = _server.Value("i", 0)
+    arguments = (project, pipeline, kill_at, int(by), params, counter)
+    process = _server.Process(target=_child, args=arguments)
+    process.start()
+    return process, counter
+
+
+def run_in_child(
+    project: Path,
+    pipeline: str,
+    kill_at: int | None = None,
+    by: int = signal.SIGKILL,
+    **params: Any,
+) -> tuple[int, int]:
+    """Run pipelines in a fresh process; its exit code and how many files took their place.
 
     A file that takes its place (the rename at the end of an atomic write) is where what is on disk
     changes for a reader: dying just before each of them is dying at every distinguishable moment.
     """
-    counter = _server.Value("i", 0)
-    process = _server.Process(target=_child, args=(project, pipeline, kill_at, counter))
-    process.start()
+    process, counter = start_child(project, pipeline, kill_at, by, **params)
     process.join()
     return process.exitcode or 0, counter.value
 

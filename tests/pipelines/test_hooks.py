@@ -3,7 +3,6 @@
 import io
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 from rich.console import Console
 
-from diysink.artifact import Workspace, digest_file, write_manifest
+from diysink.artifact import digest_file, write_manifest
 from pipelines.hooks import HOOKS
-from pipelines.hooks.cleaning import Cleaning
 from pipelines.hooks.stages import Stages, run_file, stages_of, timings_file
 from pipelines.hooks.summary import Summary, accuracy_table
 from pipelines.hooks.tracking import Tracking, metrics_of
@@ -169,42 +167,6 @@ def test_an_unknown_wish_of_the_catalog_is_an_error(tracking: Path, tmp_path: Pa
 def test_numbers_are_found_by_path_and_nothing_else() -> None:
     found = dict(metrics_of({"a": {"b": 1, "c": True, "d": "x"}, "e": float("inf"), "f": None}))
     assert found == {"a.b": 1.0}
-
-
-@pytest.fixture
-def unfinished(tmp_path: Path) -> Callable[[str], Path]:
-    """Makes unfinished work of a stage; returns its folder."""
-    return lambda name: Workspace(tmp_path / "work", name, {}).path
-
-
-def test_work_is_cleared_only_for_the_stages_of_a_successful_run(
-    tmp_path: Path, unfinished: Callable[[str], Path]
-) -> None:
-    done, other = unfinished("done"), unfinished("other")
-    run(
-        tmp_path,
-        stage("done", node(lambda: 1, None, "a", name="one")),
-        catalog_of(tmp_path),
-        [Cleaning()],
-    )
-    assert not done.exists()
-    assert other.exists()
-
-
-def test_a_failing_late_stage_keeps_the_work_of_the_early_ones(
-    tmp_path: Path, unfinished: Callable[[str], Path]
-) -> None:
-    early = unfinished("early")
-
-    def fail(_: int) -> int:
-        raise RuntimeError("late")
-
-    pipeline = stage("early", node(lambda: 1, None, "a", name="one")) + stage(
-        "late", node(fail, "a", "b", name="two")
-    )
-    with pytest.raises(RuntimeError, match="late"):
-        run(tmp_path, pipeline, catalog_of(tmp_path), [Cleaning()])
-    assert early.exists()
 
 
 def row(variant: str, group: str, accuracy: float) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""Runs in one checkout take turns at the same files; runs that share none go side by side."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from pipelines.ending import at_end
+from pipelines.hooks.stages import run_file, stages_of, timings_file
+
+LOCKS = ".locks"  # in the folder of unfinished work
+
+
+class Outputs:
+    """Locks a run's datasets until it ends: what it writes for itself, what it reads with others.
+
+    So no run reads files of which another is just replacing half, or mixes another's results with
+    its own. Locks are taken in the order of their names: two runs never wait for each other.
+    """
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Wait for whoever writes what this run reads, and for all who use what it writes."""
+        if "params:workspace" not in catalog:
+            return
+        from diysink.artifact import FileLock, sweep
+
+        project = Path(run_params["project_path"])
+        folder = project / catalog.load("params:workspace") / LOCKS
+        written = places(catalog, pipeline.all_outputs())
+        for stage in stages_of(pipeline):
+            written[f"stage.{stage}"] = project / timings_file(stage)
+        read = places(catalog, pipeline.inputs())
+        for name, path in sorted((read | written).items()):
+            lock = FileLock(folder / f"{name}.lock", shared=name not in written, what=str(path))
+            lock.acquire()
+            at_end(lock.release)
+            if name in written:
+                sweep(path)
+        for stage in stages_of(pipeline):
+            sweep(project / run_file(stage))
+
+
+def places(catalog: CatalogProtocol, names: set[str]) -> dict[str, Path]:
+    """Where datasets lie; those that are kept in memory, and parameters, are left out."""
+    found: dict[str, Path] = {}
+    for name in names:
+        if name.startswith("params:") or name == "parameters":
+            continue
+        described = getattr(catalog.get(name), "_describe", dict)()
+        if path := described.get("filepath"):
+            found[name] = Path(str(path))
+    return found

@@ -1,0 +1,177 @@
+"""However a run ends, its exit status, MLflow and the work on disk say so; the next one goes on."""
+
+import json
+import shutil
+import signal
+import sqlite3
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipelines.hooks.runs import FOLDER
+from pipelines.interrupts import Interrupted, check, interruptible
+from tests.pipelines.project import kedro_run, make_project, run_in_child, start_child
+from tests.pipelines.test_kill import before, contents
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+def statuses(project: Path) -> Counter[str]:
+    with closing(sqlite3.connect(project / "mlruns/mlflow.db")) as database:
+        return Counter(row[0] for row in database.execute("select status from runs"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "move", "by"),
+    [
+        ("align", 6, signal.SIGTERM),  # inside Lightning's fit
+        ("align", 6, signal.SIGINT),
+        ("evaluate", 5, signal.SIGTERM),
+        ("evaluate", 7, signal.SIGHUP),
+        ("prepare", 4, signal.SIGINT),
+    ],
+)
+def test_a_signal_ends_a_run_as_killed_and_the_next_one_goes_on(whole, stage, move, by, tmp_path):
+    project = before(whole, stage, tmp_path)
+    code, _ = run_in_child(project, stage, move, by)
+    assert code == 128 + by
+    assert statuses(project) == {"KILLED": 1}
+    assert list((project / "data/.work" / stage).iterdir()), "the work that was done is gone"
+    assert not list((project / FOLDER).glob("*"))
+    code, _ = run_in_child(project, stage)
+    assert code == 0
+    assert statuses(project) == {"KILLED": 1, "FINISHED": 1}
+    assert contents(project, stage) == contents(whole, stage)
+    assert not (project / "data/.work" / stage).exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_outright_is_marked_by_the_next(whole, tmp_path):
+    project = before(whole, "align", tmp_path)
+    assert run_in_child(project, "align", 6) == (-9, 6)
+    assert statuses(project) == {"RUNNING": 1}
+    assert run_in_child(project, "align")[0] == 0
+    assert statuses(project) == {"KILLED": 1, "FINISHED": 1}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_at_work_is_not_taken_for_an_orphan(whole, tmp_path):
+    project = before(whole, "align", tmp_path)
+    first, counter = start_child(project, "align", **{"align": {"steps": 5000}})
+    while counter.value < 5:
+        assert first.is_alive()
+        time.sleep(0.05)
+    assert run_in_child(project, "sinks")[0] == 0  # shares no file that either writes
+    assert statuses(project)["RUNNING"] == 1
+    first.terminate()
+    first.join()
+    assert (first.exitcode, statuses(project)) == (143, {"FINISHED": 1, "KILLED": 1})
+
+
+@pytest.mark.slow
+def test_two_runs_of_one_stage_take_turns_and_spare_each_others_work(whole, tmp_path):
+    """The shorter one's clean-up once removed what the longer one was at work on."""
+    project = before(whole, "align", tmp_path)
+    steps = {"align": {"steps": 24, "trainer": {"checkpoint_every": 4}}}
+    code, _ = run_in_child(project, "align", 9, signal.SIGTERM, **steps)  # unfinished work of one
+    assert code == 143
+    unfinished = {p for p in (project / "data/.work/align").iterdir() if p.is_dir()}
+    runs = [start_child(project, "align")[0] for _ in range(2)]
+    for run in runs:
+        run.join()
+        assert run.exitcode == 0
+    assert contents(project, "align") == contents(whole, "align")
+    left = {p for p in (project / "data/.work/align").iterdir() if p.is_dir()}
+    assert left == unfinished, "only a run's own work is removed"
+    resumed, moves = run_in_child(project, "align", **steps)
+    fresh = before(whole, "align", tmp_path / "fresh")
+    code, whole_moves = run_in_child(fresh, "align", **steps)
+    assert (resumed, code) == (0, 0)
+    assert contents(project, "align") == contents(fresh, "align")
+    assert moves < whole_moves
+
+
+@pytest.mark.slow
+def test_killed_while_a_finished_run_clears_its_work(whole, tmp_path):
+    """Its name goes first, so no later run trusts what is left of it."""
+    project = before(whole, "evaluate", tmp_path)
+    moves = run_in_child(project, "evaluate")[1]
+    shutil.rmtree(project / "data/07_model_output")
+    project = before(whole, "evaluate", tmp_path / "again")
+    for back in (1, 2):  # the last moves of a run are those of clearing
+        assert run_in_child(project, "evaluate", moves - back + 1)[0] == -9
+        assert run_in_child(project, "evaluate")[0] == 0
+        assert contents(project, "evaluate") == contents(whole, "evaluate")
+
+
+@pytest.mark.slow
+def test_two_first_runs_at_once_share_a_new_database(tmp_path):
+    project = make_project(tmp_path / "project")
+    runs = [start_child(project, "prepare")[0] for _ in range(2)]
+    for run in runs:
+        run.join()
+        assert run.exitcode == 0
+    assert statuses(project) == {"FINISHED": 2}
+
+
+@pytest.mark.slow
+def test_killed_while_the_database_is_made(tmp_path):
+    project = make_project(tmp_path / "project")
+    assert run_in_child(project, "prepare", 1) == (-9, 1)
+    assert not (project / "mlruns/mlflow.db").exists()
+    assert run_in_child(project, "prepare")[0] == 0
+    assert [p.name for p in (project / "mlruns").glob(".tmp-*")] == []
+
+
+def test_the_first_signal_raises_and_what_swallows_it_is_told_again():
+    def swallow() -> None:
+        with interruptible() as interrupts:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except BaseException:
+                assert interrupts.received == signal.SIGTERM
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a second ends at once
+            check()
+
+    with pytest.raises(Interrupted) as raised:
+        swallow()
+    assert (raised.value.code, raised.value.signal) == (143, signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("runner", ["ThreadRunner", "ParallelRunner"])
+def test_runners_that_run_nodes_side_by_side_are_refused(runner, tmp_path):
+    from kedro import runner as runners
+    from kedro.framework.startup import bootstrap_project
+
+    from pipelines.session import Session
+
+    bootstrap_project(make_project(tmp_path))
+    with (
+        Session.create(project_path=tmp_path) as session,
+        pytest.raises(ValueError, match=f"{runner} runs"),
+    ):
+        session.run(runner=getattr(runners, runner)())
+
+
+def test_a_preset_that_is_not_there_is_named_with_those_that_are(tmp_path):
+    with pytest.raises(ValueError, match=r"--env tset: .* There are: .*control.*test"):
+        kedro_run(make_project(tmp_path), "prepare", env="tset")
+
+
+def test_notes_of_runs_that_nobody_can_read_do_not_stop_a_run(tmp_path, tracking):
+    from pipelines.hooks.runs import mark_orphans
+
+    folder = tmp_path / "running"
+    folder.mkdir()
+    (folder / "a.json").write_text("{")
+    (folder / "b.json").write_text(
+        json.dumps({"run_id": "gone", "store": f"sqlite:///{tracking}/mlflow.db"})
+    )
+    assert mark_orphans(folder) == []
+    assert list(folder.iterdir()) == []
