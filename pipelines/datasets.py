@@ -6,11 +6,27 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from diysink.artifact import BrokenFolderError, atomic_path, publish, read_manifest
+from diysink.artifact import (
+    MANIFEST,
+    BrokenFolderError,
+    atomic_path,
+    digest_file,
+    publish,
+    read_manifest,
+)
+
+_CHECKED: dict[str, dict[str, Any]] = {
+    "pandas.ParquetDataset": {
+        "save_args": {"write_page_checksum": True},
+        "load_args": {"page_checksum_verification": True},
+    }
+}
 
 
 class AtomicFile(AbstractDataset[Any, Any]):
     """Any file dataset of kedro-datasets, written under a temporary name and renamed.
+
+    Parquet is written with checksums of its pages, and read with them: a flipped bit is an error.
 
     Args:
         filepath: the file.
@@ -21,7 +37,7 @@ class AtomicFile(AbstractDataset[Any, Any]):
         self, *, filepath: str, dataset: dict[str, Any], metadata: dict[str, Any] | None = None
     ) -> None:
         self._path = Path(filepath)
-        self._config = dataset
+        self._config = _CHECKED.get(dataset["type"], {}) | dataset
         self.metadata = metadata
 
     def _inner(self, path: Path) -> AbstractDataset[Any, Any]:
@@ -45,18 +61,22 @@ class Folder(AbstractDataset[Path, Path]):
     """A folder with a manifest. Nodes give and get its path; the bytes stay on disk.
 
     Saving publishes a finished folder (one that a node filled in its workspace and closed with
-    ``write_manifest``) at ``filepath``; loading checks the manifest first.
+    ``write_manifest``) at ``filepath``. Loading holds every file against the manifest: its size
+    each time, its SHA-256 once a run, before anything is computed from it.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._path = Path(filepath)
+        self._checked: str | None = None  # digest of the manifest whose files were read in full
         self.metadata = metadata
 
     def _load(self) -> Path:
         try:
-            read_manifest(self._path)
+            seen = _manifest_digest(self._path)
+            read_manifest(self._path, thorough=seen is None or seen != self._checked)
         except BrokenFolderError as error:
             raise DatasetError(str(error)) from error
+        self._checked = seen
         return self._path
 
     def _save(self, data: Path) -> None:
@@ -67,6 +87,11 @@ class Folder(AbstractDataset[Path, Path]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}
+
+
+def _manifest_digest(folder: Path) -> str | None:
+    manifest = folder / MANIFEST
+    return digest_file(manifest) if manifest.is_file() else None
 
 
 class OptionalFile(AtomicFile):

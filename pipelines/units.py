@@ -22,7 +22,7 @@ def each_unit(
         do: ``do(unit, scratch, result)`` does one unit: ``scratch`` survives a kill and is removed
             when the unit is finished; ``result`` is the unit's sub-folder of the stage's results.
     """
-    import shutil
+    from diysink.artifact import remove
 
     results = work.folder("results")
     rows: Rows = []
@@ -33,11 +33,11 @@ def each_unit(
             logger.info("%s (%d of %d) was done before", unit, number, len(units))
         else:
             scratch, result = work.folder(f"scratch/{unit}"), results / unit
-            shutil.rmtree(result, ignore_errors=True)
+            remove(result)
             result.mkdir(parents=True)
             done = do(unit, scratch, result)
-            work.finish(unit, done)
-            shutil.rmtree(scratch)
+            work.finish(unit, done, [result])
+            remove(scratch)
             logger.info("%s (%d of %d) done", unit, number, len(units))
         rows += [{"unit": unit, **row} for row in done]
     return results, rows

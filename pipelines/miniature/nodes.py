@@ -23,7 +23,7 @@ def build_miniature(miniature: dict[str, Any], seed: int, workspace: str) -> tup
         done = work.finished(part)
         if done is None:
             done = build_part(part, folder, seed=seed, parameters=miniature)
-            work.finish(part, done)
+            work.finish(part, done, [folder / part])
         figures[part] = done
     write_manifest(folder, kind="miniature", seed=seed, parameters=miniature, figures=figures)
     return folder, figures

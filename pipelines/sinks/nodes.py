@@ -44,7 +44,7 @@ def measure_sinks(records: Path, sinks: dict[str, Any], device: str, workspace: 
             statistics, profile = _measure(task, split, sinks, settings, workspace)
             statistics.save(folder / "statistics.safetensors")
             profile.save(folder / "profile.json")
-            work.finish(f"profile-{name}", profile.digest)
+            work.finish(f"profile-{name}", profile.digest, [folder])
     write_manifest(results, kind="sink profiles", records=split.digest, encoders=sorted(tasks))
     return results
 

@@ -43,7 +43,7 @@ def calibrate_sinks(
         )
         statistics.save(folder / "statistics.safetensors")
         profile.save(folder / "profile.json")
-        work.finish("calibrated", profile.digest)
+        work.finish("calibrated", profile.digest, [folder])
     show(SinkProfile.load(folder / "profile.json"))
     write_manifest(folder, kind="sinks of a vision-language model", records=split.digest)
     return folder

@@ -97,8 +97,8 @@ def test_a_workspace_belongs_to_its_inputs(tmp_path):
     one.finish("unit/a", [1, 2])
     assert Workspace(tmp_path, "stage", {"x": 1}).finished("unit/a") == [1, 2]
     assert Workspace(tmp_path, "stage", {"x": 2}).finished("unit/a") is None
-    Workspace.clear(tmp_path, "stage")
-    assert not (tmp_path / "stage").exists()
+    one.clear()
+    assert not (tmp_path / "stage" / one.key).exists()
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text()))

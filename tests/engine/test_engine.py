@@ -128,12 +128,12 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
-def finished_units(work: Workspace) -> list[Path]:
+def finished_units(stage: Path) -> list[Path]:
     """Records of finished units; a killed write leaves a temporary file, which is none."""
-    return [p for p in work.path.glob("*.done.json") if not p.name.startswith(".tmp-")]
+    return [p for p in stage.glob("*/*.done.json") if not p.name.startswith(".tmp-")]
 
 
+@pytest.mark.slow
 def test_workers_and_a_killed_driver(specs, tmp_path, monkeypatch):
     """kill -9 after the first shard: no worker stays, the rest is done here, to the same bits."""
     task, layout = specs[0].task, specs[0].layout
@@ -143,18 +143,19 @@ def test_workers_and_a_killed_driver(specs, tmp_path, monkeypatch):
     path.write_text(SCRIPT)
     arguments = json.dumps([vars(task), layout.to_dict(), places])
     driver = subprocess.Popen([sys.executable, path, arguments, tmp_path / "work"])
-    work = Workspace(tmp_path / "work", "killed", 1)
+    stage = tmp_path / "work" / "killed"  # the driver's own until it dies
     children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children")
     started = time.monotonic()
-    while not finished_units(work):
+    while not finished_units(stage):
         assert driver.poll() is None
         assert time.monotonic() - started < 200
         time.sleep(0.02)
     workers = [int(pid) for pid in children.read_text().split()]
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    finished = {file.name: file.read_bytes() for file in finished_units(work)}
+    finished = {file.name: file.read_bytes() for file in finished_units(stage)}
 
+    work = Workspace(tmp_path / "work", "killed", 1)
     computed: list[ShardSpec] = []
     monkeypatch.setattr(
         processes, "encode_shard", lambda spec: computed.append(spec) or encode_shard(spec)

@@ -5,7 +5,16 @@ temporary name, is flushed to disk and renamed; a folder is filled under a tempo
 manifest is written last, and the whole is renamed into place.
 """
 
-from diysink.artifact.atomic import atomic_path, write_bytes, write_json, write_text
+from diysink.artifact.atomic import (
+    atomic_path,
+    beside,
+    discard,
+    remove,
+    sweep,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from diysink.artifact.digest import (
     digest_bytes,
     digest_file,
@@ -24,7 +33,7 @@ from diysink.artifact.lock import FileLock
 from diysink.artifact.names import check_name
 from diysink.artifact.reading import BrokenFileError, load_json, stand_in
 from diysink.artifact.tensors import check_tensors, load_tensors
-from diysink.artifact.workspace import Workspace
+from diysink.artifact.workspace import Workspace, keep_workspaces
 
 __all__ = [
     "MANIFEST",
@@ -33,6 +42,7 @@ __all__ = [
     "FileLock",
     "Workspace",
     "atomic_path",
+    "beside",
     "check_name",
     "check_tensors",
     "digest_bytes",
@@ -40,11 +50,15 @@ __all__ = [
     "digest_json",
     "digest_source",
     "digest_tensors",
+    "discard",
+    "keep_workspaces",
     "load_json",
     "load_tensors",
     "publish",
     "read_manifest",
+    "remove",
     "stand_in",
+    "sweep",
     "write_bytes",
     "write_json",
     "write_manifest",

@@ -1,7 +1,11 @@
 """Write one file so that a reader sees the old one, the new one, and never a part of either."""
 
+import ctypes
+import errno
+import glob
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +13,13 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY = ".tmp-"  # prefix of names that no reader ever opens
+_NOT_HERE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # the disk or the kernel cannot exchange
+_HERE, _EXCHANGE = -100, 2  # of renameat2: paths are as given; the two change places
+
+
+def beside(path: Path) -> Path:
+    """A new temporary name in the folder of ``path``; its suffix is kept."""
+    return path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
 
 
 @contextmanager
@@ -20,7 +31,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
+    temporary = beside(target)
     try:
         yield temporary
         sync(temporary)
@@ -28,6 +39,46 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two files or folders change places in one step; False where the system cannot."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux
+    if call is None:
+        return False
+    if call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NOT_HERE:
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder: first its name, in one step, then what it holds."""
+    if not path.exists() and not path.is_symlink():
+        return
+    gone = beside(path)
+    path.rename(gone)
+    remove(gone)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all in it; nothing happens if it is not there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers of ``path`` left beside it.
+
+    Only who keeps others from writing ``path`` may do this: a living writer's file goes as well.
+    """
+    name = glob.escape(path.name)
+    for left in path.parent.glob(f"{TEMPORARY}????????-{name}"):
+        remove(left)
 
 
 def sync(path: Path) -> None:

@@ -3,11 +3,10 @@
 import json
 import os
 import shutil
-import uuid
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from diysink.artifact.atomic import TEMPORARY, sync, write_json
+from diysink.artifact.atomic import TEMPORARY, beside, exchange, remove, sync, write_json
 from diysink.artifact.digest import digest_file
 
 MANIFEST = "manifest.json"
@@ -39,23 +38,29 @@ def write_manifest(folder: Path, **facts: Any) -> dict[str, Any]:
 def read_manifest(folder: Path, *, thorough: bool = False) -> dict[str, Any]:
     """Read the manifest and hold the files against it: sizes always, digests when ``thorough``.
 
+    A file may be a link, as DVC makes them into its cache: its name must stay in the folder, its
+    content is vouched for by the digest.
+
     Raises:
         BrokenFolderError: no manifest, a file missing or of another size or content, or a name
             that leads out of the folder.
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        files: dict[str, dict[str, Any]] = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        files = {
+            str(name): {"bytes": int(facts["bytes"]), "sha256": str(facts["sha256"])}
+            for name, facts in manifest["files"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BrokenFolderError(
             f"{folder} has no readable {MANIFEST} ({error}): it was never finished or is not one "
             "of this project's folders. Run the stage that makes it again."
         ) from error
-    root = folder.resolve()
     for name, expected in files.items():
-        path = folder / name
-        if not path.resolve().is_relative_to(root):
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
             raise BrokenFolderError(f"{folder}: the manifest names {name!r}, outside the folder")
+        path = folder / name
         size = path.stat().st_size if path.is_file() else None
         if size != expected["bytes"]:
             raise BrokenFolderError(
@@ -63,37 +68,49 @@ def read_manifest(folder: Path, *, thorough: bool = False) -> dict[str, Any]:
                 f"{expected['bytes']} bytes. Run the stage that makes {folder.name} again."
             )
         if thorough and digest_file(path) != expected["sha256"]:
-            raise BrokenFolderError(f"{path}: its content is not what the manifest says")
+            raise BrokenFolderError(
+                f"{path}: damaged: its content is not what the manifest's SHA-256 says. Restore it "
+                f"(dvc checkout), or run the stage that makes {folder.name} again."
+            )
     return manifest
 
 
 def publish(source: Path, target: Path) -> None:
-    """Put the finished folder ``source`` at ``target``, replacing what was there, in one rename.
+    """Put the finished folder ``source`` at ``target`` in one step, replacing what was there.
 
     Files are hard-linked where the disk allows it (they are never changed in place), else copied.
-    ``source`` stays, so that a run that is killed afterwards can still resume from it.
+    ``source`` stays, so that a run that is killed afterwards can still resume from it. Where the
+    system cannot let two folders change places (not Linux, some network disks), replacing takes two
+    renames, and a kill between them leaves nothing at ``target``: the stage then runs again.
 
     Raises:
         BrokenFolderError: ``source`` is not whole.
     """
     read_manifest(source)
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
-    old = fresh.with_name(fresh.name + "-old")
+    fresh = beside(target)
+    old = beside(target)
     try:
-        shutil.copytree(source, fresh, copy_function=_link_or_copy)
-        if target.exists():
+        shutil.copytree(
+            source,
+            fresh,
+            copy_function=_link_or_copy,
+            ignore=shutil.ignore_patterns(f"{TEMPORARY}*"),
+        )
+        if not target.exists():
+            fresh.rename(target)
+        elif not exchange(fresh, target):
             target.rename(old)
-        fresh.rename(target)
+            fresh.rename(target)
         sync(target.parent)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        remove(fresh)
+        remove(old)
 
 
 def _link_or_copy(source: str, target: str) -> str:
     try:
-        os.link(source, target)
+        os.link(os.path.realpath(source), target)  # of a link: what it leads to
     except OSError:
         shutil.copy2(source, target)
     return target

@@ -30,10 +30,10 @@ class FileLock:
     """
 
     def __init__(self, path: Path | str, *, shared: bool = False, what: str = "") -> None:
+        self._file: int | None = None
         self.path = Path(path)
         self.shared = shared
         self.what = what or self.path.name
-        self._file: int | None = None
 
     @property
     def held(self) -> bool:
@@ -44,7 +44,10 @@ class FileLock:
         """Take the lock; with ``wait``, however long that lasts. Whether it was taken."""
         while self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            except FileNotFoundError:  # somebody tidied the folder away in between
+                continue
             try:
                 if not self._lock(file, wait=wait):
                     return False
@@ -66,6 +69,9 @@ class FileLock:
             self.path.unlink(missing_ok=True)
         file, self._file = self._file, None
         os.close(file)
+
+    def __del__(self) -> None:
+        self.release()
 
     def __enter__(self) -> "FileLock":
         self.acquire()

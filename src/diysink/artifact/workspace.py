@@ -1,12 +1,20 @@
 """Where a stage keeps what it has finished so far, so that a killed run goes on where it was."""
 
 import json
-import shutil
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
-from diysink.artifact.atomic import write_json
+from diysink.artifact.atomic import TEMPORARY, discard, remove, write_json
 from diysink.artifact.digest import digest_code, digest_json
+from diysink.artifact.lock import FileLock
+from diysink.artifact.names import check_name
+
+logger = logging.getLogger(__name__)
 
 
 class Workspace:
@@ -14,7 +22,9 @@ class Workspace:
 
     The digest is over the inputs and the library's code, and makes stale work unreachable:
     another parameter, input or version is another folder.
-    Whoever orchestrates removes the stage's folder once its results are published.
+    A workspace is one process's at a time: another one that asks for it waits. It is given back
+    when the object goes; inside `keep_workspaces`, at the end of that block.
+    Whoever orchestrates removes it once its results are published.
 
     Args:
         root: where all stages keep their work, on the same disk as the results.
@@ -24,25 +34,95 @@ class Workspace:
 
     def __init__(self, root: Path | str, stage: str, inputs: Any) -> None:
         self.key = digest_json({"inputs": inputs, "code": digest_code()})[:16]
-        self.path = Path(root) / stage / self.key
+        self.path = Path(root).absolute() / check_name(stage, "a stage") / self.key
+        self._lock = _lock(self.path)
+        for left in self.path.parent.glob(f"{TEMPORARY}*"):
+            remove(left)  # of a clearing that was killed
         self.path.mkdir(parents=True, exist_ok=True)
+        if (kept := _kept.get()) is not None:
+            kept.append(self)
 
     def folder(self, name: str) -> Path:
-        """A folder inside the workspace, made if missing."""
-        path = self.path / name
+        """A folder inside the workspace, made if missing; ``name`` may be nested (``a/b``)."""
+        path = self._place(name)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def finished(self, name: str) -> Any | None:
-        """The value recorded when the unit of work ``name`` finished, or None if it has not."""
-        path = self.path / f"{name}.done.json"
-        return json.loads(path.read_text())["value"] if path.exists() else None
+        """The value recorded when the unit of work ``name`` finished.
 
-    def finish(self, name: str, value: Any) -> None:
-        """Record that the unit ``name`` is finished, with a JSON value (not None) for later."""
-        write_json(self.path / f"{name}.done.json", {"value": value})
+        None if it has not, or if a file that belonged to it is no longer there: it is done again.
+        """
+        try:
+            record = json.loads(self._record(name).read_text())
+        except FileNotFoundError:
+            return None
+        for file, size in record.get("files", {}).items():
+            path = self.path / file
+            if not path.is_file() or path.stat().st_size != size:
+                logger.warning("%s of %s is missing or cut off: doing it again", path, name)
+                return None
+        return record["value"]
 
-    @staticmethod
-    def clear(root: Path | str, stage: str) -> None:
-        """Remove all work of ``stage``."""
-        shutil.rmtree(Path(root) / stage, ignore_errors=True)
+    def finish(self, name: str, value: Any, files: Iterable[Path] = ()) -> None:
+        """Record that the unit ``name`` is finished.
+
+        Args:
+            name: of the unit, which may be nested.
+            value: a JSON value (not None) for later.
+            files: files and folders of the workspace that are its result.
+        """
+        found = [
+            file
+            for path in files
+            for file in (path.rglob("*") if path.is_dir() else [path])
+            if file.is_file()
+        ]
+        sizes = {file.relative_to(self.path).as_posix(): file.stat().st_size for file in found}
+        write_json(self._record(name), {"value": value, "files": sizes})
+
+    def clear(self) -> None:
+        """Remove all of it; whenever that is cut short, no run finds a part of it."""
+        discard(self.path)
+        self._lock.release(remove=True)
+        stage = self.path.parent
+        if stage.is_dir() and not any(stage.iterdir()):
+            try:
+                stage.rmdir()
+            except OSError:  # somebody has just begun to use it
+                return
+
+    def _record(self, name: str) -> Path:
+        place = self._place(name)
+        return place.with_name(f"{place.name}.done.json")
+
+    def _place(self, name: str) -> Path:
+        for part in name.split("/"):
+            check_name(part, f"a unit of work, {name!r}")
+        return self.path / name
+
+
+# Of this process: several workspaces of the same inputs share one lock.
+_locks: WeakValueDictionary[Path, FileLock] = WeakValueDictionary()
+_kept: ContextVar[list[Workspace] | None] = ContextVar("kept workspaces", default=None)
+
+
+def _lock(path: Path) -> FileLock:
+    lock = _locks.get(path)
+    if lock is None or not lock.held:
+        lock = FileLock(path.with_name(f"{path.name}.lock"), what=f"the unfinished work {path}")
+        lock.acquire()
+        _locks[path] = lock
+    return lock
+
+
+@contextmanager
+def keep_workspaces() -> Iterator[list[Workspace]]:
+    """Workspaces that are opened inside stay this process's to the end; yields the list of them."""
+    kept: list[Workspace] = []
+    token = _kept.set(kept)
+    try:
+        yield kept
+    finally:
+        _kept.reset(token)
+        kept.clear()

@@ -7,6 +7,7 @@ computes the shards that are missing, and the sum of all is the same to the last
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -41,14 +42,14 @@ def run_shards(specs: Sequence[ShardSpec], workspace: Workspace, workers: int = 
     if not specs:
         raise ValueError("There are no shards: the records are empty.")
     folder = workspace.folder("shards")
-    files = {_name(spec): folder / f"{_name(spec)}.safetensors" for spec in specs}
+    files = {spec: folder / f"{_name(spec)}.safetensors" for spec in specs}
     missing = [spec for spec in specs if workspace.finished(_name(spec)) is None]
     if len(missing) < len(specs):
         logger.info("%d of %d shards were done before", len(specs) - len(missing), len(specs))
     computed = _here(missing, folder) if workers == 0 else _spawned(missing, folder, workers)
     done = len(specs) - len(missing)
     for spec, digest in computed:
-        workspace.finish(_name(spec), digest)
+        workspace.finish(_name(spec), digest, [files[spec]])
         done += 1
         logger.info("shard %d of %d: records %d to %d", done, len(specs), spec.start, spec.stop - 1)
     return total((Statistics.load(path) for path in files.values()), specs[0].layout)
@@ -90,7 +91,11 @@ def _name(spec: ShardSpec) -> str:
 
 
 def _end_with_parent() -> None:
-    """Leave no worker behind when the process that started it is killed."""
+    """Leave no worker behind when the process that started it is killed.
+
+    Ctrl-C reaches every process of a terminal; what becomes of the work is the parent's to say.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()

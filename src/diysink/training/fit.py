@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 
 from diysink.artifact import write_json
 from diysink.training.batches import RecordsDataModule
+from diysink.training.checkpoints import AtomicCheckpointIO, newest
 from diysink.training.modules import StageTraining
 
 
@@ -101,14 +102,14 @@ def fit(
         folder,
         filename="{step}",
         every_n_train_steps=settings.checkpoint_every,
-        save_top_k=1,
+        save_top_k=2,  # the one before, where the newest turns out to be damaged
         monitor="step",
         mode="max",
         save_on_train_epoch_end=False,
     )
     with quiet():
         trainer = _trainer(training, settings, folder, logger, [curves, checkpoint])
-        trainer.fit(training, data, ckpt_path=latest(folder), weights_only=True)
+        trainer.fit(training, data, ckpt_path=newest(folder), weights_only=True)
     if settings.gradient_checkpointing:
         training.model.activation_checkpointing_disable()
     if not curves.path.exists():  # resumed from the very last step: nothing was left to train
@@ -139,6 +140,7 @@ def _trainer(
         log_every_n_steps=10,
         use_distributed_sampler=False,  # BatchSchedule gives every process its own part
         logger=logger or False,
+        plugins=[AtomicCheckpointIO()],
         callbacks=[*callbacks, *bar],
         enable_progress_bar=settings.progress,
         enable_model_summary=False,
@@ -163,16 +165,10 @@ def quiet() -> Iterator[None]:
             # Resumed at the very end: there is nothing left to train.
             warnings.filterwarnings("ignore", "Total length of .* across ranks is zero")
             warnings.filterwarnings("ignore", ".*in eval mode at the start")  # frozen: intended
+            # BatchSchedule goes on at the exact batch; only the loader does not know of it.
+            warnings.filterwarnings("ignore", ".*This can cause unreliable results")
             warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
             yield
     finally:
         for talker, level in zip(talkers, levels, strict=True):
             talker.setLevel(level)
-
-
-def latest(folder: Path) -> Path | None:
-    """The newest resumable checkpoint in ``folder``, if any."""
-    found = sorted(
-        folder.glob("step=*.ckpt"), key=lambda p: int(p.stem.split("=")[1].split("-")[0])
-    )
-    return found[-1] if found else None

@@ -1,6 +1,19 @@
 """Lightning's metrics in the MLflow run that the pipeline has opened."""
 
-from typing import Any
+from typing import Any, no_type_check
+
+from lightning.pytorch.loggers import MLFlowLogger
+
+
+class RunMetrics(MLFlowLogger):
+    """Writes into a run that goes on after the training, so it never says that the run has ended.
+
+    Lightning's own sets the whole run to FINISHED or FAILED when one training ends.
+    """
+
+    @no_type_check
+    def finalize(self, status: str = "success") -> None:
+        """Nothing: whoever opened the run ends it."""
 
 
 def mlflow_logger(run_id: str, tracking_uri: str, prefix: str) -> Any:
@@ -11,6 +24,4 @@ def mlflow_logger(run_id: str, tracking_uri: str, prefix: str) -> Any:
         tracking_uri: where it is.
         prefix: put before every metric's name (several trainings share a run).
     """
-    from lightning.pytorch.loggers import MLFlowLogger
-
-    return MLFlowLogger(run_id=run_id, tracking_uri=tracking_uri, log_model=False, prefix=prefix)
+    return RunMetrics(run_id=run_id, tracking_uri=tracking_uri, log_model=False, prefix=prefix)

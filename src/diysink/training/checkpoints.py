@@ -1,0 +1,62 @@
+"""Lightning's checkpoints, whole or absent: one that cannot be read never stops a later run."""
+
+import logging
+import zipfile
+from pathlib import Path
+from typing import Any, no_type_check
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from diysink.artifact import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames.
+
+    Lightning's own writes to the system's temporary folder and moves: on another disk, that is a
+    copy, and a kill or a full disk leaves a part of it under the final name.
+    """
+
+    @no_type_check
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint file.
+
+        Raises:
+            OSError: it cannot be written; the file that was there is as it was.
+        """
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint in ``folder`` that can be read, or None.
+
+    One that cannot be read is set aside (``*.broken``), so that the one before it is used.
+    """
+    for path in sorted(folder.glob("step=*.ckpt"), key=_step, reverse=True):
+        if (damage := _damage(path)) is None:
+            return path
+        aside = path.with_name(f"{path.name}.broken")
+        path.replace(aside)
+        logger.warning("%s cannot be read (%s): set aside as %s", path, damage, aside.name)
+    return None
+
+
+def _step(path: Path) -> tuple[int, str]:
+    name = path.stem.partition("=")[2]
+    return int(name.split("-")[0]), name
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's file, read once in full; None if nothing is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+        return str(error)
+    return None if part is None else f"wrong checksum in {part}"
