@@ -90,9 +90,13 @@ def fitting(
         return None
     cut = beginning(tokenizer, text, room + _MARGIN)  # alone, it may be a little longer than inside
     while (over := length(cut) - limit) > 0:
-        count = len(_offsets(tokenizer, cut))
-        cut = beginning(tokenizer, cut, count - over)
-    return cut
+        cut = beginning(tokenizer, cut, len(_offsets(tokenizer, cut)) - over)
+    # Where text and prompt meet, tokens may have become fewer: then there is room for more.
+    while True:
+        longer = beginning(tokenizer, text, len(_offsets(tokenizer, cut)) + 1)
+        if len(longer) <= len(cut) or length(longer) > limit:
+            return cut
+        cut = longer
 
 
 def _offsets(tokenizer: Any, text: str) -> list[tuple[int, int]]:
