@@ -285,3 +285,91 @@ def test_missing_weights_are_not_made_up(folders, tmp_path):
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="lacks 1 weights"):
         load_lvlm(broken)
+
+
+def without(folder, to, *settings, file="processor_config.json"):
+    """A copy of a model's folder whose processor does not say some things."""
+    shutil.copytree(folder, to)
+    written = json.loads((to / file).read_text())
+    for name in settings:
+        del written[name]
+    (to / file).write_text(json.dumps(written))
+    return to
+
+
+@pytest.mark.parametrize("name", ["llava", "llava_next"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("patch_size",),
+        ("patch_size", "num_additional_image_tokens", "vision_feature_select_strategy"),
+        ("num_additional_image_tokens",),
+    ],
+)
+def test_what_an_older_processor_leaves_out_is_the_models(
+    folders, loaded, tmp_path, name, settings
+):
+    older = load_lvlm(
+        without(folders[name], tmp_path / "older", *settings), dtype=torch.float32, max_new_tokens=3
+    )
+    assert older.processor.patch_size == 4
+    asked = questions(1)[:6]
+    mine, theirs = older.ask(asked), loaded[name].ask(asked)
+    assert mine.texts == theirs.texts
+    assert mine.visual_tokens == theirs.visual_tokens
+
+
+def test_a_processor_file_that_is_not_there_at_all(folders, loaded, tmp_path):
+    """Image processor and chat template in files of their own, as before transformers 4.46."""
+    older = tmp_path / "older"
+    shutil.copytree(folders["llava"], older)
+    picture = json.loads((older / "processor_config.json").read_text())["image_processor"]
+    (older / "preprocessor_config.json").write_text(json.dumps(picture))
+    (older / "processor_config.json").unlink()
+    asked = questions(1)[:6]
+    lvlm = load_lvlm(older, dtype=torch.float32, max_new_tokens=3)
+    assert lvlm.ask(asked).texts == loaded["llava"].ask(asked).texts
+
+
+def asking(text, image=1, name="long"):
+    return Record(name, (picture(image),), (Turn("human", f"<image>\n{text}"), Turn("gpt", "a")))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_question_is_cut_to_the_positions_that_are_left(loaded, name):
+    lvlm = loaded[name]
+    most = lvlm.model.config.get_text_config().max_position_embeddings
+    short, long = asking("a b", 3, "short"), asking(" ".join("abcdefgh" * 200))
+    replies = lvlm.ask([short, long])
+    assert list(replies.cut) == [False, True]
+    # As the longest beginning by itself.
+    words = long.conversations[0].text.split()[1:]
+    for count in range(most, 0, -1):
+        kept = asking(" ".join(words[:count]))
+        inputs = lvlm.inputs([kept.images[0]], [" ".join(words[:count])])
+        if inputs["input_ids"].shape[1] <= most - 3:
+            break
+    expected = lvlm.ask([short, kept])
+    assert replies.texts == expected.texts
+    assert list(expected.cut) == [False, False]
+
+
+def test_what_was_cut_is_counted_and_named_in_the_log(loaded, tmp_path, caplog):
+    from diysink.records import write_shards
+
+    write_shards(tmp_path / "test", [asking("a", name="x"), asking("a b " * 600, name="y")])
+    table = tabulate(
+        loaded["llava"].ask, Records(tmp_path / "test"), variant="stock", seed=0, batch=2
+    )
+    said = [one.args for one in caplog.records if one.name == "diysink.evaluation.runner"]
+    assert said == [("stock", 1, 2, "y")]
+    assert len(table["question"][1]) > 2000
+
+
+def test_no_room_for_any_question_names_the_record(loaded):
+    lvlm = copy.copy(loaded["llava"])
+    lvlm.generation = copy.deepcopy(lvlm.generation)
+    most = lvlm.model.config.get_text_config().max_position_embeddings
+    lvlm.generation.max_new_tokens = most - 10
+    with pytest.raises(ValueError, match=r"record 'long'.* room for 10 "):
+        lvlm.ask([asking("a")])
