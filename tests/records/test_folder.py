@@ -88,6 +88,58 @@ def test_a_folder_that_is_not_there(tmp_path):
         ImageFolder(tmp_path / "none")
 
 
+@pytest.fixture
+def cache(folder, tmp_path):
+    """The same folder with links into DVC's cache, and two other folders beside it."""
+    root = tmp_path / "images"
+    root.mkdir()
+    for name in ("cache/ab/cd", "cache-of-others", "far"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x").write_bytes(name.encode())
+    (root / "cached.png").symlink_to(tmp_path / "cache/ab/cd/x")
+    (root / "neighbour.png").symlink_to(tmp_path / "cache-of-others/x")
+    (root / "chain.png").symlink_to(tmp_path / "cache/far")
+    (tmp_path / "cache/far").symlink_to(tmp_path / "far/x")
+    (root / "linked").symlink_to(tmp_path / "cache/ab")
+    return root
+
+
+def test_links_into_an_allowed_root_are_read(cache):
+    allowed = ImageFolder(cache, [cache.parent / "cache"])
+    assert allowed.read("cached.png", 1000) == b"cache/ab/cd"
+    assert allowed.read("linked/cd/x", 1000) == b"cache/ab/cd"
+    assert allowed.state("cached.png")
+    for name in ("neighbour.png", "chain.png"):  # a similar name; through the cache and out of it
+        assert reason(allowed, name) == Reason.LINK_OUTSIDE
+    both = ImageFolder(cache, [cache.parent / "cache", str(cache.parent / "far")])
+    assert both.read("chain.png", 1000) == b"far"
+
+
+def test_without_allowed_roots_links_stay_outside(cache):
+    found = ImageFolder(cache)
+    for name in ("cached.png", "linked/cd/x", "neighbour.png"):
+        assert reason(found, name) == Reason.LINK_OUTSIDE
+
+
+def test_names_never_lead_out_whatever_is_allowed(cache):
+    allowed = ImageFolder(cache, [cache.parent])
+    assert reason(allowed, "../cache/ab/cd/x") == Reason.PATH_OUTSIDE
+    assert reason(allowed, str(cache.parent / "cache/ab/cd/x")) == Reason.ABSOLUTE_PATH
+    assert reason(allowed, "linked/../cached.png") == Reason.PATH_OUTSIDE
+    assert reason(allowed, "linked") == Reason.MISSING_FILE
+
+
+def test_an_allowed_root_may_be_a_link(cache):
+    (cache.parent / "link").symlink_to(cache.parent / "cache")
+    assert ImageFolder(cache, [cache.parent / "link"]).read("cached.png", 99) == b"cache/ab/cd"
+
+
+@pytest.mark.parametrize("root", ["none", "images/cached.png", "/"])
+def test_allowed_roots_that_are_none(cache, root):
+    with pytest.raises(SourceError, match="allowed root"):
+        ImageFolder(cache, [cache.parent / root])
+
+
 parts = st.sampled_from(
     ["..", ".", "", "sub", "in.png", "outfolder", "secret.png", "/", "~", "%2e"]
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diysink.records import SourceError, open_source, source
+from diysink.records import BadItemError, Reason, SourceError, check_item, open_source, source
 
 
 def read(path: Path) -> list:
@@ -86,9 +86,37 @@ def test_a_string_that_never_ends_is_not_read_to_the_end(tmp_path, monkeypatch):
         "_more",
         lambda self, n, more=source._Scanner._more: scanned.append(n) or more(self, n),
     )
-    with pytest.raises(SourceError, match="Unterminated"):
+    with pytest.raises(SourceError, match="more than 1000 characters"):
         read(path)
     assert sum(scanned) < 5000
+
+
+@pytest.mark.parametrize("depth", [500, 988, 995, 3000, 200_000])
+@pytest.mark.parametrize("shape", ["[]", "{}"])
+@pytest.mark.parametrize("piece", [1000, 2**20])
+def test_an_item_nested_too_deep_does_not_stop_the_others(
+    tmp_path, monkeypatch, item, depth, shape, piece
+):
+    monkeypatch.setattr(source, "_PIECE", piece)
+    opening, closing = ("[", "]") if shape == "[]" else ('{"a\\"]}": ', "}")
+    deep = '{"id": "deep", "image": ' + opening * depth + '"]\\\\"' + closing * depth + "}"
+    path = write(tmp_path, f"[{json.dumps(item())}, {deep}, {json.dumps(item(id='b'))}]")
+    first, second, third = read(path)
+    assert (first["id"], third["id"]) == ("a", "b")
+    with pytest.raises(BadItemError) as caught:
+        check_item(second)
+    assert caught.value.reason in (Reason.TOO_DEEP, Reason.WRONG_TYPE)
+    if depth > 1000:
+        assert caught.value.reason == Reason.TOO_DEEP
+
+
+def test_an_item_that_is_too_long_says_so(tmp_path, monkeypatch, item):
+    monkeypatch.setattr(source, "_PIECE", 100)
+    monkeypatch.setattr(source, "_LONGEST", 1000)
+    assert len(read(write(tmp_path, json.dumps([item(x="y" * 800)])))) == 1
+    for long in ("y" * 5000, [0] * 5000, [[]] * 5000):
+        with pytest.raises(SourceError, match="more than 1000 characters"):
+            read(write(tmp_path, json.dumps([item(x=long)])))
 
 
 TURNS = [{"from": "human", "value": "<image>\nhi"}, {"from": "gpt", "value": "ho"}]

@@ -68,7 +68,7 @@ def _jpeg(data: bytes, orientation: bool) -> bytes:
         match marker:
             case 0xE0 if body.startswith(b"JFIF\0"):  # tells the colours of odd files
                 kept.append(b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0")
-            case 0xEE if body.startswith(b"Adobe"):  # likewise
+            case 0xEE if body.startswith(b"Adobe") and len(body) >= 12:  # likewise
                 kept.append(data[at:end])
             case 0xE1 if orientation and body.startswith((b"Exif\0", b"http://ns.adobe.com/xap/")):
                 kept.append(data[at:end])
