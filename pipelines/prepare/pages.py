@@ -16,7 +16,8 @@ from urllib.parse import quote
 _CONTROLS = frozenset(
     ("script", "button", "input", "select", "textarea", "form", "iframe", "object", "embed")
 )
-# Great Expectations draws buttons as links and labels; its "Actions" are a card with a margin.
+# Great Expectations draws buttons as links and labels; its "Actions" are a card with a margin, its
+# footer asks for a subscription.
 _CONTROL_CLASSES = frozenset(("btn", "btn-group", "modal"))
 _VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta"))
 _REMOTE = re.compile(r"(?:https?:)?//|javascript:|data:text", re.IGNORECASE)
@@ -74,7 +75,12 @@ class _Page(HTMLParser):
         classes = set(values.get("class", "").split())
         actions = {"card", "mb-3"} <= classes
         source = values.get("href" if tag == "link" else "src", "")
-        if tag in _CONTROLS or actions or classes & _CONTROL_CLASSES or _REMOTE.match(source):
+        if (
+            tag in (*_CONTROLS, "footer")
+            or actions
+            or classes & _CONTROL_CLASSES
+            or _REMOTE.match(source)
+        ):
             if tag not in _VOID:
                 self._left_out, self._depth = tag, 1
             return

@@ -4,6 +4,8 @@ import json
 import re
 import socket
 from dataclasses import fields
+from html import escape
+from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from PIL import Image
 
-from diysink.artifact import digest_file, read_manifest, write_manifest
+from diysink.artifact import BrokenFolderError, digest_file, read_manifest, write_manifest
 from diysink.records import GROUPS, ImageFile, ImageLimits, Record, Records, Turn, write_shards
 from pipelines.prepare import create_pipeline
 from pipelines.prepare.nodes import (
@@ -26,6 +28,7 @@ from pipelines.prepare.nodes import (
     take_in_records,
 )
 from pipelines.prepare.options import Options, SplitPaths
+from pipelines.prepare.pages import without_controls
 
 # Great Expectations' imports warn of Python's own deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -144,6 +147,69 @@ def test_pages_read_offline(miniature):
         assert rule["rule"].replace("'", "&#x27;") in index
 
 
+class _Controls(HTMLParser):
+    """What of a page a reader could press or a browser would run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if tag in ("script", "button", "input", "select", "form", "iframe", "object", "embed"):
+            self.found.append(tag)
+        self.found += [name for name in values if name.startswith(("on", "data-"))]
+        self.found += [v for v in values.values() if "javascript:" in v.lower()]
+        self.found += [v for v in values.get("class", "").split() if v.startswith("btn")]
+
+
+def controls(page: str) -> list[str]:
+    reader = _Controls()
+    reader.feed(page)
+    return reader.found
+
+
+def test_no_control_of_a_removed_script_remains(miniature, broken):
+    home, _ = miniature
+    pages = [*(home / "data/08_reporting/data_docs").rglob("*.html"), *broken[2].rglob("*.html")]
+    for page in pages:
+        text = page.read_text()
+        assert controls(text) == [], page
+        assert "onclick" not in text
+        assert "Failed Only" not in text
+        assert text.count("<table") == text.count("</table>") > 0
+        assert text.count("<div") == text.count("</div>")
+    # What the pages are for is still there.
+    text = "".join(page.read_text() for page in broken[2].rglob("validations/**/*.html"))
+    assert "Table of Contents" in text
+    assert "twice" in text
+    assert "newsletter" not in text
+
+
+@pytest.mark.parametrize(
+    ("page", "left"),
+    [
+        ("<p>a &lt;b&gt; &#39; &amp; c</p>", "<p>a &lt;b&gt; &#39; &amp; c</p>"),
+        ("<p onclick='x()' id=a>b</p>", '<p id="a">b</p>'),
+        ("<div><button>x<b>y</b></button>z</div>", "<div>z</div>"),
+        ("<a href='javascript:x()'>b</a>", "<a>b</a>"),
+        ("<a href=' JavaScript:x()'>b</a>", "<a>b</a>"),
+        ("<a href='https://a.b/c'>b</a>", "<a>b</a>"),
+        ("<a href='//a.b/c'>b</a>", "<a>b</a>"),
+        ("<a href='c.html#d'>b</a>", '<a href="c.html#d">b</a>'),
+        ("<img src=https://a.b/c>d", "d"),
+        ("<script>if (a < b) '</p>'</script>c", "c"),
+        ("<div class='btn-group x'><div>a</div></div>b", "b"),
+        ("<div class='card mb-3'>a</div><div class='card'>b</div>", '<div class="card">b</div>'),
+        ("<input type=radio checked>a", "a"),
+        ('<p title="&quot;&gt;">a</p>', '<p title="&quot;&gt;">a</p>'),
+        ("<!DOCTYPE html><br/>a", "<!DOCTYPE html><br>a"),
+    ],
+)
+def test_what_is_taken_out_of_a_page(page, left):
+    assert without_controls(page) == left
+
+
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
     """Shards in which every rule is broken, written past the checks of the intake."""
@@ -194,6 +260,14 @@ def broken(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
     validation, docs = check_records(folder, quarantine, options, str(work))
     return folder, validation, docs
+
+
+def test_messages_hold_plain_numbers(broken):
+    _, validation, _ = broken
+    texts = [text for rule in validation["rules"] for text in rule["examples"]]
+    assert not [text for text in texts if "np." in text or "float64" in text or "int64" in text]
+    (groups,) = (rule for rule in validation["rules"] if rule["table"] == "test groups")
+    assert "id='mixed', share=0.0" in groups["examples"]
 
 
 @pytest.mark.parametrize(
@@ -271,6 +345,78 @@ def test_a_folder_of_pictures_is_enough(tmp_path):
     assert [(r.id, len(r.images), r.conversations) for r in records] == [("red.png", 1, ())]
 
 
+def grouped(home: Path, groups: list[str | None], split: str = "test") -> dict[str, Any]:
+    """Parameters for a user's split of these groups, in the test environment's manner."""
+    items = [item(f"id-{n}") | {"group": group} for n, group in enumerate(groups)]
+    prepare = user_data(home, items)
+    return prepare | {"splits": {split: prepare["splits"]["train"]}}
+
+
+@pytest.mark.parametrize("split", ["test", "validation", "reweight", "train"])
+@pytest.mark.parametrize("groups", [["local"] * 6, ["local"] * 5 + ["global"], ["mixed", None]])
+def test_own_data_of_one_group_are_a_warning(tmp_path, caplog, split, groups):
+    prepare = grouped(tmp_path, groups, split)
+    validation = run(tmp_path, prepare)["validation"].load()
+    assert validation["passed"]
+    (warning,) = validation["warnings"]
+    assert warning.startswith(f"{split}: ")
+    assert f"prepare.min_group_share.{split}" in warning
+    assert warning in [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    index = (tmp_path / "data/08_reporting/data_docs/index.html").read_text()
+    assert escape(warning) in index
+
+
+def test_own_data_with_even_groups_or_none_are_no_warning(tmp_path):
+    for number, groups in enumerate((list(GROUPS) * 2, [None] * 3)):
+        prepare = grouped(tmp_path / str(number), groups)
+        validation = run(tmp_path / str(number), prepare)["validation"].load()
+        assert (validation["passed"], validation["warnings"]) == (True, [])
+
+
+def test_a_rule_on_groups_that_the_user_asks_for_stops_the_run(tmp_path):
+    prepare = grouped(tmp_path, ["local"] * 6) | {"min_group_share": {"test": 0.2}}
+    with pytest.raises(InvalidRecordsError, match="every group has at least 20%"):
+        run(tmp_path, prepare)
+    assert catalog(tmp_path, prepare)["validation"].load()["warnings"] == []
+
+
+def test_the_miniatures_questions_have_the_rule_without_being_asked():
+    options = Options.read(parameters("base"))
+    assert options.group_shares == {"validation": 0.2, "test": 0.2, "reweight": 0.2}
+    own = Options.read(parameters("base") | {"splits": {"test": {"images": "x"}}})
+    assert own.group_shares == {}
+
+
+def test_images_behind_links_into_an_allowed_root(tmp_path):
+    prepare = user_data(tmp_path, [item("a"), item("b", "linked.png")])
+    cache = tmp_path / "cache/files/md5/ab"
+    cache.mkdir(parents=True)
+    (tmp_path / "images/red.png").rename(cache / "cdef")
+    for name in ("red.png", "linked.png"):
+        (tmp_path / "images" / name).symlink_to(cache / "cdef")
+    with pytest.raises(InvalidRecordsError, match=r"link_outside.*allowed_roots"):
+        run(tmp_path, prepare)
+    prepare["splits"]["train"]["allowed_roots"] = [str(tmp_path / "cache")]
+    records = Records(run(tmp_path, prepare)["records"].load() / "train")
+    assert [r.id for r in records] == ["a", "b"]
+
+
+def test_a_damaged_candidate_is_named(tmp_path):
+    prepare = user_data(tmp_path, [item("a")])
+    raw = generate_records(prepare, 0, str(tmp_path / "work"))
+    candidates, quarantine = take_in_records(raw, prepare, str(tmp_path / "work"))
+    part = candidates / "train/part-00000.parquet"
+    data = bytearray(part.read_bytes())
+    at = data.index(b"what colour") if b"what colour" in data else data.index(b"<image>")
+    data[at] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(BrokenFolderError, match="part-00000"):
+        check_records(candidates, quarantine, prepare, str(tmp_path / "work"))
+    # Taken in once more, the shard is written again: what is damaged is not trusted.
+    again, _ = take_in_records(raw, prepare, str(tmp_path / "work"))
+    assert [r.id for r in Records(again / "train")] == ["a"]
+
+
 def test_a_killed_generation_goes_on(tmp_path, monkeypatch):
     from diysink.miniature import llava
 
@@ -311,7 +457,24 @@ def test_the_shipped_parameters_are_read(environment):
         ({"splits": {"train": "x"}}, "prepare.splits.train is 'x'"),
         ({"image": {"min": 3}}, "prepare.image has unknown keys"),
         ({"splits": {"../train": {"images": "x"}}}, "becomes a folder"),
+        ({"splits": {"": {"images": "x"}}}, "becomes a folder"),
+        ({"splits": {1: {"images": "x"}}}, "becomes a folder"),
+        ({"splits": {"train": {"images": 3}}}, "prepare.splits.train: images is 3"),
+        ({"splits": {"train": {"images": None}}}, "images is None"),
+        ({"splits": {"train": {"images": "x", "records": 2}}}, "records is 2"),
+        ({"splits": {"train": {"images": "x", "allowed_roots": "/a"}}}, "allowed_roots is '/a'"),
+        ({"splits": {"train": {"images": "x", "allowed_roots": [1]}}}, "list of folders"),
         ({"quarantine_limit": 5}, "it is a share"),
+        ({"quarantine_limit": "1%"}, "it is a share"),
+        ({"quarantine_limit": True}, "it is a share"),
+        ({"quarantine_limit": float("nan")}, "it is a share"),
+        ({"min_group_share": {"test": 0.5}}, "min_group_share.test is 0.5"),
+        ({"min_group_share": {"test": "x"}}, "min_group_share.test is 'x'"),
+        ({"workers": 0}, "prepare.workers is 0"),
+        ({"workers": "2"}, "prepare.workers is '2'"),
+        ({"records_per_shard": 1.5}, "records_per_shard is 1.5"),
+        ({"decode_again": -1}, "decode_again is -1"),
+        ({"held_out": "test"}, "held_out is 'test'"),
         ({"generate": None}, "nothing to prepare"),
         ({"splits": {"train": None}, "generate": {"train": None}}, "nothing to prepare"),
     ],

@@ -12,6 +12,7 @@ from PIL import Image
 from diysink.artifact import Workspace
 from diysink.records import (
     ImageFile,
+    ImageLimits,
     Reason,
     Records,
     SourceError,
@@ -190,6 +191,71 @@ def test_an_image_that_changed_in_between_is_read_again(tmp_path, item, picture,
     again = Records(take(tmp_path, tmp_path / "work", records_per_shard=1).folder)
     assert decoded == [picture("blue")]
     assert again.digest != first
+
+
+@pytest.mark.parametrize("accident", ["flipped", "gone", "shorter"])
+def test_a_finished_shard_that_was_damaged_is_written_again(hostile, tmp_path, decoded, accident):
+    root, _ = hostile
+    first = take(root, tmp_path, records_per_shard=3)
+    digest = Records(first.folder).digest
+    part = first.folder / "part-00000.parquet"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.unlink()
+    if accident != "gone":
+        part.write_bytes(data if accident == "flipped" else data[:-1])
+    decoded.clear()
+    again = take(root, tmp_path, records_per_shard=3)
+    assert len(decoded) == 3  # of this shard alone
+    assert again == first
+    assert Records(again.folder).digest == digest
+
+
+def test_all_images_of_an_item_are_limited_together(tmp_path, item, picture):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/red.png").write_bytes(picture())
+    size = len(picture())
+    turns = [{"from": "human", "value": "<image>" * 3}, {"from": "gpt", "value": "red"}]
+    three = item(image=["red.png"] * 3, conversations=turns)
+    (tmp_path / "data.json").write_text(json.dumps([three, item(id="b")]))
+    for most, expected in ((3 * size, []), (3 * size - 1, [Reason.FILE_TOO_LARGE])):
+        limits = ImageLimits(max_bytes=most)
+        source = open_source(tmp_path / "data.json", tmp_path / "images")
+        work = Workspace(tmp_path / str(most), "prepare", {})
+        taken = take_in(source, work, "train", limits=limits)
+        assert [r.reason for r in taken.rejections] == expected
+
+
+def test_megabytes_of_text_are_never_repeated_in_the_quarantine(tmp_path, item):
+    long = "x" * 2**20
+    items = [
+        item(id=long),
+        item(id="b", image=long),
+        item(id="c", group=long),
+        item(id="d", conversations=long),
+        item(id="e", conversations=[long]),
+        item(id="f", conversations=[{"from": long, "value": long}]),
+        item(id="g", **{"video": long}),
+        item(id="h", image=[long] * 3),
+        item(id="i", subtask={long: long}),
+        [long],
+        long,
+    ]
+    (tmp_path / "images").mkdir()
+    (tmp_path / "data.json").write_text(json.dumps(items))
+    taken = take(tmp_path, tmp_path / "work")
+    assert len(taken.rejections) == len(items)
+    assert max(len(r.detail) + len(r.id or "") for r in taken.rejections) < 600
+    done = sum(p.stat().st_size for p in (tmp_path / "work").rglob("*.json"))
+    assert done < 20_000
+
+
+def test_too_many_bad_items_stop_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(intake, "MAX_REJECTIONS", 10)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "data.json").write_text(json.dumps([0] * 100))
+    with pytest.raises(SourceError, match=r"11 of the first 11 items.*not_an_object"):
+        take(tmp_path, tmp_path / "work", records_per_shard=1)
 
 
 def test_a_source_that_became_shorter_leaves_nothing_behind(tmp_path, item, picture):
