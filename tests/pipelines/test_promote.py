@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from diysink.artifact import read_manifest
+from diysink.artifact import read_manifest, write_manifest
 from diysink.registry import UnusableVersionError, decisions
 from diysink.registry.decisions import alias_version
 from pipelines.promote.nodes import decide
@@ -134,11 +134,14 @@ def candidate(
     shutil.copytree(tiny_records.folder, records / "test")
     (records / "manifest.json").write_text("{}")
     evaluate = {"candidate": "dual", "split": "test", "max_new_tokens": 4}
+    model = tmp_path / "candidate"
+    shutil.copytree(saved_model, model)
+    write_manifest(model, kind="candidate")
 
     def run() -> dict[str, Any]:
         with mlflow.start_run():
             return register_candidate(
-                saved_model,
+                model,
                 answers(0.5, n=10),
                 records,
                 tmp_path / "profiles",
@@ -164,6 +167,21 @@ def test_a_package_whose_files_are_gone_is_registered_again(
     with pytest.raises(UnusableVersionError):
         decide({**SETTINGS, "version": 1}, REGISTER, 0)
     assert decide(SETTINGS, REGISTER, 0, second)["champion"] == 2
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+def test_a_package_with_a_flipped_bit_is_registered_again(
+    tracking: Path, candidate: Callable[[], dict[str, Any]]
+) -> None:
+    """Damaged weights of the same size load and answer: only their digest tells."""
+    first = candidate()
+    (weights,) = (tracking / "artifacts").rglob("artifacts/candidate/model.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-5] ^= 64
+    weights.write_bytes(data)
+    with pytest.raises(UnusableVersionError, match=r"model\.safetensors"):
+        decide(SETTINGS, REGISTER, 0, first)
+    assert candidate()["version"] == 2
 
 
 @pytest.mark.parametrize("selection", ["cot", "random", "oracle", "sink"])
@@ -235,6 +253,8 @@ class TestAfterAWholeRun:
         assert decisions(name)[-1].to_json() == made
         assert made["run_id"] is not None
         assert mlflow.pyfunc.load_model(f"models:/{name}@champion") is not None
+        kedro_run(registered, "promote", promote={"version": 1})
+        assert (read(registered, "decision.json")["action"], len(decisions(name))) == ("keep", 2)
         with pytest.raises(LookupError, match="nothing to roll back to"):
             kedro_run(registered, "promote", rollback=True)
 

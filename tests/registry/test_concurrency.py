@@ -113,7 +113,11 @@ def test_two_machines_that_use_one_number_are_both_kept(
     promote(NAME, margin=0.0, resamples=200, version=2)
     assert [(made.number, made.champion) for made in decisions(NAME)] == [(1, 1), (2, 2), (2, 3)]
     assert alias_version(NAME, CHAMPION) == 3  # the last in the order that every reader sees
+    monkeypatch.undo()
+    MlflowClient().set_registered_model_alias(NAME, CHAMPION, "2")  # the earlier one's move, late
     assert promote(NAME, margin=0.0, version=3).action == "keep"
+    assert alias_version(NAME, CHAMPION) == 3
+    assert [made.action for made in decisions(NAME)][1:] == ["promote", "promote", "keep"]
 
 
 def test_keys_are_unique_and_old_records_are_read(version: Version) -> None:

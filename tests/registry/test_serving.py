@@ -255,8 +255,9 @@ def test_other_columns_are_ignored(server: TestClient, expected: list[str]) -> N
     assert ask(server, dataframe_records=[row]) == (200, {"predictions": [{"answer": expected[0]}]})
 
 
-def test_a_very_long_question_does_not_break_the_server(server: TestClient) -> None:
-    status, reply = ask(server, dataframe_records=rows((RED, "x" * 100_000)))
+@pytest.mark.parametrize("question", ["x" * 100_000, "a b c " * 17_000], ids=["word", "words"])
+def test_a_very_long_question_does_not_break_the_server(server: TestClient, question: str) -> None:
+    status, reply = ask(server, dataframe_records=rows((RED, question)))
     assert status == 200
     assert isinstance(reply["predictions"][0]["answer"], str)
 

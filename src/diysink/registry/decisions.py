@@ -247,10 +247,15 @@ def settle(name: str) -> State:
     if move is None:
         return now
     key, made = move
-    if not now.is_carried_out(key) and made.champion in now.existing:
+    champion = now.version(CHAMPION)
+    # Two machines decided at the same moment, and the alias follows the earlier of the two.
+    overtaken = champion != made.champion and any(
+        other.number == made.number and other.champion == champion and other.action in _MOVES
+        for other in now.record.values()
+    )
+    if made.champion in now.existing and (overtaken or not now.is_carried_out(key)):
         _carry_out(name, key, made)
         return state(name)
-    champion = now.version(CHAMPION)
     if champion is None or champion == made.champion:
         return now
     reason = f"the alias was moved from version {made.champion} outside of promote and rollback"

@@ -8,11 +8,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlparse
 
 import mlflow
 import pandas as pd
 
+from diysink.artifact import MANIFEST, read_manifest
 from diysink.registry.client import request
 from diysink.registry.comparison import ITEM
 from diysink.registry.package import read_predictions
@@ -31,7 +33,8 @@ class UnusableVersionError(RuntimeError):
     def __init__(self, name: str, version: int, fault: str, cause: object) -> None:
         self.name, self.version = name, version
         kind = f"{type(cause).__name__}: " if isinstance(cause, BaseException) else ""
-        self.fault = f"{fault} ({kind}{str(cause)[:400]})"
+        said = " ".join(str(cause).split())[:300]
+        self.fault = f"{fault} ({kind}{said})"
         super().__init__(
             f"version {version} of the registered model {name!r} cannot be used: {self.fault}. "
             "Were its files deleted, or the checkout moved? Put them back, or register the model "
@@ -44,11 +47,16 @@ def check_answers(name: str, version: int) -> None:
     """Load a version as its users will, and ask it the example that it was packaged with.
 
     Raises:
-        UnusableVersionError: it does not load, holds no example, or does not answer.
+        UnusableVersionError: it does not load, a file is not what was packaged, it holds no
+            example, or it does not answer.
     """
     uri = f"models:/{name}/{version}"
     with _fault(name, version, "its model does not load"), _scratch(name, version) as folder:
-        model = mlflow.pyfunc.load_model(uri, dst_path=folder)
+        root = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+        # Of damaged weights most load: the packaged folder's manifest tells them.
+        for manifest in root.glob(f"artifacts/*/{MANIFEST}"):
+            read_manifest(manifest.parent, thorough=True)
+        model = mlflow.pyfunc.load_model(str(root))
         example = model.input_example
         if example is None:
             raise UnusableVersionError(name, version, "it cannot be tried", "no input example")
