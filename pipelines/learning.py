@@ -22,8 +22,22 @@ def model_parts(model: dict[str, Any]) -> "Parts":
     return Parts(**{k: v for k, v in model.items() if k not in ("profile", "sentence")})
 
 
+def look_at(*checkpoints: str) -> None:
+    """Refuse a folder that is no checkpoint before gigabytes of it are digested.
+
+    Raises:
+        CheckpointError, BrokenFileError: see `diysink.encoders.checkpoint_source`.
+    """
+    from diysink.encoders import checkpoint_source
+
+    for checkpoint in checkpoints:
+        if Path(checkpoint).exists():  # a hub id is looked at when it is loaded
+            checkpoint_source(checkpoint)
+
+
 def parts_digest(model: dict[str, Any]) -> str:
     """Digest of what the pretrained parts are, wherever they lie."""
+    look_at(model["encoder"], model["language"])
     rest = {k: v for k, v in model.items() if k not in ("encoder", "language", "sentence")}
     return digest_json(
         {

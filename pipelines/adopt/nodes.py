@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from diysink.artifact import Workspace, digest_source, write_json, write_manifest
-from pipelines.learning import load_profile
+from pipelines.learning import load_profile, look_at
 from pipelines.units import each_unit
 
 
@@ -40,6 +40,7 @@ def adopt_checkpoint(
         )
     if len(seeds) != 1:
         raise ValueError(f"seeds is {seeds}, but a checkpoint is one training; name one seed")
+    look_at(adopt["path"])
     profile = load_profile(sink_profiles, model, require=adopt["require_sinks"])
     inputs = {
         "checkpoint": digest_source(adopt["path"], adopt["revision"]),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diysink.artifact import Workspace, digest_source, write_manifest
-from pipelines.learning import folder_digest, optimization, train
+from pipelines.learning import folder_digest, look_at, optimization, train
 from pipelines.units import each_unit
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def train_reweighting(
     from diysink.selection import save_selection
     from diysink.training import EncodedRecords, SelectionTraining
 
+    look_at(model["sentence"])
     inputs = {
         "records": folder_digest(records),
         "models": folder_digest(finetuned_models),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diysink.artifact import digest_source
+from pipelines.learning import look_at
 
 if TYPE_CHECKING:
     from diysink.evaluation.lvlm import LVLM
@@ -47,12 +48,13 @@ def inputs_of(split: "Records", lvlm: dict[str, Any]) -> dict[str, Any]:
     """What determines a model's norms and answers: content in place of paths.
 
     Raises:
-        ValueError: no model is named.
+        ValueError: no model is named, or a folder that is no checkpoint.
     """
     if lvlm["path"] is None:
         raise ValueError(
             "lvlm.path is not given: which model? --params lvlm.path=<folder or hub id>"
         )
+    look_at(lvlm["path"])
     return {
         "records": split.digest,
         "model": digest_source(lvlm["path"], lvlm["revision"]),

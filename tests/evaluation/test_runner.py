@@ -1,0 +1,43 @@
+"""Questions that are too long are counted and named when a split is evaluated."""
+
+import logging
+
+import pytest
+
+from diysink.evaluation.runner import predict
+from diysink.records import Record, Records, Turn, write_shards
+from diysink.selection import Reweight, ReweightSelection, ReweightSettings, SentenceEncoder
+from tests.tiny_models import tiny_answerer
+
+TEXTS = {"short": "a", "long": "a b c d " * 40, "between": "a b c d"}
+
+
+@pytest.fixture
+def split(tmp_path, tiny_records):
+    image = tiny_records[0].images
+    records = [
+        Record(name, image, (Turn("human", f"<image>\n{text}"), Turn("gpt", "b")))
+        for name, text in TEXTS.items()
+    ]
+    write_shards(tmp_path / "test", records)
+    return Records(tmp_path / "test")
+
+
+def test_they_are_counted_and_named_and_whole_in_the_table(parts, split, caplog):
+    answerer = tiny_answerer(parts, max_new_tokens=2)
+    with caplog.at_level(logging.WARNING, "diysink"):
+        table = predict(answerer, split, variant="dual", seed=0, batch=2)
+    assert [record.args for record in caplog.records] == [("dual", 1, 3, "long")]
+    assert table["question"].tolist() == [text.strip() for text in TEXTS.values()]
+
+
+def test_what_only_the_sentence_encoder_cuts_is_counted(parts, split, tiny_sentence, caplog):
+    answerer = tiny_answerer(parts, max_new_tokens=2)
+    encoder = SentenceEncoder.load(tiny_sentence)
+    encoder.longest = 2
+    answerer.selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)))
+    with caplog.at_level(logging.WARNING, "diysink"):
+        predict(answerer, split, variant="rew", seed=0, batch=2)
+    runner = [one.args for one in caplog.records if one.name == "diysink.evaluation.runner"]
+    assert runner == [("rew", 1, 3, "long"), ("rew", 2, 3)]
+    assert [one.args for one in caplog.records if "sentence" in one.name] == [(2,)]

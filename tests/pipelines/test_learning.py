@@ -1,0 +1,133 @@
+"""What the training stages share: a connector part that would never see a token is not trained."""
+
+import json
+import logging
+
+import pytest
+
+from diysink.artifact import BrokenFileError, write_manifest
+from diysink.encoders import CheckpointError, load_encoder
+from diysink.records import Records, write_shards
+from diysink.sinks import SinkProfile
+from pipelines.align.nodes import align_connectors
+from pipelines.finetune.nodes import finetune_models
+from pipelines.learning import Encodings, load_profile, parts_digest
+from tests.pipelines.test_conf import parameters
+
+MODEL = {"profile": "mine"}
+EDGES, HISTOGRAM = (0.5, 2.0, 8.0), (90, 10)
+WITH_SINKS = {"tau": 3.0, "sinks_per_image": (1, 9), "histogram": HISTOGRAM}
+# name: (what the profile says, what is said of it)
+EMPTY = {
+    "no tau": ({"tau": None, "sinks_per_image": (10,)}, "has no tau"),
+    "tau above all": ({"tau": 100.0, "sinks_per_image": (10,)}, "which no token of its images"),
+    "tau below all": ({"tau": 0.1, "sinks_per_image": (0,) * 9 + (10,)}, "every token reaches"),
+}
+
+
+def profile(folder, encoder=None, found=False, **changes):
+    """A folder of profiles with one, ``mine``."""
+    said = WITH_SINKS | changes
+    identity = (encoder or load_encoder(parameters("base")["model"]["encoder"])).identity
+    made = SinkProfile(
+        encoder=identity, tau=said["tau"], method="fixed", interval=None, found=found,
+        evidence=(), sink_dimensions=(), edges=EDGES, histogram=said["histogram"],
+        sinks_per_image=said["sinks_per_image"], grid=(3, 3), settings={},
+    )  # fmt: skip
+    (folder / "mine").mkdir(parents=True)
+    made.save(folder / "mine" / "profile.json")
+    write_manifest(folder, kind="sink profiles")
+    return folder
+
+
+@pytest.mark.parametrize("connector", ["dual", "dual-resampler"])
+@pytest.mark.parametrize("kind", EMPTY)
+def test_two_parts_and_tokens_for_one_are_refused(kind, connector, tmp_path):
+    changes, why = EMPTY[kind]
+    profiles = profile(tmp_path, **changes)
+    with pytest.raises(ValueError, match=why) as caught:
+        load_profile(profiles, MODEL, require=False, train=["single", connector])
+    for said in ("'mine'", connector, "align.connectors", "sinks.calibration.method"):
+        assert said in str(caught.value)
+    # One part learns from all tokens, whatever they are called; and to look is not to train.
+    load_profile(profiles, MODEL, require=False, train=["single", "matched", "resampler"])
+    load_profile(profiles, MODEL, require=False)
+
+
+@pytest.mark.parametrize(("without", "warned"), [(4, False), (5, False), (6, True)])
+def test_few_images_with_sinks_are_worth_a_warning(tmp_path, caplog, without, warned):
+    profiles = profile(tmp_path, sinks_per_image=(without, 10 - without))
+    with caplog.at_level(logging.WARNING, "pipelines"):
+        load_profile(profiles, MODEL, require=False, train=["single", "dual"])
+    assert [record.args[0] for record in caplog.records] == ([100 * without / 10] if warned else [])
+
+
+def test_align_and_finetune_refuse_before_anything_is_trained(parts, tmp_path):
+    model = MODEL | {
+        "encoder": str(parts / "encoder"), "language": str(parts / "language"), "layer": -2,
+        "encoder_revision": None, "language_revision": None, "dtype": "float32",
+        "sentence": "language-model",
+    }  # fmt: skip
+    profiles = profile(tmp_path / "profiles", load_encoder(parts / "encoder"), tau=None)
+    values = parameters("base")
+    align = values["align"] | {"require_sinks": False}
+    write_manifest(tmp_path, kind="records")
+    work = str(tmp_path / "work")
+    with pytest.raises(ValueError, match="has no tau"):
+        align_connectors(tmp_path, profiles, model, align, [0], work)
+    with pytest.raises(ValueError, match="has no tau"):
+        finetune_models(
+            tmp_path, profiles, tmp_path, model, values["finetune"], align, [0], work
+        )  # fmt: skip
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_damaged_profile_is_named(tmp_path):
+    path = profile(tmp_path) / "mine" / "profile.json"
+    whole = path.read_text()
+    for content in (whole[:-9], "[]", json.dumps(json.loads(whole) | {"version": 9}), ""):
+        path.write_text(content)
+        with pytest.raises(BrokenFileError) as caught:
+            load_profile(tmp_path, MODEL, require=False)
+        assert caught.value.path == path
+
+
+@pytest.mark.parametrize("max_length", [None, 20])
+def test_dialogues_are_cut_to_the_parameter_or_to_the_models_positions(
+    parts, tiny_records, tmp_path, max_length
+):
+    from tests.tiny_models import tiny_answerer
+
+    write_shards(tmp_path / "train", list(tiny_records))
+    settings = {"split": "train", "keep": 0, "max_length": max_length}
+    answerer = tiny_answerer(parts)
+    data = Encodings(tmp_path, settings).of(answerer)  # has what is asked: prompter, processor
+    assert isinstance(data.records, Records)
+    assert data.limit == (64 if max_length is None else 20)
+    assert len(data[0]["input_ids"]) <= data.limit
+
+
+@pytest.mark.parametrize("stage", ["align", "finetune", "reweight"])
+def test_every_stage_that_trains_has_the_parameter(stage):
+    assert parameters("base")[stage]["max_length"] is None
+
+
+def test_a_checkpoint_is_looked_at_before_it_is_digested(parts, tmp_path, monkeypatch):
+    import pipelines.adopt.nodes
+    import pipelines.learning
+    import pipelines.training_free.model as training_free
+
+    for module in (pipelines.learning, pipelines.adopt.nodes, training_free):
+        monkeypatch.setattr(module, "digest_source", lambda *_: pytest.fail("it was digested"))
+    other = tmp_path / "adapter"
+    other.mkdir()
+    (other / "adapter_config.json").write_text("{}")
+    adopt = parameters("base")["adopt"] | {"path": str(other)}
+    for enter in (
+        lambda: parts_digest({"encoder": str(parts / "encoder"), "language": str(other)}),
+        lambda: parts_digest({"encoder": str(other), "language": str(parts / "language")}),
+        lambda: training_free.inputs_of(None, {"path": str(other)}),
+        lambda: pipelines.adopt.nodes.adopt_checkpoint(tmp_path, MODEL, adopt, [0], str(tmp_path)),
+    ):
+        with pytest.raises(CheckpointError, match="adapter"):
+            enter()
