@@ -124,6 +124,12 @@ def test_parquet_is_answered(server: TestClient, expected: list[str]) -> None:
     assert (reply.status_code, reply.json()["predictions"]) == (200, [{"answer": expected[0]}])
 
 
+def test_csv_is_refused(server: TestClient) -> None:
+    body = f"image,question\n{RED},a\n"
+    reply = server.post("/invocations", content=body, headers={"Content-Type": "text/csv"})
+    assert reply.status_code == 400
+
+
 BAD = {
     "null question": (RED, None, "question is null"),
     "empty question": (RED, "", "empty or blank"),
