@@ -320,7 +320,7 @@ def test_what_an_older_processor_leaves_out_is_the_models(
 
 
 def test_a_processor_file_that_is_not_there_at_all(folders, loaded, tmp_path):
-    """Image processor and chat template in files of their own, as before transformers 4.46."""
+    """Image processor and chat template in files of their own, as in older repositories."""
     older = tmp_path / "older"
     shutil.copytree(folders["llava"], older)
     picture = json.loads((older / "processor_config.json").read_text())["image_processor"]

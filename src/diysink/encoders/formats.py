@@ -15,10 +15,7 @@ class CheckpointError(OSError, ValueError):
     """
 
 
-_CONVERT = (
-    "transformers' script models/llava/convert_llava_weights_to_hf.py converts a checkpoint of "
-    "one's own"
-)
+_CONVERT = "convert your own with a script of transformers' repository (src/transformers/models"
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin.index.json"}
 _FORMATS = {
     ".gguf": (
@@ -77,18 +74,20 @@ def original_llava(source: str, config: Mapping[str, Any]) -> str:
     if "qwen" in kind:
         return (
             f"{message}Take the converted checkpoint (llava-hf/llava-onevision-qwen2-7b-ov-hf and "
-            "others at huggingface.co/llava-hf), or convert it with transformers' script "
-            "models/llava_onevision/convert_llava_onevision_weights_to_hf.py"
+            "others at huggingface.co/llava-hf), or "
+            f"{_CONVERT}/llava_onevision/"
+            "convert_llava_onevision_weights_to_hf.py)"
         )
     if tiles or kind == "llava_mistral":
         return (
             f"{message}Take the converted checkpoint (llava-hf/llava-v1.6-mistral-7b-hf, "
-            "llava-hf/llava-v1.6-vicuna-7b-hf and others at huggingface.co/llava-hf), or convert "
-            "it with transformers' script models/llava_next/convert_llava_next_weights_to_hf.py"
+            "llava-hf/llava-v1.6-vicuna-7b-hf and others at huggingface.co/llava-hf), or "
+            f"{_CONVERT}/llava_next/convert_llava_next_weights_to_hf.py)"
         )
     return (
         f"{message}Take the converted checkpoint (llava-hf/llava-1.5-7b-hf, "
-        f"llava-hf/llava-1.5-13b-hf and others at huggingface.co/llava-hf); {_CONVERT}"
+        f"llava-hf/llava-1.5-13b-hf and others at huggingface.co/llava-hf), or "
+        f"{_CONVERT}/llava/convert_llava_weights_to_hf.py)"
     )
 
 

@@ -1,8 +1,8 @@
 """What an older processor's file leaves out, from the model's configuration.
 
-Processors of LLaVA's kind work out the number of placeholders from the patch size. Checkpoints that
-were saved before transformers 4.46 do not say it in processor_config.json, though their config.json
-does; those before 4.48 do not say how many class tokens there are.
+Processors of LLaVA's kind work out the number of placeholders from the patch size. Older
+checkpoints do not say it in processor_config.json, though their config.json does; some say the
+patch size, but not how many class tokens there are.
 """
 
 from typing import Any
