@@ -59,11 +59,11 @@ def interruptible() -> Iterator[Interrupts]:
         raise Interrupted(number)
 
     try:
-        for number in SIGNALS:
+        for each in SIGNALS:
             # nohup lets the terminal close. A shell that starts a run in the background ignores INT
             # for it, but whoever sends one to this process means it.
-            if number != signal.SIGHUP or before[number] is not signal.SIG_IGN:
-                signal.signal(number, interrupt)
+            if each != signal.SIGHUP or before[each] is not signal.SIG_IGN:
+                signal.signal(each, interrupt)
         yield interrupts
     finally:
         _current = None

@@ -35,6 +35,14 @@ def _project(path: str) -> str:
     return str((find_kedro_project(Path.cwd()) or PROJECT) / path)
 
 
+def _database(path: str) -> str:
+    """The address of a SQLite database inside the project: ``${database:mlruns/mlflow.db}``.
+
+    In an address ``%`` and ``?`` have a meaning; in a folder's name they have none.
+    """
+    return "sqlite:///" + _project(path).replace("%", "%25").replace("?", "%3F")
+
+
 def _shipped(name: str) -> str:
     """Folder of a part of the miniature that the package ships: ``${miniature:encoder}``."""
     return str(PROJECT / "src/diysink/miniature/weights" / name)
@@ -51,6 +59,7 @@ CONFIG_LOADER_ARGS = {
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"]},
     "custom_resolvers": {
         "project": _project,
+        "database": _database,
         "miniature": _shipped,
     },
 }

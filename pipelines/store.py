@@ -59,20 +59,10 @@ def prepare(uri: str, experiment: str) -> None:
 
 
 def local_database(uri: str) -> Path | None:
-    """The file of a SQLite store, or None for any other store.
-
-    Raises:
-        ValueError: a path that such an address cannot hold.
-    """
+    """The file of a SQLite store, or None for any other store."""
     if not uri.startswith(_SQLITE):
         return None
-    path = uri.removeprefix(_SQLITE)
-    if "?" in path:
-        raise ValueError(
-            f"{path} has a question mark in it, which ends the path in a database's address: "
-            "rename the folder, or name another server.mlflow_tracking_uri in conf/local/mlflow.yml"
-        )
-    return Path(path).absolute()
+    return Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])).absolute()
 
 
 def check(database: Path) -> None:
@@ -129,7 +119,8 @@ def _make(database: Path) -> None:
 
     database.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(database)
-    MlflowClient(f"{_SQLITE}{temporary}").search_experiments(max_results=1)
+    escaped = str(temporary).replace("%", "%25").replace("?", "%3F")
+    MlflowClient(f"{_SQLITE}{escaped}").search_experiments(max_results=1)
     temporary.replace(database)
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 
+from pipelines.hooks.checks import Checks
 from pipelines.hooks.outputs import Outputs
 from pipelines.hooks.runs import Runs
 from pipelines.hooks.stages import Stages
@@ -27,4 +28,13 @@ if not sys.stderr.isatty():
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
-HOOKS: tuple[object, ...] = (Summary(), Stages(), Tracking(), Runs(), Outputs(), Store())
+# Of those that are to be first, the last one here is: parameters are checked before a run waits.
+HOOKS: tuple[object, ...] = (
+    Summary(),
+    Stages(),
+    Tracking(),
+    Runs(),
+    Store(),
+    Outputs(),
+    Checks(),
+)

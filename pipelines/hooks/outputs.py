@@ -51,7 +51,7 @@ def places(catalog: CatalogProtocol, names: set[str]) -> dict[str, Path]:
     for name in names:
         if name.startswith("params:") or name == "parameters":
             continue
-        described = getattr(catalog.get(name), "_describe", dict)()
+        described: dict[str, Any] = getattr(catalog.get(name), "_describe", dict)()
         if path := described.get("filepath"):
             found[name] = Path(str(path))
     return found
