@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from diysink.evaluation.runner import predict
+from diysink.evaluation.runner import predict, question_batch
 from diysink.records import Record, Records, Turn, write_shards
 from diysink.selection import Reweight, ReweightSelection, ReweightSettings, SentenceEncoder
 from tests.tiny_models import tiny_answerer
@@ -41,3 +41,11 @@ def test_what_only_the_sentence_encoder_cuts_is_counted(parts, split, tiny_sente
     runner = [one.args for one in caplog.records if one.name == "diysink.evaluation.runner"]
     assert runner == [("rew", 1, 3, "long"), ("rew", 2, 3)]
     assert [one.args for one in caplog.records if "sentence" in one.name] == [(2,)]
+
+
+def test_analyses_read_the_same_beginnings(parts, split):
+    answerer = tiny_answerer(parts, max_new_tokens=2)
+    texts = question_batch(answerer, list(split)).texts
+    assert texts[0::2] == ("a", "a b c d")
+    assert texts[1] == answerer.prompter.fitting(TEXTS["long"].strip(), answerer.longest)
+    assert len(answerer.prompter.question(f"<image>\n{texts[1]}")) <= 62

@@ -233,3 +233,9 @@ def test_a_pointer_in_the_place_of_a_module_file_is_named(tmp_path, tiny_sentenc
     with pytest.raises(BrokenFileError) as caught:
         SentenceEncoder.load(st)
     assert caught.value.path.name == "modules.json"
+
+
+@pytest.mark.parametrize("source", ["/no/such/folder", "./nowhere", "models/mine"])
+def test_a_sentence_encoder_that_is_not_there(source):
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        SentenceEncoder.load(source)

@@ -144,9 +144,12 @@ def question_of(record: Record) -> str:
 
 
 def question_batch(answerer: Answerer, items: Sequence[Record]) -> QuestionBatch:
-    """Records as the questions that a selection and a model take."""
+    """Records as the questions that a selection and a model take.
+
+    Of a question that is too long for the model, its beginning: see `Answerer.answer_batch`.
+    """
     return QuestionBatch(
-        texts=tuple(question_of(r) for r in items),
+        texts=tuple(answerer.prompter.fitting(question_of(r), answerer.longest) for r in items),
         ids=tuple(r.id for r in items),
         groups=tuple(r.group for r in items),
         images=tuple(r.images[0].sha256 for r in items),
@@ -155,13 +158,16 @@ def question_batch(answerer: Answerer, items: Sequence[Record]) -> QuestionBatch
 
 
 def _ask(answerer: Answerer, items: Sequence[Record]) -> Replies:
-    answers = answerer.answer_batch(question_batch(answerer, items))
+    questions = question_batch(answerer, items)
+    answers = answerer.answer_batch(questions)
     return Replies(
         texts=answers.texts,
         routes=[str(route) for route in answers.choice.routes],
         weights=answers.choice.weights.detach().float().cpu().tolist(),
         visual_tokens=answers.visual_tokens,
-        cut=answers.cut,
+        cut=[
+            text != question_of(record) for text, record in zip(questions.texts, items, strict=True)
+        ],
     )
 
 

@@ -115,13 +115,11 @@ class SentenceEncoder(nn.Module):
         """
         from transformers import AutoModel
 
-        # A folder of sentence-transformers may keep its transformer below: the settings say so.
-        if _json(path, "modules.json") is not None:
-            settings = SentenceSettings.load(path)
-            source = checkpoint_source(path)
-        else:
-            source = checkpoint_source(path)
-            settings = SentenceSettings.load(path)
+        # A folder of sentence-transformers may keep its transformer below: its settings say so.
+        if (Path(path) / "modules.json").is_file():
+            SentenceSettings.load(path)
+        source = checkpoint_source(path)
+        settings = SentenceSettings.load(path)
         model = load_pretrained(
             AutoModel,
             source,
