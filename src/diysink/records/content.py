@@ -8,6 +8,7 @@ medium and holds something, and the placeholder of a medium in a question.
 import math
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from diysink.records.record import PLACEHOLDER
@@ -50,7 +51,7 @@ def check_keys(
     for key, value in item.items():
         if not isinstance(key, str) or key in allowed:
             continue
-        if not _names_media(key) or _is_empty(value):
+        if len(key) > 64 or not _names_media(key) or _is_empty(value):
             continue
         remedy = (
             "images are read from the item's key `image` (a path, or a list of paths)"
@@ -87,9 +88,10 @@ def check_text(text: str, where: str) -> None:
         )
 
 
+@lru_cache(maxsize=4096)  # a source uses the same few keys in every item
 def _names_media(key: str) -> bool:
     # Turns have images of their own in other tools' formats, under LLaVA's key too.
-    return len(key) <= 64 and (key == "image" or re.fullmatch(MEDIA_KEY, key) is not None)
+    return key == "image" or re.fullmatch(MEDIA_KEY, key) is not None
 
 
 def _is_markup(text: str, found: re.Match[str], closed: Mapping[str, int]) -> bool:

@@ -48,7 +48,7 @@ class ImageLimits:
         max_pixels: width x height; at most 89,478,485, where Pillow sees a decompression bomb.
         max_aspect: longest side / shortest side. A strip of 1 x 50,000 pixels becomes gigabytes
             when a processor scales its shortest side to 336.
-        max_bytes: of the encoded file.
+        max_bytes: of the encoded file; `take_in` holds all images of an item together to it, too.
     """
 
     min_side: int = 8
