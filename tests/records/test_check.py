@@ -91,7 +91,7 @@ def nested(depth: int, kind: str) -> object:
     return value
 
 
-@pytest.mark.parametrize("depth", [5, 988, 50_000])
+@pytest.mark.parametrize("depth", [5, 988, 5000])
 @pytest.mark.parametrize("kind", ["list", "object"])
 @pytest.mark.parametrize("key", ["id", "image", "conversations", "group", "subtask", "video", "x"])
 def test_nesting_of_any_depth_in_any_key(item, depth, kind, key):
@@ -223,8 +223,13 @@ def test_answers_may_name_any_tag(item):
 
 
 def test_many_tags_take_little_time(item):
-    text = "`<video>`" * 200_000 + "</video>"
+    text = "`<video>`" * 50_000 + "</video>" + ("<video" + "1" * 60 + "x>") * 1000
+    text += "<video" + "_1" * 100_000 + "<" + " tag" * 1000 + "</video" + " " * 100_000
+    hostile = {
+        f"video{part * 60}"[:63] + "x": 1 for part in ("1", "_1", "_file_path", "file", "url")
+    }
     start = time.process_time()
+    assert check_item(item(**hostile))
     check_item(item(image=None, conversations=[{"from": "human", "value": text}, ANSWER]))
     assert time.process_time() - start < 5
 

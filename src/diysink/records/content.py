@@ -19,18 +19,19 @@ _OTHERS = (
     r"videos?|vids?|clips?|frames?|movies?|gifs?|audios?|sounds?|speech|speeches|music|voices?"
     r"|wavs?|mp3s?|mp4s?|waveforms?|point_?clouds?|pcds?|pdfs?|depths?|depth_maps?|thermals?"
 )
-# What may follow the medium's name. `image_id`, `video_width`, `audio_source` are only facts.
+# What may follow the medium's name, any number of times. One digit at a time: repeats of repeats
+# take for ever on a hostile key. `image_id`, `video_width`, `audio_source` are only facts.
 _PART = (
     r"files?|file_?names?|paths?|file_?paths?|urls?|uris?|links?|bytes|data|base64|b64|lists?"
     r"|arrays?|tensors?|features?|embeddings?|tokens?|inputs?"
 )
-_IMAGE_KEY = rf"(?i:\s*(?:{_IMAGES})(?:[_-]?(?:{_PART}|\d+))*\s*)"
-_OTHER_KEY = rf"(?i:\s*(?:{_OTHERS})(?:[_-]?(?:{_PART}|\d+))*\s*)"
+_IMAGE_KEY = rf"(?i:\s*(?:{_IMAGES})(?:[_-]?(?:{_PART}|\d))*\s*)"
+_OTHER_KEY = rf"(?i:\s*(?:{_OTHERS})(?:[_-]?(?:{_PART}|\d))*\s*)"
 # A pattern for the whole of a key that names a medium, other than LLaVA's own `image`.
 MEDIA_KEY = rf"(?!image\Z)(?:{_IMAGE_KEY}|{_OTHER_KEY})"
 _NAMES = r"images?|imgs?|picture|videos?|vid|audios?|sound|speech|music|voice|point_?cloud"
 _PLACEHOLDER = re.compile(
-    rf"<\|?(?P<name>{_NAMES})(?:[ _-]?(?:pad|placeholder|token|start|here|\d+))*\|?>", re.IGNORECASE
+    rf"<\|?(?P<name>{_NAMES})(?:[ _-]?(?:pad|placeholder|token|start|here|\d))*\|?>", re.IGNORECASE
 )
 _CLOSING = re.compile(rf"</(?P<name>{_NAMES})\s*>", re.IGNORECASE)
 # Plain signs that HTML is talked about: `<video>` in quotes, or named a tag.
