@@ -31,7 +31,7 @@ class SplitPaths:
             value = getattr(self, name)
             if not isinstance(value, str) and not (name == "records" and value is None):
                 raise ValueError(f"{name} is {value!r}; expected a path")
-        roots = self.allowed_roots
+        roots = () if self.allowed_roots is None else self.allowed_roots
         if not isinstance(roots, list | tuple) or not all(isinstance(each, str) for each in roots):
             raise ValueError(f"allowed_roots is {roots!r}; expected a list of folders")
         object.__setattr__(self, "allowed_roots", tuple(roots))

@@ -35,7 +35,10 @@ def run_suites(
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     for site in list(context.get_site_names()):
         context.delete_data_docs_site(site)
-    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve()).replace("$", r"\$")}
+    store = {
+        "class_name": "TupleFilesystemStoreBackend",
+        "base_directory": str(docs.resolve()).replace("$", r"\$"),
+    }
     index = {"class_name": "DefaultSiteIndexBuilder"}
     context.add_data_docs_site(
         "records",

@@ -488,3 +488,8 @@ def test_own_splits_take_the_miniatures_place():
     options = Options.read(small(splits={"train": {"images": "x"}, "test": None}))
     assert not options.generated
     assert options.splits == {"train": SplitPaths("x")}
+    for roots, expected in ((None, ()), (["/a"], ("/a",))):
+        split = {"images": "x", "allowed_roots": roots}
+        assert (
+            Options.read(small(splits={"train": split})).splits["train"].allowed_roots == expected
+        )
