@@ -23,7 +23,7 @@ install_import_hook("diysink", "beartype.beartype")
 
 
 @pytest.fixture(scope="session")
-def _empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables and nothing in them; making one takes seconds."""
     from mlflow import MlflowClient
 
@@ -38,17 +38,17 @@ def _empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tracking(_empty_tracking: Path, tmp_path: Path) -> Iterator[Path]:
+def tracking(empty_tracking: Path, tmp_path: Path) -> Iterator[Path]:
     """MLflow with a database and artifacts of this test's own, an experiment set; their folder."""
-    yield from _tracking_in(tmp_path, _empty_tracking)
+    yield from _tracking_in(tmp_path, empty_tracking)
 
 
 @pytest.fixture(scope="module")
 def module_tracking(
-    _empty_tracking: Path, tmp_path_factory: pytest.TempPathFactory
+    empty_tracking: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
     """As `tracking`, for all tests of a module together."""
-    yield from _tracking_in(tmp_path_factory.mktemp("tracking"), _empty_tracking)
+    yield from _tracking_in(tmp_path_factory.mktemp("tracking"), empty_tracking)
 
 
 def _tracking_in(folder: Path, empty: Path) -> Iterator[Path]:
