@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from pipelines.dvc import Layout
 from pipelines.pipeline_registry import register_pipelines
+from pipelines.session import Session
 from pipelines.settings import CONFIG_LOADER_ARGS
 from tests.pipelines.project import ROOT
 
@@ -54,7 +54,7 @@ def sliced(project: Path, start: str, end: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         bootstrap_project(project)
-        with KedroSession.create(project_path=project, env="test") as session:
+        with Session.create(project_path=project, env="test") as session:
             session.run(from_nodes=[start], to_nodes=[end])
 
 
