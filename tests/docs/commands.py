@@ -1,6 +1,6 @@
 """Every command of the README and the guides: which are run, and why the others are not.
 
-    python -m tests.docs.commands       # all, word for word, in a copy: some ten minutes
+    python -m tests.docs.commands       # all, word for word, in a copy: up to half an hour
     python -m tests.docs.commands docs/guides/dvc.md
 
 The copy is a checkout of its own under a temporary folder, in which the miniature has run once with
