@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class TrackingDatabaseError(RuntimeError):
-    """The tracking database is not whole."""
+    """The tracking database is not whole, or lies where MLflow cannot use it."""
 
 
 def prepare(uri: str, experiment: str) -> None:
@@ -46,6 +46,12 @@ def prepare(uri: str, experiment: str) -> None:
         _make_experiment(uri, experiment, None)
         return
     artifacts = database.parent / ARTIFACTS
+    if unquote(str(artifacts)) != str(artifacts):
+        raise TrackingDatabaseError(
+            f"{artifacts}: MLflow takes the % in this path for an escape and would not find what "
+            "it keeps there. Rename the folder, or keep runs elsewhere "
+            "(server.mlflow_tracking_uri in conf/local/mlflow.yml)"
+        )
     what = f"the tracking database {database}"
     with FileLock(database.with_name(f".{database.name}.lock"), what=what):
         sweep(database)

@@ -7,7 +7,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from pipelines.ending import at_end
+from pipelines.ending import at_end, end_loose
 from pipelines.hooks.stages import run_file, stages_of, timings_file
 
 LOCKS = ".locks"  # in the folder of unfinished work
@@ -43,6 +43,16 @@ class Outputs:
                 sweep(path)
         for stage in stages_of(pipeline):
             sweep(project / run_file(stage))
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Kedro's plain session ends here; this project's own settles it itself."""
+        end_loose()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """As `after_pipeline_run`."""
+        end_loose()
 
 
 def places(catalog: CatalogProtocol, names: set[str]) -> dict[str, Path]:

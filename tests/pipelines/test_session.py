@@ -176,3 +176,13 @@ def test_notes_of_runs_that_nobody_can_read_do_not_stop_a_run(tmp_path, tracking
     )
     assert mark_orphans(folder) == []
     assert list(folder.iterdir()) == []
+
+
+def test_kedros_plain_session_gives_its_turn_back_too(tmp_path):
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    bootstrap_project(make_project(tmp_path))
+    for _ in range(2):
+        with KedroSession.create(project_path=tmp_path, env="test") as session:
+            session.run(node_names=["generate_records"])

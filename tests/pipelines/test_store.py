@@ -56,7 +56,7 @@ def test_a_moved_checkout_keeps_and_finds_its_artefacts(whole, tmp_path):
     first = tmp_path / "old place"
     shutil.copytree(whole, first)
     assert run_in_child(first, "report")[0] == 0
-    now = tmp_path / "new%20place"
+    now = tmp_path / "new place?"
     first.rename(now)
     code, _ = run_in_child(now, "register,report,promote")
     assert code == 0
@@ -120,6 +120,13 @@ def test_a_damaged_database_is_named_with_the_remedy(damage, said, empty_trackin
         prepare(f"sqlite:///{database}", "diysink")
     assert str(database) in str(raised.value)
     assert f"mv {database} {database}.damaged" in str(raised.value)
+
+
+def test_a_path_that_mlflow_would_unescape_is_refused(tmp_path):
+    database = tmp_path / "50%25off" / "mlruns" / "mlflow.db"
+    with pytest.raises(TrackingDatabaseError, match="Rename the folder"):
+        prepare("sqlite:///" + str(database).replace("%", "%25"), "diysink")
+    assert not database.exists()
 
 
 def test_an_empty_database_file_is_none_yet(tmp_path):

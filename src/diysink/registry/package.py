@@ -69,7 +69,7 @@ def package_model(
         made = mlflow.pyfunc.log_model(
             name="diysink",
             python_model=str(code),
-            artifacts={"model": str(folder), PREDICTIONS: str(answers)},
+            artifacts={"model": folder.absolute().as_uri(), PREDICTIONS: answers.as_uri()},
             code_paths=[str(library)],
             signature=SIGNATURE,
             input_example=example,
