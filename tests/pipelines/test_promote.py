@@ -13,7 +13,7 @@ from kedro.config import OmegaConfigLoader
 
 from diysink.artifact import read_manifest, write_manifest
 from diysink.registry import UnusableVersionError, decisions
-from diysink.registry.decisions import alias_version
+from diysink.registry.state import alias_version
 from pipelines.promote.nodes import decide
 from pipelines.register.nodes import assemble_candidate, register_candidate
 from pipelines.settings import CONFIG_LOADER_ARGS

@@ -17,8 +17,9 @@ import pytest
 from mlflow import MlflowClient
 
 from diysink.registry import CHAMPION, deciding, decisions, promote, register, rollback
-from diysink.registry.decisions import alias_version, record, state
+from diysink.registry.decisions import record
 from diysink.registry.lock import lock_path
+from diysink.registry.state import alias_version, state
 from tests.registry.conftest import NAME, answers, files
 
 Version = Callable[[pd.DataFrame], int]

@@ -15,7 +15,8 @@ from diysink.registry import (
     promote,
     rollback,
 )
-from diysink.registry.decisions import alias_version, record
+from diysink.registry.decisions import record
+from diysink.registry.state import alias_version
 from tests.registry.conftest import NAME, answers
 
 Version = Callable[[pd.DataFrame], int]

@@ -27,7 +27,7 @@ from diysink.registry import (
     rollback,
     usable_version,
 )
-from diysink.registry.decisions import alias_version
+from diysink.registry.state import alias_version
 from tests.registry.conftest import NAME, answers, files
 
 Version = Callable[..., int]

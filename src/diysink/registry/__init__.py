@@ -11,13 +11,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from diysink.registry.client import RegistryUnreachableError
 from diysink.registry.comparison import Comparison, ItemsDifferError, compare
-from diysink.registry.decisions import (
-    CHALLENGER,
-    CHAMPION,
-    BrokenRecordError,
-    Decision,
-    decisions,
-)
 from diysink.registry.lock import check_model_name, deciding
 from diysink.registry.package import package_digest, package_model
 from diysink.registry.promotion import (
@@ -28,6 +21,13 @@ from diysink.registry.promotion import (
     registered_version,
     rollback,
     usable_version,
+)
+from diysink.registry.state import (
+    CHALLENGER,
+    CHAMPION,
+    BrokenRecordError,
+    Decision,
+    decisions,
 )
 from diysink.registry.usable import UnusableVersionError
 

@@ -12,19 +12,17 @@ from mlflow.models.model import ModelInfo
 
 from diysink.registry.client import address, reaching, request
 from diysink.registry.comparison import compare
-from diysink.registry.decisions import (
+from diysink.registry.decisions import record, set_alias, settle
+from diysink.registry.lock import check_model_name, deciding
+from diysink.registry.state import (
     CHALLENGER,
     CHAMPION,
     Action,
     Decision,
     State,
     all_versions,
-    record,
-    set_alias,
-    settle,
     state,
 )
-from diysink.registry.lock import check_model_name, deciding
 from diysink.registry.usable import UnusableVersionError, check_answers, check_predictions
 
 DIGEST = "digest.package"  # tag of a version: two equal ones are the same model and evidence
