@@ -137,8 +137,8 @@ class Campaign:
         print(f"PROBLEM {what}\n{said}", flush=True)
 
 
-def run(count: int, seed: int) -> dict[str, Any]:
-    """A campaign of ``count`` kills; figures, and problems, of which there should be none."""
+def run(count: int, seed: int, minutes: float = 600.0) -> dict[str, Any]:
+    """A campaign of ``count`` kills, or of those that ``minutes`` allow; figures and problems."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -149,12 +149,12 @@ def run(count: int, seed: int) -> dict[str, Any]:
             project = stages[-1].after
         campaign = Campaign(stages, home, seed)
         spent = number = 0
-        while spent < count:
+        while spent < count and time.monotonic() - start < minutes * 60:
             spent += campaign.stage(number, count - spent)
             number += 1
             print(f"{spent} of {count} kills, {len(campaign.problems)} problems", flush=True)
     return {
-        "kills": count,
+        "kills": spent,
         "seed": seed,
         "completed after": campaign.completions,
         "with a run beside": campaign.pairs,
@@ -171,9 +171,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin no kill after these")
     parser.add_argument("--out", type=Path, help="a JSON file for the result")
     args = parser.parse_args()
-    result = run(args.count, args.seed)
+    result = run(args.count, args.seed, args.minutes)
     print(json.dumps(result, indent=2))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
