@@ -10,7 +10,7 @@ import sys
 
 from pipelines.hooks.checks import Checks
 from pipelines.hooks.outputs import Outputs
-from pipelines.hooks.runs import Runs
+from pipelines.hooks.runs import Intents, Runs
 from pipelines.hooks.stages import Stages
 from pipelines.hooks.store import Store
 from pipelines.hooks.summary import Summary
@@ -28,13 +28,15 @@ if not sys.stderr.isatty():
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
-# Of those that are to be first, the last one here is: parameters are checked before a run waits.
+# Of those that are to be first, the last one here is: parameters are checked before a run waits,
+# and it has waited before it says that it begins.
 HOOKS: tuple[object, ...] = (
     Summary(),
     Stages(),
     Tracking(),
     Runs(),
     Store(),
+    Intents(),
     Outputs(),
     Checks(),
 )

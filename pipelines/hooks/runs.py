@@ -1,11 +1,13 @@
 """MLflow runs end with the status they deserve, also those whose process could not say so.
 
-Each run of this checkout holds a lock, which the system frees when its process dies in whatever
-way. The next run marks those that are still open without anybody holding theirs.
+Each run of this checkout has a note, with a lock that the system frees when its process dies in
+whatever way. The next run marks those that are still open without anybody holding theirs.
 """
 
 import json
 import logging
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +16,54 @@ from kedro.framework.hooks import hook_impl
 from pipelines.ending import at_end
 
 FOLDER = "mlruns/.running"
+_SOON = 60_000  # milliseconds from a note to the run that its process began, if it came so far
 _log = logging.getLogger(__name__)
 _open: dict[str, str] = {}  # of this process: id of a run whose end is not settled -> its store
+_note: list[Path] = []  # of the run that is about to begin
 
 
-class Runs:
-    """Notes that a run has begun, and marks runs that a kill or a power cut has left open."""
+class Intents:
+    """Writes the note before there is a run: a kill may come at any moment."""
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Mark orphans; hold this run's lock until it ends."""
+        """Mark orphans; leave this run's note, locked until it ends."""
         import mlflow
 
         from diysink.artifact import FileLock, write_json
 
         folder = Path(run_params["project_path"]) / FOLDER
         mark_orphans(folder)
-        if (active := mlflow.active_run()) is None:
-            return
-        run_id, store = active.info.run_id, mlflow.get_tracking_uri()
-        lock = FileLock(folder / f"{run_id}.lock", what=f"the MLflow run {run_id}")
+        note = folder / f"{uuid.uuid4().hex}.json"
+        lock = FileLock(note.with_suffix(".lock"))
         lock.acquire()
-        note = folder / f"{run_id}.json"
-        write_json(note, {"run_id": run_id, "store": store})
-        _open[run_id] = store
+        said = {"store": mlflow.get_tracking_uri(), "since": _now(), "run_id": None}
+        write_json(note, said | {"project_path": run_params["project_path"]})
+        _note[:] = [note]
 
         def forget() -> None:
             note.unlink(missing_ok=True)
             lock.release(remove=True)
 
         at_end(forget)
+
+
+class Runs:
+    """Notes which run has begun."""
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Put the active run's id into the note."""
+        import mlflow
+
+        from diysink.artifact import write_json
+
+        if (active := mlflow.active_run()) is None:
+            return
+        _open[active.info.run_id] = mlflow.get_tracking_uri()
+        while _note:
+            note = _note.pop()
+            write_json(note, json.loads(note.read_text()) | {"run_id": active.info.run_id})
 
 
 def settle(status: str) -> None:
@@ -68,20 +88,44 @@ def mark_orphans(folder: Path) -> list[str]:
     from diysink.artifact import FileLock
 
     marked = []
-    for note in sorted(folder.glob("*.json")):
+    notes = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    for note in notes:
         lock = FileLock(note.with_suffix(".lock"))
-        if note.name.startswith(".") or not lock.acquire(wait=False):
+        if not lock.acquire(wait=False):
             continue
         try:
             said = json.loads(note.read_text())
             client = MlflowClient(said["store"])
-            if client.get_run(said["run_id"]).info.status == "RUNNING":
-                client.set_terminated(said["run_id"], "KILLED")
-                client.set_tag(said["run_id"], "interrupted", "the process ended without a word")
-                marked.append(said["run_id"])
-                _log.warning("MLflow run %s was killed; it is marked so now", said["run_id"])
-        except (OSError, ValueError, KeyError, MlflowException) as error:
+            for run_id in [said["run_id"]] if said["run_id"] else _begun(client, said, notes):
+                if client.get_run(run_id).info.status == "RUNNING":
+                    client.set_terminated(run_id, "KILLED")
+                    client.set_tag(run_id, "interrupted", "the process ended without a word")
+                    marked.append(run_id)
+                    _log.warning("MLflow run %s was killed; it is marked so now", run_id)
+        except (OSError, ValueError, KeyError, TypeError, MlflowException) as error:
             _log.warning("A run that was left open could not be marked (%s): %s", note, error)
         note.unlink(missing_ok=True)
         lock.release(remove=True)
     return marked
+
+
+def _begun(client: Any, said: dict[str, Any], notes: list[Path]) -> list[str]:
+    """Runs of a process that was killed after it began one and before it noted which."""
+    others = [json.loads(note.read_text()).get("run_id") for note in notes if note.is_file()]
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    since = int(said["since"])
+    found = client.search_runs(
+        experiments,
+        "attributes.status = 'RUNNING' and "
+        f"attributes.start_time >= {since} and attributes.start_time <= {since + _SOON}",
+    )
+    mine = (None, said["project_path"])  # its tags may not have been written yet
+    return [
+        run.info.run_id
+        for run in found
+        if run.info.run_id not in others and run.data.tags.get("project_path") in mine
+    ]
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

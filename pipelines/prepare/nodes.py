@@ -38,7 +38,8 @@ def generate_records(prepare: dict[str, Any], seed: int, workspace: str) -> Path
                 questions=split.questions,
                 seed=seed,
             )
-            work.finish(f"raw-{name}", True)
+            images = (folder / "images").glob(f"{name}-*")
+            work.finish(f"raw-{name}", True, [folder / f"{name}.json", *images])
     write_manifest(folder, kind="raw", generated=inputs, seed=seed)
     return folder
 

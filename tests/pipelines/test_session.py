@@ -172,8 +172,9 @@ def test_notes_of_runs_that_nobody_can_read_do_not_stop_a_run(tmp_path, tracking
     folder.mkdir()
     (folder / "a.json").write_text("{")
     (folder / "b.json").write_text(
-        json.dumps({"run_id": "gone", "store": f"sqlite:///{tracking}/mlflow.db"})
+        json.dumps({"run_id": "gone", "store": f"sqlite:///{tracking}/mlflow.db", "since": 0})
     )
+    (folder / "c.json").write_text("[]")
     assert mark_orphans(folder) == []
     assert list(folder.iterdir()) == []
 
@@ -186,3 +187,24 @@ def test_kedros_plain_session_gives_its_turn_back_too(tmp_path):
     for _ in range(2):
         with KedroSession.create(project_path=tmp_path, env="test") as session:
             session.run(node_names=["generate_records"])
+
+
+def test_a_run_that_was_killed_before_it_was_noted_is_found(tmp_path, tracking):
+    import mlflow
+
+    from pipelines.hooks.runs import _now, mark_orphans
+
+    folder, store = tmp_path / "running", mlflow.get_tracking_uri()
+    folder.mkdir()
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("test").experiment_id
+    before = client.create_run(experiment).info.run_id  # somebody's, who began earlier
+    time.sleep(0.01)
+    since = _now()
+    mine = client.create_run(experiment).info.run_id
+    theirs = client.create_run(experiment, tags={"project_path": "/elsewhere"}).info.run_id
+    note = {"store": store, "since": since, "run_id": None, "project_path": "/here"}
+    (folder / "a.json").write_text(json.dumps(note))
+    assert mark_orphans(folder) == [mine]
+    assert client.get_run(mine).info.status == "KILLED"
+    assert {client.get_run(run).info.status for run in (before, theirs)} == {"RUNNING"}
