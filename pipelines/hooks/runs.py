@@ -85,14 +85,16 @@ def mark_orphans(folder: Path) -> list[str]:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    from diysink.artifact import FileLock
+    from diysink.artifact import FileLock, sweep
 
     marked = []
-    notes = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    found = {path.stem for kind in ("json", "lock") for path in folder.glob(f"[!.]*.{kind}")}
+    notes = [folder / f"{stem}.json" for stem in sorted(found)]
     for note in notes:
         lock = FileLock(note.with_suffix(".lock"))
         if not lock.acquire(wait=False):
             continue
+        sweep(note)
         try:
             said = json.loads(note.read_text())
             client = MlflowClient(said["store"])
@@ -102,6 +104,8 @@ def mark_orphans(folder: Path) -> list[str]:
                     client.set_tag(run_id, "interrupted", "the process ended without a word")
                     marked.append(run_id)
                     _log.warning("MLflow run %s was killed; it is marked so now", run_id)
+        except FileNotFoundError:  # killed before it was written, or after it was removed
+            pass
         except (OSError, ValueError, KeyError, TypeError, MlflowException) as error:
             _log.warning("A run that was left open could not be marked (%s): %s", note, error)
         note.unlink(missing_ok=True)

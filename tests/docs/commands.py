@@ -95,7 +95,7 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     (f"{G}dvc.md", ".venv/bin/dvc plots show"): Run(),
     (f"{G}dvc.md", "dvc exp run -n narrow "): Run(),
     (f"{G}dvc.md", "dvc config --local core.no_scm true"): Skip("test_dvc.py runs it without git"),
-    (f"{G}dvc.md", "dvc config --local cache.dir "): Skip("test_dvc.py runs it with its own folder"),
+    (f"{G}dvc.md", "dvc config --local cache.dir "): Skip("test_dvc.py runs it elsewhere"),
     (f"{G}gpu.md", "kedro run --env llava-1.5-7b "): Skip(f"{HUB}, and a GPU"),
     (f"{G}mlflow.md", ".venv/bin/kedro mlflow ui "): Run(),
     (f"{G}mlflow.md", "mlflow server "): Skip("test_store.py starts it on a free port"),

@@ -414,6 +414,22 @@ def test_an_unpacked_archive_without_git_runs_once_dvc_is_told(checkout: Path) -
     assert "Data and pipelines are up to date" in call(checkout, *repro)
 
 
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_a_shared_cache_with_links_is_set_up_as_the_guide_says(
+    checkout: Path, tmp_path: Path, kind: str
+) -> None:
+    guide = (PROJECT / "docs/guides/dvc.md").read_text().split("## Links into a shared cache")[1]
+    _, commands, _ = guide.split("```\n", 2)
+    mine = commands.replace("/srv/dvc-cache", str(tmp_path / "cache"))
+    for command in mine.replace("reflink,hardlink,symlink", kind).splitlines():
+        call(checkout, *command.split())
+    product = checkout / "data/product.json"
+    assert read(product) == {"total": 6}
+    assert product.is_symlink() == (kind == "symlink")
+    assert list((tmp_path / "cache").rglob("files/md5/*/*"))
+    assert "Data and pipelines are up to date" in call(checkout, "dvc", "repro")
+
+
 def test_the_page_of_plots_needs_no_network(pretended: Any) -> None:
     root = Path(pretended.root_dir)
     call(root, "dvc", "plots", "show")

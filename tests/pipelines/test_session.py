@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from diysink.artifact import beside
 from pipelines.hooks.runs import FOLDER
 from pipelines.interrupts import Interrupted, check, interruptible
 from tests.pipelines.project import kedro_run, make_project, run_in_child, start_child
@@ -175,6 +176,8 @@ def test_notes_of_runs_that_nobody_can_read_do_not_stop_a_run(tmp_path, tracking
         json.dumps({"run_id": "gone", "store": f"sqlite:///{tracking}/mlflow.db", "since": 0})
     )
     (folder / "c.json").write_text("[]")
+    (folder / "d.lock").touch()
+    beside(folder / "d.json").touch()
     assert mark_orphans(folder) == []
     assert list(folder.iterdir()) == []
 
