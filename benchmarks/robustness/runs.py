@@ -59,6 +59,7 @@ class Run:
             signal; None: none does.
         by: the signal.
         parameters: as after ``--params``.
+        from_nodes: as after ``--from-nodes``.
     """
 
     def __init__(
@@ -69,10 +70,12 @@ class Run:
         at: int | None = None,
         by: int = signal.SIGKILL,
         parameters: dict[str, Any] | None = None,
+        from_nodes: list[str] | None = None,
     ) -> None:
         self.changes = server.Value("i", 0)
         self.output = project / "output.txt"
-        arguments = (project, pipelines, at, int(by), parameters or {}, self.changes, self.output)
+        which = {"pipeline_names": pipelines, "from_nodes": from_nodes}
+        arguments = (project, which, at, int(by), parameters or {}, self.changes, self.output)
         self.process = server.Process(target=_run, args=arguments)
         self.process.start()
 
@@ -93,7 +96,7 @@ class Run:
 
 def _run(
     project: Path,
-    pipelines: list[str],
+    which: dict[str, Any],
     at: int | None,
     by: int,
     parameters: dict[str, Any],
@@ -128,7 +131,7 @@ def _run(
     atomic.exchange = folder.exchange = counted(atomic.exchange)  # type: ignore[attr-defined]
     try:
         with Session.create(project_path=project, env="test", runtime_params=parameters) as session:
-            session.run(pipeline_names=pipelines)
+            session.run(**which)
     except Exception as error:
         print(message(error), flush=True)
         sys.exit(1)

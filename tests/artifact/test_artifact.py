@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,6 +48,19 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):
         fail()
     assert json.loads(path.read_text()) == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "full"), RuntimeError("enforce fail")])
+def test_a_full_disk_is_said_with_the_files_name(tmp_path, monkeypatch, error):
+    """torch says "enforce fail" of it, and pyarrow does not say where."""
+    usage = SimpleNamespace(free=1000)
+    monkeypatch.setattr("diysink.artifact.atomic.shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match="No space left") as raised, atomic_path(tmp_path / "a.ckpt"):
+        raise error
+    assert raised.value.filename == str(tmp_path / "a.ckpt")
+    usage.free = 10**9
+    with pytest.raises(RuntimeError, match="other"), atomic_path(tmp_path / "a.ckpt"):
+        raise RuntimeError("other")
 
 
 def test_nan_is_not_json(tmp_path):

@@ -14,6 +14,7 @@ from typing import Any
 
 TEMPORARY = ".tmp-"  # prefix of names that no reader ever opens
 _NOT_HERE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # the disk or the kernel cannot exchange
+_LITTLE = 2**20  # bytes free on a disk that is as good as full
 _HERE, _EXCHANGE = -100, 2  # of renameat2: paths are as given; the two change places
 
 
@@ -28,6 +29,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
     The suffix is kept, because libraries choose a format by it. On any exception the temporary
     file is removed and ``path`` is as it was.
+
+    Raises:
+        OSError: the disk is full, whatever the library that wrote says of it.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -37,8 +41,20 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(target)
         sync(target.parent)
+    except Exception as error:
+        if _is_full(target.parent, error):
+            number = errno.ENOSPC
+            raise OSError(number, os.strerror(number), str(target)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_full(folder: Path, error: Exception) -> bool:
+    """Whether a write failed for want of space; some libraries say it in words of their own."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return error.filename is None
+    return isinstance(error, OSError | RuntimeError) and shutil.disk_usage(folder).free < _LITTLE
 
 
 def exchange(one: Path, other: Path) -> bool:
