@@ -2,8 +2,8 @@
 
 In a small finished project, one file is damaged at a random place (a flipped bit, a cut, zeros, or
 nothing is left) and the stage that reads it is run. It must end with exit status 1 and name the
-file, or, where the damage means nothing (a bit in white space), do what it did before. Then the same
-on a full disk and on one that is read-only, where the machine lets one be made.
+file, or, where the damage means nothing (a bit in white space), do what it did before. Then the
+same on a full disk and on one that is read-only, where the machine lets one be made.
 
     python -m benchmarks.robustness.damage --count 60 --seed 0
 
