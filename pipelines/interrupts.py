@@ -1,5 +1,6 @@
 """Ctrl-C, ``kill`` and a closed terminal end a run in one way, with the exit status of a shell."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -53,6 +54,9 @@ def interruptible() -> Iterator[Interrupts]:
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if interrupts.received is not None:  # Lightning puts handlers back that were taken away
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         interrupts.received = number
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)

@@ -111,6 +111,11 @@ TRUTH = Kind("true or false", lambda v: isinstance(v, bool))
 TEXT = Kind("text", _text, _QUOTE)
 FOLDER = Kind("a folder or file, or the id of a model on the hub", _text, _QUOTE)
 NAME = Kind("a name of letters, digits, - and _, with a letter or digit first", _named, _QUOTE)
+MODEL_NAME = Kind(  # as diysink.registry has it
+    "a name of at most 200 letters, digits, spaces, -, _ and ., with a letter or digit first",
+    lambda v: isinstance(v, str) and re.fullmatch(r"[^\W_]([\w .-]{0,198}[\w.-])?", v) is not None,
+    _QUOTE,
+)
 DTYPE = _one_of("float32", "bfloat16", "float16")
 ARRANGEMENT = _one_of("natural", "front", "end")
 CONNECTORS = ("single", "matched", "dual", "resampler", "dual-resampler")
@@ -148,7 +153,9 @@ RULES: tuple[tuple[str, Kind], ...] = (
     ("prepare.splits.*.allowed_roots", Kind("a list of folders", _list(_text, 0), _QUOTE).or_null),
     ("prepare.splits.*.records adopt.path lvlm.path analyze.taxonomy.human", FOLDER.or_null),
     ("analyze.labels.table", FOLDER.or_null),
-    ("model.profile register.name", NAME),
+    ("model.profile", NAME),
+    ("register.name", MODEL_NAME),
+    ("evaluate.variants.*.connector evaluate.variants.*.selection", TEXT),
     ("*revision", TEXT.or_null),
     ("model.dtype sinks.dtype lvlm.dtype", DTYPE),
     ("adopt.dtype", _one_of("auto", "float32", "bfloat16", "float16")),

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlparse
 from diysink.artifact import FileLock, beside, sweep
 
 ARTIFACTS = "artifacts"  # beside the database
+HOME = "diysink.home"  # tag of the experiment: the folder of its local database
 _NEEDED = {"alembic_version", "experiments", "runs", "registered_models", "model_versions"}
 _PLACES = (  # where MLflow keeps absolute places of artefacts
     ("experiments", "artifact_location"),
@@ -55,6 +56,7 @@ def prepare(uri: str, experiment: str) -> None:
     what = f"the tracking database {database}"
     with FileLock(database.with_name(f".{database.name}.lock"), what=what):
         sweep(database)
+        sweep(database.with_name(f"{database.name}-journal"))
         if not database.is_file() or database.stat().st_size == 0:
             _make(database)
         check(database)
@@ -74,7 +76,8 @@ def local_database(uri: str) -> Path | None:
 def check(database: Path) -> None:
     """Raise `TrackingDatabaseError` unless MLflow's tables are there and can be read."""
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as opened:
+        # Not read-only: what a kill left half-committed is undone by whoever opens it next.
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=rw", uri=True)) as opened:
             rows = opened.execute("select name from sqlite_master where type = 'table'").fetchall()
             missing = sorted(_NEEDED - {str(row[0]) for row in rows})
             versions = [] if missing else opened.execute("select * from alembic_version").fetchall()
@@ -94,20 +97,26 @@ def check(database: Path) -> None:
 def relocate(database: Path, experiment: str) -> int:
     """Set right the places of artefacts that moved with their database; how many were wrong.
 
-    Only what lay beside the database is touched: where the experiment's own artefacts were said to
-    be tells what the folder was called before.
+    The experiment keeps the database's folder as a tag, which tells what it was called before. Only
+    places in that folder are touched.
     """
+    home = database.parent
     with closing(sqlite3.connect(database, timeout=60)) as opened, opened:
-        row = opened.execute(
-            "select artifact_location from experiments where name = ?", (experiment,)
+        (number,) = opened.execute(
+            "select experiment_id from experiments where name = ?", (experiment,)
         ).fetchone()
-        old = None if row is None or row[0] is None else _path(str(row[0]))
-        if old is None or old.name != ARTIFACTS or old.parent == database.parent:
+        row = opened.execute(
+            "select value from experiment_tags where experiment_id = ? and key = ?", (number, HOME)
+        ).fetchone()
+        old = _home_before_tags(opened, number, home) if row is None else Path(row[0])
+        opened.execute(
+            "insert or replace into experiment_tags (key, value, experiment_id) values (?, ?, ?)",
+            (HOME, str(home), number),
+        )
+        if old is None or old == home:
             return 0
         changed = 0
-        pairs = [
-            (place(old.parent), place(database.parent)) for place in (Path.as_uri, Path.as_posix)
-        ]
+        pairs = [(place(old), place(home)) for place in (Path.as_uri, Path.as_posix)]
         tables = {row[0] for row in opened.execute("select name from sqlite_master")}
         for table, column in _PLACES:
             for before, now in pairs if table in tables else ():
@@ -120,10 +129,30 @@ def relocate(database: Path, experiment: str) -> int:
         return changed
 
 
+def _home_before_tags(opened: sqlite3.Connection, number: int, home: Path) -> Path | None:
+    """Where a database without the tag was made, if it is no longer there and its artefacts are."""
+    (said,) = opened.execute(
+        "select artifact_location from experiments where experiment_id = ?", (number,)
+    ).fetchone()
+    place = _path(said or "")
+    if (
+        place is None
+        or place.name != ARTIFACTS
+        or place.exists()
+        or not (home / ARTIFACTS).is_dir()
+    ):
+        return None
+    return place.parent
+
+
 def _make(database: Path) -> None:
     from mlflow import MlflowClient
 
     database.parent.mkdir(parents=True, exist_ok=True)
+    for ending in ("-journal", "-wal", "-shm"):  # of a database that was put aside without it
+        stray = database.with_name(database.name + ending)
+        if stray.exists():
+            stray.replace(stray.with_name(f"{stray.name}.aside"))
     temporary = beside(database)
     escaped = str(temporary).replace("%", "%25").replace("?", "%3F")
     MlflowClient(f"{_SQLITE}{escaped}").search_experiments(max_results=1)
@@ -166,7 +195,8 @@ def _path(place: str) -> Path | None:
 
 def _damaged(database: Path, why: str) -> TrackingDatabaseError:
     return TrackingDatabaseError(
-        f"{database} is not a whole MLflow database ({why}). Restore a copy, or put it aside (mv "
-        f"{database} {database}.damaged): the next run makes a new one. Results under data/ do not "
-        "depend on it; runs and registered versions that only it knows are lost."
+        f"{database} is not a whole MLflow database ({why}). Restore a copy, or put it aside with "
+        f"all that belongs to it (mv {database}* to another folder): the next run makes a new one. "
+        "Results under data/ do not depend on it; runs and registered versions that only it knows "
+        "are lost."
     )

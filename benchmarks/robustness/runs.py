@@ -143,7 +143,7 @@ def results(project: Path) -> dict[str, str]:
     data = project / "data"
     for path in sorted(data.rglob("*")):
         name = path.relative_to(data).as_posix()
-        if path.is_file() and not name.startswith(".work/") and not _no_result(name):
+        if path.is_file() and not name.startswith(".") and not _no_result(name):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
@@ -163,5 +163,5 @@ def leftovers(project: Path) -> list[str]:
     """Temporary files, and unfinished work, which a run that ended well leaves nowhere."""
     work = project / "data" / ".work"
     temporary = [*project.rglob(".tmp-*"), *(project / "mlruns/.running").glob("*")]
-    unfinished = [path for path in work.glob("*/*") if path.parent.name != ".locks"]
+    unfinished = list(work.glob("*/*"))
     return [path.relative_to(project).as_posix() for path in (*temporary, *unfinished)]

@@ -10,7 +10,7 @@ from kedro.pipeline import Pipeline
 from pipelines.ending import at_end, end_loose
 from pipelines.hooks.stages import run_file, stages_of, timings_file
 
-LOCKS = ".locks"  # in the folder of unfinished work
+LOCKS = "data/.locks"
 
 
 class Outputs:
@@ -25,18 +25,18 @@ class Outputs:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         """Wait for whoever writes what this run reads, and for all who use what it writes."""
-        if "params:workspace" not in catalog:
-            return
         from diysink.artifact import FileLock, sweep
 
+        end_loose()  # of a run that failed before Kedro's plain session could say so
         project = Path(run_params["project_path"])
-        folder = project / catalog.load("params:workspace") / LOCKS
         written = places(catalog, pipeline.all_outputs())
         for stage in stages_of(pipeline):
             written[f"stage.{stage}"] = project / timings_file(stage)
         read = places(catalog, pipeline.inputs())
         for name, path in sorted((read | written).items()):
-            lock = FileLock(folder / f"{name}.lock", shared=name not in written, what=str(path))
+            lock = FileLock(
+                project / LOCKS / f"{name}.lock", shared=name not in written, what=str(path)
+            )
             lock.acquire()
             at_end(lock.release)
             if name in written:

@@ -1,12 +1,13 @@
 """MLflow runs end with the status they deserve, also those whose process could not say so.
 
-Each run of this checkout has a note, with a lock that the system frees when its process dies in
-whatever way. The next run marks those that are still open without anybody holding theirs.
+Each run of this checkout leaves a note before it begins, with a lock that the system frees when its
+process dies in whatever way. A run carries its note's name as a tag from its creation on. The next
+run ends those that are still open without anybody holding their note.
 """
 
 import json
 import logging
-import time
+import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 from kedro.framework.hooks import hook_impl
 
 from pipelines.ending import at_end
+from pipelines.interrupts import check
 
 FOLDER = "mlruns/.running"
-_SOON = 60_000  # milliseconds from a note to the run that its process began, if it came so far
+TAG = "note"  # of a run: the name of its note
+CONTEXT = "MLFLOW_RUN_CONTEXT"  # JSON of tags that MLflow gives a run when it makes it
 _log = logging.getLogger(__name__)
-_open: dict[str, str] = {}  # of this process: id of a run whose end is not settled -> its store
-_note: list[Path] = []  # of the run that is about to begin
+_open: dict[str, Path] = {}  # of this process: runs whose end is not settled, and their notes
 
 
 class Intents:
@@ -27,109 +29,125 @@ class Intents:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Mark orphans; leave this run's note, locked until it ends."""
-        import mlflow
-
+        """End orphans; leave this run's note, locked until it ends."""
         from diysink.artifact import FileLock, write_json
 
-        folder = Path(run_params["project_path"]) / FOLDER
-        mark_orphans(folder)
+        project = str(run_params["project_path"])
+        folder = Path(project) / FOLDER
+        end_orphans(folder, project)
         note = folder / f"{uuid.uuid4().hex}.json"
         lock = FileLock(note.with_suffix(".lock"))
         lock.acquire()
-        said = {"store": mlflow.get_tracking_uri(), "since": _now(), "run_id": None}
-        write_json(note, said | {"project_path": run_params["project_path"]})
-        _note[:] = [note]
+        write_json(note, {"project": project, "status": "KILLED"})
+        before = os.environ.get(CONTEXT)
+        tags = (json.loads(before) if before else {}) | {TAG: note.stem}
+        os.environ[CONTEXT] = json.dumps(tags)
 
         def forget() -> None:
-            note.unlink(missing_ok=True)
-            lock.release(remove=True)
+            os.environ.pop(CONTEXT, None)
+            if before is not None:
+                os.environ[CONTEXT] = before
+            told = note not in _open.values()
+            for run_id in [run_id for run_id, its in _open.items() if its == note]:
+                del _open[run_id]
+            if told:
+                note.unlink(missing_ok=True)
+            lock.release(remove=told)
 
         at_end(forget)
 
 
 class Runs:
-    """Notes which run has begun."""
+    """Knows which run has begun; between nodes, notices a signal that something swallowed."""
 
     @hook_impl
-    def before_pipeline_run(self) -> None:
-        """Put the active run's id into the note."""
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Remember the active run, if it is this one."""
         import mlflow
 
-        from diysink.artifact import write_json
+        active = mlflow.active_run()
+        if active is not None and (name := active.data.tags.get(TAG)):
+            note = Path(run_params["project_path"]) / FOLDER / f"{name}.json"
+            _open[active.info.run_id] = note
 
-        if (active := mlflow.active_run()) is None:
-            return
-        _open[active.info.run_id] = mlflow.get_tracking_uri()
-        while _note:
-            note = _note.pop()
-            write_json(note, json.loads(note.read_text()) | {"run_id": active.info.run_id})
+    @hook_impl
+    def before_node_run(self) -> None:
+        """Code that catches everything may have caught an interruption too."""
+        check()
 
 
 def settle(status: str) -> None:
-    """Give every run that this process has begun its last status: FINISHED, FAILED or KILLED."""
+    """Give every run that this process has begun its last status: FINISHED, FAILED or KILLED.
+
+    Where MLflow cannot be told, the note keeps the status for the next run to tell.
+    """
     import mlflow
     from mlflow import MlflowClient
 
+    from diysink.artifact import write_json
+
+    for note in _open.values():
+        write_json(note, json.loads(note.read_text()) | {"status": status})
     while mlflow.active_run():
         mlflow.end_run(status)
-    while _open:
-        run_id, store = _open.popitem()
-        client = MlflowClient(store)
+    for run_id in list(_open):
+        client = MlflowClient()
         if client.get_run(run_id).info.status != status:
             client.set_terminated(run_id, status)
+        del _open[run_id]
 
 
-def mark_orphans(folder: Path) -> list[str]:
-    """Set runs whose process is gone to KILLED; their ids."""
-    from mlflow import MlflowClient
+def end_orphans(folder: Path, project: str) -> list[str]:
+    """Set runs whose process is gone to what their note says, KILLED as a rule; their ids.
+
+    Args:
+        folder: of the notes.
+        project: this checkout. Notes of another place came with a copy: what they are about is in
+            the copied database, or somebody else's to say.
+    """
     from mlflow.exceptions import MlflowException
 
     from diysink.artifact import FileLock, sweep
 
-    marked = []
+    ended: list[str] = []
     found = {path.stem for kind in ("json", "lock") for path in folder.glob(f"[!.]*.{kind}")}
-    notes = [folder / f"{stem}.json" for stem in sorted(found)]
-    for note in notes:
+    for note in (folder / f"{stem}.json" for stem in sorted(found)):
         lock = FileLock(note.with_suffix(".lock"))
         if not lock.acquire(wait=False):
             continue
         sweep(note)
         try:
             said = json.loads(note.read_text())
-            client = MlflowClient(said["store"])
-            for run_id in [said["run_id"]] if said["run_id"] else _begun(client, said, notes):
-                if client.get_run(run_id).info.status == "RUNNING":
-                    client.set_terminated(run_id, "KILLED")
-                    client.set_tag(run_id, "interrupted", "the process ended without a word")
-                    marked.append(run_id)
-                    _log.warning("MLflow run %s was killed; it is marked so now", run_id)
+            ended += _end(note.stem, str(said["status"]), here=said["project"] == project)
         except FileNotFoundError:  # killed before it was written, or after it was removed
             pass
-        except (OSError, ValueError, KeyError, TypeError, MlflowException) as error:
-            _log.warning("A run that was left open could not be marked (%s): %s", note, error)
+        except (OSError, MlflowException) as error:
+            _log.warning("MLflow could not be told that a run was killed (%s)", error)
+            lock.release()
+            continue
+        except (ValueError, KeyError, TypeError) as error:
+            _log.warning("%s is no note of a run (%s): removed", note, error)
         note.unlink(missing_ok=True)
         lock.release(remove=True)
-    return marked
+    return ended
 
 
-def _begun(client: Any, said: dict[str, Any], notes: list[Path]) -> list[str]:
-    """Runs of a process that was killed after it began one and before it noted which."""
-    others = [json.loads(note.read_text()).get("run_id") for note in notes if note.is_file()]
+def _end(name: str, status: str, *, here: bool) -> list[str]:
+    """End the open runs that carry this note's name."""
+    import mlflow
+    from mlflow import MlflowClient
+
+    from pipelines.store import local_database
+
+    # A copied checkout has a copy of a local database; on a server the run may be alive elsewhere.
+    if not here and local_database(mlflow.get_tracking_uri()) is None:
+        return []
+    client = MlflowClient()
     experiments = [each.experiment_id for each in client.search_experiments()]
-    since = int(said["since"])
-    found = client.search_runs(
-        experiments,
-        "attributes.status = 'RUNNING' and "
-        f"attributes.start_time >= {since} and attributes.start_time <= {since + _SOON}",
+    runs = client.search_runs(
+        experiments, f"attributes.status = 'RUNNING' and tags.`{TAG}` = '{name}'"
     )
-    mine = (None, said["project_path"])  # its tags may not have been written yet
-    return [
-        run.info.run_id
-        for run in found
-        if run.info.run_id not in others and run.data.tags.get("project_path") in mine
-    ]
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+    for run in runs:
+        client.set_terminated(run.info.run_id, status)
+        _log.warning("MLflow run %s had not ended; it is %s now", run.info.run_id, status)
+    return [run.info.run_id for run in runs]

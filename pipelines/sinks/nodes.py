@@ -40,11 +40,10 @@ def measure_sinks(records: Path, sinks: dict[str, Any], device: str, workspace: 
     results = work.folder("results")
     for name, task in tasks.items():
         folder = work.folder(f"results/{name}")
-        if work.finished(f"profile-{name}") is None:
-            statistics, profile = _measure(task, split, sinks, settings, workspace)
-            statistics.save(folder / "statistics.safetensors")
-            profile.save(folder / "profile.json")
-            work.finish(f"profile-{name}", profile.digest, [folder])
+        # Also after a kill: it reads what is done, and makes the shards' workspace this run's own.
+        statistics, profile = _measure(task, split, sinks, settings, workspace)
+        statistics.save(folder / "statistics.safetensors")
+        profile.save(folder / "profile.json")
     write_manifest(results, kind="sink profiles", records=split.digest, encoders=sorted(tasks))
     return results
 

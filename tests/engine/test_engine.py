@@ -169,6 +169,18 @@ def test_workers_and_a_killed_driver(specs, tmp_path, monkeypatch):
         time.sleep(0.1)
 
 
+def test_an_interruption_begins_no_further_shard(specs, tmp_path):
+    many = [replace(spec, stop=spec.start + 1) for spec in specs] * 8
+    many = [replace(spec, start=0, stop=number + 1) for number, spec in enumerate(many)]
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    computed = processes._spawned(many, folder, 2)
+    next(computed)
+    computed.close()  # as an exception at the consumer's does
+    assert not multiprocessing.active_children(), "workers go on behind the run's back"
+    assert len(list(folder.glob("records-*"))) < len(many)
+
+
 def test_a_killed_worker_is_reported(specs, tmp_path):
     def kill():
         while not (born := multiprocessing.active_children()):

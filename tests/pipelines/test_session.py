@@ -1,7 +1,6 @@
 """However a run ends, its exit status, MLflow and the work on disk say so; the next one goes on."""
 
 import json
-import shutil
 import signal
 import sqlite3
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from diysink.artifact import beside
-from pipelines.hooks.runs import FOLDER
+from pipelines.hooks.runs import FOLDER, end_orphans
 from pipelines.interrupts import Interrupted, check, interruptible
 from tests.pipelines.project import kedro_run, make_project, run_in_child, start_child
 from tests.pipelines.test_kill import before, contents
@@ -98,16 +97,19 @@ def test_two_runs_of_one_stage_take_turns_and_spare_each_others_work(whole, tmp_
 
 
 @pytest.mark.slow
-def test_killed_while_a_finished_run_clears_its_work(whole, tmp_path):
-    """Its name goes first, so no later run trusts what is left of it."""
-    project = before(whole, "evaluate", tmp_path)
-    moves = run_in_child(project, "evaluate")[1]
-    shutil.rmtree(project / "data/07_model_output")
-    project = before(whole, "evaluate", tmp_path / "again")
-    for back in (1, 2):  # the last moves of a run are those of clearing
-        assert run_in_child(project, "evaluate", moves - back + 1)[0] == -9
-        assert run_in_child(project, "evaluate")[0] == 0
-        assert contents(project, "evaluate") == contents(whole, "evaluate")
+@pytest.mark.parametrize("stage", ["evaluate", "sinks"])
+def test_killed_late_and_while_a_finished_run_clears_its_work(whole, stage, tmp_path):
+    """Its name goes first: no later run trusts what is left of it, and nothing stays for ever."""
+    project = before(whole, stage, tmp_path)
+    moves = run_in_child(project, stage)[1]
+    project = before(whole, stage, tmp_path / "again")
+    ends = []
+    for back in (1, 2, 3, 7):  # the last moves are those of clearing; a later run has fewer in all
+        ends.append(run_in_child(project, stage, moves - back)[0])
+        assert run_in_child(project, stage)[0] == 0
+        assert contents(project, stage) == contents(whole, stage)
+        assert not (project / "data/.work" / stage).exists()
+    assert ends.count(-9) >= 2
 
 
 @pytest.mark.slow
@@ -166,20 +168,66 @@ def test_a_preset_that_is_not_there_is_named_with_those_that_are(tmp_path):
         kedro_run(make_project(tmp_path), "prepare", env="tset")
 
 
-def test_notes_of_runs_that_nobody_can_read_do_not_stop_a_run(tmp_path, tracking):
-    from pipelines.hooks.runs import mark_orphans
-
+@pytest.fixture
+def notes(tmp_path, tracking):
+    """Writes notes of runs, as processes that are gone left them; their folder."""
     folder = tmp_path / "running"
     folder.mkdir()
-    (folder / "a.json").write_text("{")
-    (folder / "b.json").write_text(
-        json.dumps({"run_id": "gone", "store": f"sqlite:///{tracking}/mlflow.db", "since": 0})
+    for name, project in (("mine", "/here"), ("copied", "/elsewhere")):
+        note = {"project": project, "status": "KILLED"}
+        (folder / f"{name}.json").write_text(json.dumps(note))
+    (folder / "told.json").write_text(json.dumps({"project": "/here", "status": "FINISHED"}))
+    return folder
+
+
+def test_open_runs_are_ended_by_their_notes_and_no_others(notes):
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("test").experiment_id
+    runs = {
+        name: client.create_run(experiment, tags={"note": name} if name else {}).info.run_id
+        for name in ("mine", "copied", "told", "somebody-else", "")
+    }
+    assert sorted(end_orphans(notes, "/here")) == sorted(
+        runs[n] for n in ("mine", "copied", "told")
     )
-    (folder / "c.json").write_text("[]")
-    (folder / "d.lock").touch()
-    beside(folder / "d.json").touch()
-    assert mark_orphans(folder) == []
-    assert list(folder.iterdir()) == []
+    found = {name: client.get_run(run).info.status for name, run in runs.items()}
+    expected = {"mine": "KILLED", "copied": "KILLED", "told": "FINISHED"}
+    assert found == expected | {"somebody-else": "RUNNING", "": "RUNNING"}
+    assert list(notes.iterdir()) == []
+
+
+def test_on_a_server_a_copied_note_says_nothing(notes, monkeypatch):
+    """The checkout was copied while its run was alive, and that one is not ours to end."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("test").experiment_id
+    run = client.create_run(experiment, tags={"note": "copied"}).info.run_id
+    monkeypatch.setattr("pipelines.store.local_database", lambda uri: None)
+    assert end_orphans(notes, "/here") == []
+    assert client.get_run(run).info.status == "RUNNING"
+
+
+def test_notes_that_nobody_can_read_do_not_stop_a_run(notes):
+    (notes / "a.json").write_text("{")
+    (notes / "c.json").write_text("[]")
+    (notes / "d.lock").touch()
+    beside(notes / "d.json").touch()
+    assert end_orphans(notes, "/here") == []
+    assert list(notes.iterdir()) == []
+
+
+def test_a_note_is_kept_until_mlflow_has_been_told(notes, monkeypatch):
+    from mlflow.exceptions import MlflowException
+
+    def away(*_, **__):
+        raise MlflowException("the server is away")
+
+    monkeypatch.setattr("mlflow.MlflowClient.search_runs", away)
+    assert end_orphans(notes, "/here") == []
+    assert len(list(notes.glob("*.json"))) == 3
 
 
 def test_kedros_plain_session_gives_its_turn_back_too(tmp_path):
@@ -190,24 +238,3 @@ def test_kedros_plain_session_gives_its_turn_back_too(tmp_path):
     for _ in range(2):
         with KedroSession.create(project_path=tmp_path, env="test") as session:
             session.run(node_names=["generate_records"])
-
-
-def test_a_run_that_was_killed_before_it_was_noted_is_found(tmp_path, tracking):
-    import mlflow
-
-    from pipelines.hooks.runs import _now, mark_orphans
-
-    folder, store = tmp_path / "running", mlflow.get_tracking_uri()
-    folder.mkdir()
-    client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name("test").experiment_id
-    before = client.create_run(experiment).info.run_id  # somebody's, who began earlier
-    time.sleep(0.01)
-    since = _now()
-    mine = client.create_run(experiment).info.run_id
-    theirs = client.create_run(experiment, tags={"project_path": "/elsewhere"}).info.run_id
-    note = {"store": store, "since": since, "run_id": None, "project_path": "/here"}
-    (folder / "a.json").write_text(json.dumps(note))
-    assert mark_orphans(folder) == [mine]
-    assert client.get_run(mine).info.status == "KILLED"
-    assert {client.get_run(run).info.status for run in (before, theirs)} == {"RUNNING"}

@@ -91,6 +91,55 @@ def test_relocating_touches_only_what_lay_beside_the_database(tmp_path):
     assert near
 
 
+def test_a_folder_that_was_chosen_for_artefacts_is_no_former_home(tmp_path):
+    """Its name and the database's say nothing: only what the database itself noted counts."""
+    database = tmp_path / "mlruns" / "mlflow.db"
+    uri = f"sqlite:///{database}"
+    database.parent.mkdir()
+    chosen = (tmp_path / "big" / "artifacts").as_uri()
+    (tmp_path / "big" / "artifacts").mkdir(parents=True)
+    MlflowClient(uri).create_experiment("diysink", chosen)
+    for _ in range(2):
+        prepare(uri, "diysink")
+        assert MlflowClient(uri).get_experiment_by_name("diysink").artifact_location == chosen
+    (tmp_path / "mlruns").rename(tmp_path / "moved")
+    prepare(f"sqlite:///{tmp_path}/moved/mlflow.db", "diysink")
+    with closing(sqlite3.connect(tmp_path / "moved/mlflow.db")) as opened:
+        said = opened.execute("select artifact_location from experiments where name = 'diysink'")
+        assert said.fetchone() == (chosen,)
+
+
+HALF_WAY = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("pragma cache_size = 1")
+database.execute("create table big as select hex(randomblob(2000)) as x from experiments")
+for _ in range(12):
+    database.execute("insert into big select hex(randomblob(2000)) from big")
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_kill_left_half_committed_is_undone(empty_tracking, tmp_path):
+    database = tmp_path / "mlflow.db"
+    shutil.copy(empty_tracking, database)
+    subprocess.run([sys.executable, "-c", HALF_WAY, database], check=False)
+    journal = database.with_name("mlflow.db-journal")
+    assert journal.stat().st_size > 0
+    prepare(f"sqlite:///{database}", "diysink")
+    check(database)
+    with closing(sqlite3.connect(database)) as opened:
+        (rows,) = opened.execute("select count(*) from big").fetchone()
+    assert rows == 1, "the inserts were not committed"
+
+
+def test_a_journal_without_its_database_is_put_aside(tmp_path):
+    (tmp_path / "mlflow.db-journal").write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" + bytes(600))
+    prepare(f"sqlite:///{tmp_path}/mlflow.db", "diysink")
+    check(tmp_path / "mlflow.db")
+    assert (tmp_path / "mlflow.db-journal.aside").exists()
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -119,7 +168,7 @@ def test_a_damaged_database_is_named_with_the_remedy(damage, said, empty_trackin
     with pytest.raises(TrackingDatabaseError, match=said) as raised:
         prepare(f"sqlite:///{database}", "diysink")
     assert str(database) in str(raised.value)
-    assert f"mv {database} {database}.damaged" in str(raised.value)
+    assert f"mv {database}* " in str(raised.value)
 
 
 def test_a_path_that_mlflow_would_unescape_is_refused(tmp_path):

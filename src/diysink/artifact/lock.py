@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +46,7 @@ class FileLock:
         while self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+                file = _opened(self.path)
             except FileNotFoundError:  # somebody tidied the folder away in between
                 continue
             try:
@@ -116,6 +117,14 @@ def holder(path: Path) -> str:
         return "another process"
 
 
+def _opened(path: Path) -> int:
+    """The lock's file, for whoever may use the folder: another user's is only read."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
+
+
 def _same(file: int, path: Path) -> bool:
     try:
         there = path.stat()
@@ -132,5 +141,6 @@ def _sign(file: int) -> None:
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-    os.ftruncate(file, 0)
-    os.pwrite(file, json.dumps(said).encode(), 0)
+    with suppress(OSError):  # another user's file, or a full disk: it is held all the same
+        os.ftruncate(file, 0)
+        os.pwrite(file, json.dumps(said).encode(), 0)

@@ -61,6 +61,7 @@ class Workspace:
             path = self.path / file
             if not path.is_file() or path.stat().st_size != size:
                 logger.warning("%s of %s is missing or cut off: doing it again", path, name)
+                self._record(name).unlink()  # before anything of it changes
                 return None
         return record["value"]
 
@@ -83,6 +84,8 @@ class Workspace:
 
     def clear(self) -> None:
         """Remove all of it; whenever that is cut short, no run finds a part of it."""
+        if not self._lock.held:  # another object of the same inputs has removed it
+            return
         discard(self.path)
         self._lock.release(remove=True)
         stage = self.path.parent

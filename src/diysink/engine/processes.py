@@ -77,7 +77,8 @@ def _spawned(
                 "again, with fewer workers or a smaller batch if memory was the reason."
             ) from error
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Before the block's own end, which would let all that waits be computed first.
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _encode(spec: ShardSpec, folder: Path) -> str:

@@ -78,7 +78,7 @@ def _look() -> None:
     uri, file = str(mlflow.get_registry_uri()), database()
     if file is not None and file.exists():
         try:
-            with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+            with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as connection:
                 connection.execute("PRAGMA schema_version").fetchone()
         except sqlite3.Error as error:
             if "locked" not in str(error):

@@ -8,7 +8,8 @@ from typing import Any, no_type_check
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from diysink.artifact import atomic_path
+from diysink.artifact import atomic_path, remove
+from diysink.artifact.atomic import TEMPORARY
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +37,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def newest(folder: Path) -> Path | None:
     """The newest checkpoint in ``folder`` that can be read, or None.
 
-    One that cannot be read is set aside (``*.broken``), so that the one before it is used.
+    One that cannot be read is set aside (``*.broken``), so that the one before it is used. What
+    killed writers left is removed: nobody else writes here.
     """
+    for left in folder.glob(f"{TEMPORARY}*"):
+        remove(left)
     for path in sorted(folder.glob("step=*.ckpt"), key=_step, reverse=True):
         if (damage := _damage(path)) is None:
             return path
