@@ -134,6 +134,11 @@ DEVICES = Kind(
     "a whole number, 1 or more, -1 or auto for all, or a list of their numbers",
     lambda v: (_whole(v) and (v >= 1 or v == -1)) or _text(v) or _list(_whole)(v),
 )
+STRATEGY = Kind(
+    "auto, or a strategy in _spawn or _fork",
+    lambda v: _text(v) and (v == "auto" or v.endswith(("_spawn", "_fork"))),
+    "Others start the whole command again for each device, Kedro included.",
+)
 LAYERS = Kind("a list of whole numbers", _list(_whole)).or_null
 WORDS = Kind("a list of at least two texts", _list(_text, 2))
 
@@ -179,6 +184,7 @@ RULES: tuple[tuple[str, Kind], ...] = (
     ("*.compare", Kind("a list of pairs [variant, baseline]", _list(_list(_text, 2), 0))),
     ("*.betas", BETAS),
     ("*.trainer.devices", DEVICES),
+    ("*.trainer.strategy", STRATEGY),
     ("promote.rollback", TRUTH),
     ("*.credible.ratio *.credible.spread *.credible.contrast *.credible.attention", POSITIVE),
     ("*.credible.* *.min_share *.warmup *.quarantine_limit", SHARE),

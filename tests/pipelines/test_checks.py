@@ -97,6 +97,7 @@ NAMES = ["../x", "/some/where", "a/b", "", ".hidden", "a b", 2024, True, None]
         *(("analyze.sweep.taus", value) for value in ([], [2], 1, ["1"])),
         *(("evaluate.compare", value) for value in (["dual"], "dual", [["dual"]])),
         *(("evaluate.cot.scope", value) for value in ("without it", None)),
+        *(("align.trainer.strategy", value) for value in ("ddp", "fsdp", None, 3)),
         *(("align.trainer", value) for value in (None, 3, [])),
         *(("promote.rollback", value) for value in ("yes", None, 1)),
     ],
