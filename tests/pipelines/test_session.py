@@ -132,6 +132,8 @@ def test_killed_while_the_database_is_made(tmp_path):
 
 
 def test_the_first_signal_raises_and_what_swallows_it_is_told_again():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
     def swallow() -> None:
         with interruptible() as interrupts:
             try:
@@ -144,8 +146,7 @@ def test_the_first_signal_raises_and_what_swallows_it_is_told_again():
     with pytest.raises(Interrupted) as raised:
         swallow()
     assert (raised.value.code, raised.value.signal) == (143, signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert before == {number: signal.getsignal(number) for number in before}
 
 
 @pytest.mark.parametrize("runner", ["ThreadRunner", "ParallelRunner"])
