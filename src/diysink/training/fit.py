@@ -46,6 +46,10 @@ class FitSettings:
     progress: bool = True
 
 
+class TrainingEndedError(RuntimeError):
+    """A training ended before its last step, and nobody said why."""
+
+
 class Curves(Callback):
     """Loss and learning rate of every optimizer step; part of the checkpoint.
 
@@ -92,6 +96,9 @@ def fit(
 
     Returns:
         One row per optimizer step: step, loss, learning_rate.
+
+    Raises:
+        TrainingEndedError: Lightning came back before the last step.
     """
     if settings.gradient_checkpointing:
         # Of the reentrant kind, frozen inputs would cut the graph.
@@ -112,9 +119,14 @@ def fit(
         trainer.fit(training, data, ckpt_path=newest(folder), weights_only=True)
     if settings.gradient_checkpointing:
         training.model.activation_checkpointing_disable()
-    if not curves.path.exists():  # resumed from the very last step: nothing was left to train
-        return curves.rows
-    rows: list[dict[str, Any]] = json.loads(curves.path.read_text())
+    rows: list[dict[str, Any]] = curves.rows
+    if curves.path.exists():  # else resumed from the very last step: nothing was left to train
+        rows = json.loads(curves.path.read_text())
+    if len(rows) < training.steps:
+        raise TrainingEndedError(
+            f"the training ended after {len(rows)} of {training.steps} steps; its last checkpoint "
+            f"is in {folder}. Run again to go on."
+        )
     return rows
 
 
