@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -148,8 +149,9 @@ def test_a_checkpoint_of_lsg_holds_its_gates_and_no_more(made, data, tmp_path):
     assert set(kept) == {f"selection.gates.{name}" for name, _ in gates.named_parameters()}
 
 
+@pytest.mark.parametrize("deaths", [(1,), (2,), (3,), (5,), (1, 2), (1, 4), (2, 3, 5)])
 def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
-    parts, tiny_records, tmp_path, monkeypatch
+    parts, tiny_records, tmp_path, monkeypatch, deaths
 ):
     """With dropout, whose random numbers must not depend on where a process started."""
 
@@ -167,19 +169,20 @@ def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
 
     whole, data = fresh()
     rows = run(whole, data, tmp_path / "whole")
-    dying, data = fresh()
-    step = dying.training_step
+    settings = replace(SETTINGS, checkpoint_every=1)
+    for death in deaths:
+        dying, data = fresh()
 
-    def last_step(batch, batch_idx):
-        if dying.global_step == 5:
-            raise Killed
-        return step(batch, batch_idx)
+        def last_step(batch, batch_idx, dying=dying, death=death, step=dying.training_step):
+            if dying.global_step == death:
+                raise Killed
+            return step(batch, batch_idx)
 
-    monkeypatch.setattr(dying, "training_step", last_step)
-    with pytest.raises(Killed):
-        run(dying, data, tmp_path / "broken")
+        monkeypatch.setattr(dying, "training_step", last_step)
+        with pytest.raises(Killed):
+            run(dying, data, tmp_path / "broken", settings=settings)
     resumed, data = fresh()
-    assert run(resumed, data, tmp_path / "broken") == rows
+    assert run(resumed, data, tmp_path / "broken", settings=settings) == rows
     for (name, a), (_, b) in zip(
         whole.model.named_parameters(), resumed.model.named_parameters(), strict=True
     ):

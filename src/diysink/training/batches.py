@@ -71,7 +71,8 @@ class BatchSchedule(Sampler[list[int]]):
             yield self.at(step)
 
     def __len__(self) -> int:
-        return self.steps - self.start
+        """Of the whole run: Lightning goes on counting where the checkpoint stopped."""
+        return self.steps
 
 
 class EncodedRecords(Dataset[dict[str, Any]]):

@@ -53,9 +53,8 @@ class StageTraining(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Make what is random in this step depend on seed, step and rank alone."""
-        # batch_idx counts from where this process started; the schedule knows where that was.
-        step = self.trainer.datamodule.start + batch_idx
-        torch.manual_seed((self.seed * 1_000_003 + step) * 1_009 + self.global_rank)
+        # batch_idx counts from the beginning of the run, also after resuming.
+        torch.manual_seed((self.seed * 1_000_003 + batch_idx) * 1_009 + self.global_rank)
 
     def configure_optimizers(self) -> Any:
         """AdamW over the parameters that learn, and the schedule."""
