@@ -11,7 +11,6 @@ The exit code is 1 if any damage went unnoticed, unnamed, or stopped a later run
 """
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -25,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.robustness.result import tell
 from benchmarks.robustness.runs import Run, copied, make_project, results
 
 HANGS = 600.0
@@ -218,11 +218,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a JSON file for the result")
     args = parser.parse_args()
     result = run(args.count, args.seed)
-    print(json.dumps(result, indent=2))
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
-    return 1 if result["problems"] else 0
+    return tell(result, result["problems"], args.out)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from benchmarks.robustness.result import tell
 from diysink.artifact import Workspace
 from diysink.records import Reason, Records, SourceError, open_source, take_in
 
@@ -426,11 +427,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a JSON file for the result")
     args = parser.parse_args()
     result = run(args.count, args.seed)
-    print(json.dumps(result, indent=2))
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
-    return 1 if result["failed"] else 0
+    return tell(result, result["failed"], args.out)
 
 
 if __name__ == "__main__":
