@@ -38,9 +38,9 @@ from transformers import (
 
 from diysink.model import (
     CachedScorer,
+    ChatEncoder,
     DIYSinkConfig,
     DIYSinkForConditionalGeneration,
-    Prompter,
     PromptScorer,
     selections_of,
 )
@@ -89,7 +89,7 @@ class Bench:
     """A model of random weights and what it is asked."""
 
     model: DIYSinkForConditionalGeneration
-    prompter: Prompter
+    chat_encoder: ChatEncoder
     questions: QuestionBatch
     sentence: SentenceEncoder
     lsg: tuple[int, ...]
@@ -97,8 +97,8 @@ class Bench:
     def answer(self, selection: Selection | None, new_tokens: int) -> torch.Tensor:
         """Choose, then answer, from pixel values to the last token."""
         choice = None if selection is None else selection(self.questions)
-        rows = [self.prompter.question(f"<image>\n{text}") for text in self.questions.texts]
-        ids, mask = self.prompter.pad(rows, side="left")
+        rows = [self.chat_encoder.question(f"<image>\n{text}") for text in self.questions.texts]
+        ids, mask = self.chat_encoder.pad(rows, side="left")
         return self.model.generate(
             input_ids=ids.to(self.model.device),
             attention_mask=mask.to(self.model.device),
@@ -161,7 +161,7 @@ def build(shapes: dict[str, Any], device: str, dtype: torch.dtype, layers: int |
     texts = [" ".join(f"w{(7 * i + j) % 300}" for j in range(QUESTION)) for i in range(batch)]
     return Bench(
         model,
-        Prompter(words(400), tokens),
+        ChatEncoder(words(400), tokens),
         QuestionBatch.about(texts, pixels),
         SentenceEncoder(sentence, words(400)),
         tuple(n for n in shapes["lsg"] if n < text["num_hidden_layers"])
@@ -173,13 +173,13 @@ def ways(bench: Bench) -> dict[str, Selection | None]:
     """Every way of answering, as a selection; CoT on each of its routes."""
     model, dim = bench.model, bench.model.config.text_config.hidden_size
     device, dtype = model.device, model.dtype
-    named = selections_of(model, bench.prompter)
+    named = selections_of(model, bench.chat_encoder)
     reweight = Reweight(ReweightSettings(dim=bench.sentence.dim)).to(device, dtype)
     gates = LayerGates(LayerGatesSettings(dim, bench.lsg)).to(device, dtype)
     cot = {
-        "cot, whole prompts": PromptScorer(model, bench.prompter),
-        "cot, cached": CachedScorer(model, bench.prompter),
-        "cot, cached, sinks": CachedScorer(model, bench.prompter, Route.SINK),
+        "cot, whole prompts": PromptScorer(model, bench.chat_encoder),
+        "cot, cached": CachedScorer(model, bench.chat_encoder),
+        "cot, cached, sinks": CachedScorer(model, bench.chat_encoder, Route.SINK),
     }
     found: dict[str, Selection | None] = {
         "base": None,

@@ -40,8 +40,8 @@ def main() -> None:
     shapes = LARGE if args.large else SHAPES["tiny"]
     bench = build(shapes, "cpu", torch.float32, None)
     model, questions = bench.model, bench.questions
-    rows = [bench.prompter.question(f"<image>\n{text}") for text in questions.texts]
-    ids, mask = bench.prompter.pad(rows, side="left")
+    rows = [bench.chat_encoder.question(f"<image>\n{text}") for text in questions.texts]
+    ids, mask = bench.chat_encoder.pad(rows, side="left")
     answers = torch.randint(20, 300, (len(ids), 8))
     prompts = AnsweredPrompts(ids, mask, questions.pixel_values, answers, end=1)
     read = reading(model, prompts)

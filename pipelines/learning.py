@@ -107,7 +107,7 @@ def _check_parts(name: str, profile: "SinkProfile", connectors: Sequence[str]) -
     elif profile.images and not profile.mean_sinks:
         why, part = f"has tau {profile.tau:.4g}, which no token of its images reaches", "sinks"
     elif seen and not below:
-        why, part = f"has tau {profile.tau:.4g}, which every token reaches", "non-sinks"
+        why, part = f"has tau {profile.tau:.4g}, which every token reaches", "nonsinks"
     else:
         if profile.share_without > 0.5:
             logger.warning(
@@ -165,7 +165,7 @@ class Encodings:
 
             self._encoded = EncodedRecords(
                 Records(self.records / self.settings["split"]),
-                assembled.prompter,
+                assembled.chat_encoder,
                 assembled.image_processor,
                 self.settings["keep"],
                 training_length(assembled.model.config, self.settings["max_length"]),

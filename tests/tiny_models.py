@@ -152,7 +152,7 @@ def tiny_sentence(tmp_path_factory, tokenizer):
     return folder
 
 
-def tiny_answerer(parts, *, sinks=None, connector="dual", arrangement="front", max_new_tokens=16):
+def tiny_generator(parts, *, sinks=None, connector="dual", arrangement="front", max_new_tokens=16):
     """A random model of the tiny parts.
 
     Args:
@@ -163,7 +163,7 @@ def tiny_answerer(parts, *, sinks=None, connector="dual", arrangement="front", m
         arrangement: of visual tokens.
         max_new_tokens: of its answers.
     """
-    from diysink.model import Answerer, Parts, assemble
+    from diysink.model import AnswerGenerator, Parts, assemble
     from diysink.sinks import token_norms
 
     made = assemble(
@@ -176,7 +176,9 @@ def tiny_answerer(parts, *, sinks=None, connector="dual", arrangement="front", m
         torch.manual_seed(0)
         norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())
         made.model.config.tau = float(norms.quantile(1 - sinks))
-    return Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=max_new_tokens)
+    return AnswerGenerator(
+        made.model, made.chat_encoder, made.image_processor, max_new_tokens=max_new_tokens
+    )
 
 
 def tiny_questions(texts, images=("x", "y", "z"), groups=None):

@@ -20,7 +20,7 @@ def ablate_tokens(
     analyze: dict[str, Any],
     seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Sinks only, non-sinks only, both: by group and subtask; and the double dissociation.
+    """Sinks only, nonsinks only, both: by group and subtask; and the double dissociation.
 
     With answers from random-matched tokens as the control, where there are any.
 
@@ -68,9 +68,9 @@ def replace_contents(
         return pd.DataFrame()
     right = {"exact": exact_match, "contains": contains}[asked["metric"]]
 
-    def answer(answerer: Any, questions: Any, batch: Batch) -> pd.DataFrame:
+    def answer(generator: Any, questions: Any, batch: Batch) -> pd.DataFrame:
         references = [record.conversations[1].text for record in batch.items]
-        return replaced_answers(answerer, questions, references, right, seed)
+        return replaced_answers(generator, questions, references, right, seed)
 
     study = Study("replacement", records, finetuned_models, analyze, workspace, device, seed=seed)
     return replacement(study.ask(answer), **intervals(analyze, seed))
@@ -109,9 +109,9 @@ def label_tasks(
     )
     study = Study("taxonomy", records, finetuned_models, analyze, workspace, device, cot=cot)
 
-    def score(answerer: Any, questions: Any, _: Any) -> pd.DataFrame:
-        scorer = CachedScorer if CachedScorer.serves(answerer.model) else PromptScorer
-        table = score_pairs(scorer(answerer.model, answerer.prompter), questions, rubric)
+    def score(generator: Any, questions: Any, _: Any) -> pd.DataFrame:
+        scorer = CachedScorer if CachedScorer.serves(generator.model) else PromptScorer
+        table = score_pairs(scorer(generator.model, generator.chat_encoder), questions, rubric)
         return table.assign(group=pd.Series(questions.groups, dtype="object"))
 
     labels = study.ask(score)
@@ -162,17 +162,17 @@ def answer_matched(
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         variant, training = name.split("/seed")
-        answerer = load(
+        generator = load(
             finetuned_models / how["connector"] / f"seed{training}",
             device=str(resolve_device(device)),
         )
-        answerer.max_new_tokens = evaluate["max_new_tokens"]
+        generator.max_new_tokens = evaluate["max_new_tokens"]
         if how["arrangement"] is not None:
-            answerer.model.config.arrangement = how["arrangement"]
-        answerer.selection = FixedSelection("sink" if variant == "matched-tokens" else "nonsink")
-        with matched_in_place_of_sinks(answerer.model, seed):
+            generator.model.config.arrangement = how["arrangement"]
+        generator.selection = FixedSelection("sink" if variant == "matched-tokens" else "nonsink")
+        with matched_in_place_of_sinks(generator.model, seed):
             table = predict(
-                answerer, split, variant=variant, seed=int(training), batch=evaluate["batch"]
+                generator, split, variant=variant, seed=int(training), batch=evaluate["batch"]
             )
         write(table, result, "predictions")
         return [{"items": len(table)}]

@@ -24,8 +24,8 @@ def measure_attention(
         return pd.DataFrame()
     study = Study("attention", records, finetuned_models, analyze, workspace, device)
 
-    def measure(answerer: Any, questions: Any, _: Any) -> pd.DataFrame:
-        seen = visual_attention(answerer, questions)
+    def measure(generator: Any, questions: Any, _: Any) -> pd.DataFrame:
+        seen = visual_attention(generator, questions)
         tokens = seen.norms.shape[1]
         return pd.DataFrame(
             {
@@ -45,7 +45,7 @@ def measure_attention(
 def tabulate_attention(
     visual_attention: pd.DataFrame, analyze: dict[str, Any], seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Attention in bins of norm, and of sinks against non-sinks, each with its control.
+    """Attention in bins of norm, and of sinks against nonsinks, each with its control.
 
     A column ``norms`` tells the measurement (``true``) from the control (``shuffled``), in which
     every question's norms are shuffled over its tokens.
@@ -116,7 +116,7 @@ def attend_by_layer(
     rule = massive_rule(massive)
     place = (records, finetuned_models, analyze, workspace, device)
     study = Study("layers", *place, massive=massive, seed=seed)
-    seen = study.ask(lambda answerer, asked, _: layer_attention(answerer, asked, rule, seed))
+    seen = study.ask(lambda generator, asked, _: layer_attention(generator, asked, rule, seed))
     return attention_by_layer(seen, **intervals(analyze, seed))
 
 
@@ -141,7 +141,7 @@ def weigh_sinks(
     layers = None if asked["layers"] is None else tuple(asked["layers"])
     study = Study("weights", records, finetuned_models, analyze, workspace, device)
     seen = study.ask(
-        lambda answerer, questions, _: weighted_attention(answerer, questions, weights, layers)
+        lambda generator, questions, _: weighted_attention(generator, questions, weights, layers)
     )
     return attention_by_weight(seen, **intervals(analyze, seed))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool
     from torch import Tensor
 
-    from diysink.model import Answerer
+    from diysink.model import AnswerGenerator
 
 
 def probe_tokens(
@@ -51,7 +51,7 @@ def probe_tokens(
         for attribute, boxes in local.items():
             at = batch.inside({image: [box] for image, box in boxes.items()})
             sources[f"place/{attribute}"] = at & ~batch.sinks
-        means = token_means(batch.answerer, batch.pixels, sources, language=inside)
+        means = token_means(batch.generator, batch.pixels, sources, language=inside)
         flat = {"|".join(map(str, site)): mean.contiguous() for site, mean in means.items()}
         with atomic_path(folder / "means.safetensors") as temporary:
             save_file(flat, temporary)
@@ -102,7 +102,7 @@ def map_relevance(
 
     def measure(batch: _Images, folder: Path) -> None:
         tokens = {"sink": batch.sinks, "matched": batch.matched}
-        model = batch.answerer.model
+        model = batch.generator.model
         table = relevance_by_image(model, batch.pixels, batch.images, tokens, batch.inside(boxes))
         rows = []
         for i in range(min(max(asked["examples"] - batch.start, 0), len(batch.images))):
@@ -152,7 +152,7 @@ def isolate_words(
 
     def measure(batch: _Images, folder: Path) -> None:
         tokens = {"sink": batch.sinks, "matched": batch.matched}
-        table = words_by_image(batch.answerer, batch.pixels, batch.images, tokens, asked["top"])
+        table = words_by_image(batch.generator, batch.pixels, batch.images, tokens, asked["top"])
         write(table, folder)
 
     study = Study("words", records, finetuned_models, analyze, workspace, device, seed=seed)
@@ -168,17 +168,17 @@ def isolate_words(
 class _Images:
     """A batch of different images with their sinks and random-matched tokens."""
 
-    def __init__(self, answerer: "Answerer", batch: Batch, seed: int) -> None:
+    def __init__(self, generator: "AnswerGenerator", batch: Batch, seed: int) -> None:
         import torch
 
         from diysink.analysis.layers import connected_encoder
         from diysink.analysis.matched import matched_tokens
 
-        self.answerer, self.start = answerer, batch.start
+        self.generator, self.start = generator, batch.start
         self.images = [record.images[0].sha256 for record in batch.items]
         self.pictures = [record.images[0].data for record in batch.items]
-        model = answerer.model
-        self.pixels = answerer.pixels([record.images[0].open() for record in batch.items])
+        model = generator.model
+        self.pixels = generator.pixels([record.images[0].open() for record in batch.items])
         self.pixels = self.pixels.to(model.device, model.dtype)
         self.grid = connected_encoder(model).grid(self.pixels)
         with torch.no_grad():
@@ -203,7 +203,7 @@ def _each_image(
     study: Study, seed: int, measure: Callable[[_Images, Path], None]
 ) -> list[Measured]:
     """Measure different images with their sinks and matched tokens."""
-    return study.each(lambda batch, folder: measure(_Images(study.answerer, batch, seed), folder))
+    return study.each(lambda batch, folder: measure(_Images(study.generator, batch, seed), folder))
 
 
 def _counted(layers: list[int], known: set[int]) -> set[int]:

@@ -11,7 +11,7 @@ from pipelines.learning import folder_digest, load_profile, parts_digest, untrai
 
 if TYPE_CHECKING:
     from diysink.analysis import MassiveRule
-    from diysink.model import Answerer
+    from diysink.model import AnswerGenerator
 
 
 def find_dimensions(
@@ -42,9 +42,9 @@ def find_dimensions(
     unit = f"{asked['connector']}/seed{asked['seed']}"
 
     def before(aligned: bool) -> Checkpoint:
-        def make() -> "Answerer":
+        def make() -> "AnswerGenerator":
             from diysink.engine import resolve_device
-            from diysink.model import Answerer
+            from diysink.model import AnswerGenerator
 
             profile = load_profile(sink_profiles, model, require=False)
             made, _ = untrained(unit, model, profile, align)
@@ -52,7 +52,7 @@ def find_dimensions(
                 connector = load_tensors(aligned_connectors / unit / "connector.safetensors")
                 made.model.model.multi_modal_projector.load_state_dict(connector)
             on = made.model.to(resolve_device(device))
-            return Answerer(on, made.prompter, made.image_processor)
+            return AnswerGenerator(on, made.chat_encoder, made.image_processor)
 
         of = {
             "parts": parts_digest(model),
@@ -83,8 +83,8 @@ def find_dimensions(
         )
 
         def measure(batch: Batch, folder: Path, study: Study = study) -> None:
-            questions = question_batch(study.answerer, batch.items)
-            profiles = dimension_profiles(study.answerer, questions, rule, seed)
+            questions = question_batch(study.generator, batch.items)
+            profiles = dimension_profiles(study.generator, questions, rule, seed)
             with atomic_path(folder / "profiles.safetensors") as temporary:
                 profiles.save(temporary)
 
@@ -122,7 +122,7 @@ def compare_criteria(
     rule = massive_rule(massive)
     place = (records, finetuned_models, analyze, workspace, device)
     study = Study("criteria", *place, massive=massive)
-    seen = study.ask(lambda answerer, questions, _: token_criteria(answerer, questions, rule))
+    seen = study.ask(lambda generator, questions, _: token_criteria(generator, questions, rule))
     options = intervals(analyze, seed)
     return criteria_shares(seen, **options), criteria_agreement(seen, **options)
 
@@ -141,7 +141,7 @@ def tell_functions(
     if analyze["function"] is None:
         return pd.DataFrame()
     study = Study("function", records, finetuned_models, analyze, workspace, device, seed=seed)
-    seen = study.ask(lambda answerer, questions, _: head_outputs(answerer, questions, seed))
+    seen = study.ask(lambda generator, questions, _: head_outputs(generator, questions, seed))
     return sink_function(seen, **intervals(analyze, seed))
 
 

@@ -12,7 +12,7 @@ from pipelines.learning import folder_digest
 from pipelines.units import each_unit
 
 if TYPE_CHECKING:
-    from diysink.model import Answerer
+    from diysink.model import AnswerGenerator
     from diysink.records import Record, Records
     from diysink.selection import QuestionBatch
 
@@ -52,7 +52,7 @@ class Checkpoint:
         of: digests of all that it is made of.
     """
 
-    make: Callable[[], "Answerer"]
+    make: Callable[[], "AnswerGenerator"]
     of: dict[str, Any]
 
 
@@ -104,35 +104,35 @@ class Study:
         )
         inputs = {"records": folder_digest(records), name: self.asked}
         self._work = Workspace(workspace, "analyze", inputs | self._checkpoint.of | decides)
-        self._answerer: Answerer | None = None
+        self._generator: AnswerGenerator | None = None
 
-    def _finetuned(self) -> "Answerer":
+    def _finetuned(self) -> "AnswerGenerator":
         from diysink.engine import resolve_device
         from diysink.model import load
 
         return load(self.path, device=str(resolve_device(self._device)))
 
     @property
-    def answerer(self) -> "Answerer":
+    def generator(self) -> "AnswerGenerator":
         """The model, as something to ask."""
-        if self._answerer is None:
-            self._answerer = self._checkpoint.make()
+        if self._generator is None:
+            self._generator = self._checkpoint.make()
             if "max_new_tokens" in self.asked:
-                self._answerer.max_new_tokens = self.asked["max_new_tokens"]
-            config = self._answerer.model.config
+                self._generator.max_new_tokens = self.asked["max_new_tokens"]
+            config = self._generator.model.config
             if config.tau is not None:
                 config.tau *= self.asked.get("tau", 1.0)
-        return self._answerer
+        return self._generator
 
     def ask(
-        self, measure: Callable[["Answerer", "QuestionBatch", Batch], pd.DataFrame]
+        self, measure: Callable[["AnswerGenerator", "QuestionBatch", Batch], pd.DataFrame]
     ) -> pd.DataFrame:
         """The tables that were measured of the questions of each batch, one after the other."""
         from diysink.evaluation.runner import question_batch
 
         def write_table(batch: Batch, folder: Path) -> None:
-            questions = question_batch(self.answerer, batch.items)
-            write(measure(self.answerer, questions, batch), folder)
+            questions = question_batch(self.generator, batch.items)
+            write(measure(self.generator, questions, batch), folder)
 
         return read(self.each(write_table))
 

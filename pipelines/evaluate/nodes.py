@@ -10,7 +10,7 @@ from pipelines.learning import folder_digest
 from pipelines.units import each_unit
 
 if TYPE_CHECKING:
-    from diysink.model import Answerer
+    from diysink.model import AnswerGenerator
     from diysink.selection import Selection
 
 
@@ -45,21 +45,21 @@ def predict_answers(
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         variant, seed = name.split("/seed")
         how = evaluate["variants"][variant]
-        answerer = load(
+        generator = load(
             finetuned_models / how["connector"] / f"seed{seed}", device=str(resolve_device(device))
         )
-        answerer.max_new_tokens = evaluate["max_new_tokens"]
+        generator.max_new_tokens = evaluate["max_new_tokens"]
         if how["arrangement"] is not None:
-            answerer.model.config.arrangement = how["arrangement"]
-        answerer.selection = select(
+            generator.model.config.arrangement = how["arrangement"]
+        generator.selection = select(
             how["selection"],
-            answerer,
+            generator,
             evaluate["cot"],
             reweightings,
             model["sentence"],
             int(seed),
         )
-        table = predict(answerer, split, variant=variant, seed=int(seed), batch=evaluate["batch"])
+        table = predict(generator, split, variant=variant, seed=int(seed), batch=evaluate["batch"])
         with atomic_path(result / "predictions.parquet") as temporary:
             table.to_parquet(temporary)
         return [{"items": len(table)}]
@@ -75,7 +75,7 @@ def predict_answers(
 
 def select(
     name: str,
-    answerer: "Answerer",
+    generator: "AnswerGenerator",
     cot: dict[str, Any],
     reweightings: Path,
     sentence: str,
@@ -89,11 +89,11 @@ def select(
     from diysink.model import selections_of
     from diysink.selection import CoTTemplates, load_selection
 
-    model, prompter = answerer.model, answerer.prompter
+    model, chat_encoder = generator.model, generator.chat_encoder
     trained = {}
     words = model.get_input_embeddings()
     learnt = load_selection(
-        reweightings / name / f"seed{seed}", sentence, words, prompter.tokenizer
+        reweightings / name / f"seed{seed}", sentence, words, chat_encoder.tokenizer
     )
     if learnt is not None:
         trained[name] = learnt.to(model.device)
@@ -103,7 +103,7 @@ def select(
         cot["scope"],
         tuple(cot["scope_choices"]),
     )
-    known = selections_of(model, prompter, templates=templates, trained=trained, seed=seed)
+    known = selections_of(model, chat_encoder, templates=templates, trained=trained, seed=seed)
     if name not in known:
         raise ValueError(
             f"unknown selection {name!r}; expected one of reweight.selectors, or of "

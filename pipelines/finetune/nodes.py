@@ -1,4 +1,4 @@
-"""Stage 2: connector and language model learn together, on sinks and non-sinks."""
+"""Stage 2: connector and language model learn together, on sinks and nonsinks."""
 
 from pathlib import Path
 from typing import Any

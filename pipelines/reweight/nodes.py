@@ -1,4 +1,4 @@
-"""Selectors learn, from few questions, how much sinks and non-sinks should weigh: ReW and LSG."""
+"""Selectors learn, from few questions, how much sinks and nonsinks should weigh: ReW and LSG."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from pipelines.learning import folder_digest, look_at, optimization, train
 from pipelines.units import each_unit
 
 if TYPE_CHECKING:
-    from diysink.model import Answerer
+    from diysink.model import AnswerGenerator
     from diysink.selection import LSGSelection, ReweightSelection
 
 
@@ -58,19 +58,19 @@ def train_reweighting(
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         selector, number = name.split("/seed")
         seed = int(number)
-        answerer = load(finetuned_models / reweight["connector"] / f"seed{seed}")
+        generator = load(finetuned_models / reweight["connector"] / f"seed{seed}")
         torch.manual_seed(seed)
-        selection = untrained(selectors[selector], reweight, answerer, model["sentence"])
+        selection = untrained(selectors[selector], reweight, generator, model["sentence"])
         data = EncodedRecords(
             split,
-            answerer.prompter,
-            answerer.image_processor,
+            generator.chat_encoder,
+            generator.image_processor,
             len(split),
-            training_length(answerer.model.config, reweight["max_length"]),
+            training_length(generator.model.config, reweight["max_length"]),
         )
         _, rows = train(
             f"reweight-{name}",
-            lambda: SelectionTraining(answerer.model, selection, **optimization(settings, seed)),
+            lambda: SelectionTraining(generator.model, selection, **optimization(settings, seed)),
             data,
             settings,
             seed,
@@ -86,14 +86,14 @@ def train_reweighting(
 
 
 def untrained(
-    how: dict[str, Any], reweight: dict[str, Any], answerer: "Answerer", sentence: str
+    how: dict[str, Any], reweight: dict[str, Any], generator: "AnswerGenerator", sentence: str
 ) -> "LSGSelection | ReweightSelection":
     """What a selector is before it has learnt anything.
 
     Args:
         how: one of ``reweight.selectors``.
         reweight: what all of them share.
-        answerer: the model that it will select for.
+        generator: the model that it will select for.
         sentence: R's sentence encoder.
 
     Raises:
@@ -101,14 +101,14 @@ def untrained(
     """
     from diysink import selection as s
 
-    words = answerer.model.get_input_embeddings()
+    words = generator.model.get_input_embeddings()
     match how:
         case {"kind": "reweight", "at": at, "layers": layers}:
-            encoder = s.load_sentences(sentence, words, answerer.prompter.tokenizer)
+            encoder = s.load_sentences(sentence, words, generator.chat_encoder.tokenizer)
             settings = s.ReweightSettings(encoder.dim, reweight["hidden"], reweight["output"])
             return s.ReweightSelection(encoder, s.Reweight(settings), at, layers)
         case {"kind": "lsg", "layers": layers, "scale": scale}:
-            text = answerer.model.config.text_config
+            text = generator.model.config.text_config
             layers = range(text.num_hidden_layers) if layers is None else layers
             gates = s.LayerGatesSettings(
                 text.hidden_size, tuple(layers), reweight["hidden"], float(scale)

@@ -12,16 +12,16 @@ from diysink.analysis.attention_by_layer import attention_by_layer, layer_attent
 from diysink.analysis.controls import drawn_orders
 from diysink.analysis.massive import MassiveRule
 from diysink.selection import QuestionBatch
-from tests.tiny_models import tiny_answerer, tiny_questions
+from tests.tiny_models import tiny_generator, tiny_questions
 
 TOKENS, HEADS = 9, 2
 RULE = MassiveRule(ratio=48.0)  # at a width of 16 three of at most four, far from chance
 
 
 @pytest.fixture(scope="module")
-def answerer(parts):
+def generator(parts):
     """A random model of which about a third of the visual tokens count as sinks."""
-    return tiny_answerer(parts, sinks=0.35, max_new_tokens=3)
+    return tiny_generator(parts, sinks=0.35, max_new_tokens=3)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def true(table):
     return table[table["mask"] == "true"]
 
 
-def test_summed_over_kinds_and_averaged_it_is_the_plain_measurement(answerer, questions):
-    seen = visual_attention(answerer, questions)
-    table = layer_attention(answerer, questions, RULE)
+def test_summed_over_kinds_and_averaged_it_is_the_plain_measurement(generator, questions):
+    seen = visual_attention(generator, questions)
+    table = layer_attention(generator, questions, RULE)
     assert table["layer"].nunique() == 2
     assert table["head"].nunique() == HEADS
     for name, mask in (("vsink", seen.sinks), ("nonsink", ~seen.sinks)):
@@ -50,9 +50,9 @@ def test_summed_over_kinds_and_averaged_it_is_the_plain_measurement(answerer, qu
 
 
 @pytest.mark.parametrize("parts", [("clip", "llama"), ("siglip", "phi")], indirect=True)
-def test_a_planted_dimension_makes_l_sinks_where_it_is_planted(answerer, questions, monkeypatch):
+def test_a_planted_dimension_makes_l_sinks_where_it_is_planted(generator, questions, monkeypatch):
     """The second layer is shown massive at the first token, at a sink and at another patch."""
-    vsinks = visual_attention(answerer, questions).sinks
+    vsinks = visual_attention(generator, questions).sinks
     sink, other = vsinks.int().argmax(1), (~vsinks).int().argmax(1)
     module = sys.modules[layer_attention.__module__]
     real_places, real_read, found = module.patch_places, module.read_language, []
@@ -74,7 +74,7 @@ def test_a_planted_dimension_makes_l_sinks_where_it_is_planted(answerer, questio
 
     monkeypatch.setattr(module, "patch_places", places)
     monkeypatch.setattr(module, "read_language", read)
-    table = layer_attention(answerer, questions, RULE)
+    table = layer_attention(generator, questions, RULE)
     lit = table[(table["kind"] == "lsink") & (table["head"] == 0)]
     by_layer = true(lit).groupby("layer")["tokens"].apply(list)
     assert by_layer[0] == [0, 0, 0]
@@ -85,8 +85,8 @@ def test_a_planted_dimension_makes_l_sinks_where_it_is_planted(answerer, questio
     np.testing.assert_allclose(shuffled, whole, rtol=1e-5)
 
 
-def test_the_control_shuffles_which_token_is_which(answerer, questions):
-    table = layer_attention(answerer, questions, RULE)
+def test_the_control_shuffles_which_token_is_which(generator, questions):
+    table = layer_attention(generator, questions, RULE)
     sinks = table[(table["kind"] == "vsink") & (table["tokens"] > 0)]
     by_mask = {mask: part["attention"].to_numpy() for mask, part in sinks.groupby("mask")}
     counts = {mask: part["tokens"].tolist() for mask, part in sinks.groupby("mask")}
@@ -94,10 +94,10 @@ def test_the_control_shuffles_which_token_is_which(answerer, questions):
     assert not np.allclose(by_mask["true"], by_mask["shuffled"])
 
 
-def test_the_control_depends_on_the_image_and_not_on_the_batch(answerer, questions):
-    table = layer_attention(answerer, questions, RULE)
+def test_the_control_depends_on_the_image_and_not_on_the_batch(generator, questions):
+    table = layer_attention(generator, questions, RULE)
     one = QuestionBatch(questions.texts[2:], ("3",), (None,), ("x",), questions.pixel_values[2:])
-    alone = layer_attention(answerer, one, RULE)
+    alone = layer_attention(generator, one, RULE)
     together = table[table["id"] == "3"].reset_index(drop=True)
     np.testing.assert_allclose(alone["attention"], together["attention"], atol=1e-6)
     assert not np.array_equal(

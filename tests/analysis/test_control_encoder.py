@@ -89,13 +89,13 @@ def profile(side):
         patch_contrast(side.pixels, GRID, GRID),
         side.shown.names,
     )
-    identity = connected_encoder(side.answerer.model).identity
+    identity = connected_encoder(side.generator.model).identity
     return calibrate(statistics, identity, CalibrationSettings())
 
 
 def name_sinks(induced, control):
     """By the calibrated tau in the one, as many by force in the other."""
-    induced.answerer.model.config.tau = profile(induced).tau
+    induced.generator.model.config.tau = profile(induced).tau
     control.name_loudest(float(induced.sinks.float().mean()))
     return Pair(induced, control)
 
@@ -125,7 +125,7 @@ def marked(pair):
 def looking(shown):
     """Both with a head, in one block more, that looks for what induced sinks have in common."""
     loud = Side.of("encoder", shown)
-    loud.answerer.model.config.tau = profile(loud).tau
+    loud.generator.model.config.tau = profile(loud).tau
     towards = direction(loud.observe().hidden[loud.sinks])
     sides = Side.of("encoder", shown, -1), Side.of("control", shown, -1)
     for side in sides:
@@ -166,7 +166,7 @@ def test_probes_read_the_whole_picture_from_induced_sinks_above_matched_tokens(p
     labels = pd.DataFrame(rows, columns=["image", "attribute", "scope", "label"])
 
     def contrast(side):
-        means = token_means(side.answerer, side.pixels, side.tokens())
+        means = token_means(side.generator, side.pixels, side.tokens())
         last = max(layer for where, layer, _ in means if where == "vit")
         at = {site: part.numpy() for site, part in means.items() if site[:2] == ("vit", last)}
         options = ProbeOptions(folds=3, resamples=OPTIONS["resamples"])
@@ -185,10 +185,10 @@ def test_induced_sinks_say_the_scene_when_they_are_alone(pair):
         for word in (scene.texture, f"{scene.texture}-scene")
     ]
     labels = pd.DataFrame(rows, columns=["image", "attribute", "label"])
-    ids = word_ids(pair.induced.answerer.prompter.tokenizer, sorted(set(labels["label"])))
+    ids = word_ids(pair.induced.generator.chat_encoder.tokenizer, sorted(set(labels["label"])))
 
     def naming(side):
-        said = words_by_image(side.answerer, side.pixels, side.shown.names, side.tokens(), top=5)
+        said = words_by_image(side.generator, side.pixels, side.shown.names, side.tokens(), top=5)
         every, _ = naming_tables(said, labels, ids, **OPTIONS)
         return one(every, tokens="sink - matched", labels="true - shuffled")
 
@@ -203,10 +203,10 @@ def test_the_answer_attends_to_induced_sinks_above_all_other_tokens(pair):
     names, order = pair.induced.shown.names, shuffled_order((IMAGES, GRID * GRID), 0)
     ratios, bins, curves, ranks = [], [], [], []
     for side in (pair.induced, pair.control):
-        seen = visual_attention(side.answerer, side.ask("scene")[0])
+        seen = visual_attention(side.generator, side.ask("scene")[0])
         looked = seen.attention.numpy().astype(np.float64)
         norms = seen.norms.numpy().astype(np.float64)
-        sinks, tau = seen.sinks.numpy(), side.answerer.model.config.tau
+        sinks, tau = seen.sinks.numpy(), side.generator.model.config.tau
         kinds = attention_by_kind(looked, sinks, names, EVERY, **OPTIONS)
         ratios.append(one(kinds, kind="ratio"))
         edges = [norms.min(), tau, norms.max()]
@@ -228,7 +228,7 @@ def test_the_answer_attends_to_induced_sinks_above_all_other_tokens(pair):
 
 def test_the_attention_is_in_the_middle_of_the_language_model_and_gone_with_a_shuffled_mask(pair):
     def by_layer(side):
-        measured = layer_attention(side.answerer, side.ask("scene")[0], RULE)
+        measured = layer_attention(side.generator, side.ask("scene")[0], RULE)
         return attention_by_layer(measured, **OPTIONS)
 
     for layer in (-1, 2):
@@ -245,7 +245,7 @@ def test_more_attention_is_there_before_any_weight_and_weights_act_on_any_token(
 
     def weighed(side):
         asked, _ = side.ask("scene")
-        table = weighted_attention(side.answerer, asked, (1.0, 4.0))
+        table = weighted_attention(side.generator, asked, (1.0, 4.0))
         return attention_by_weight(table, **OPTIONS)
 
     induced, control = pair.each(weighed)
@@ -264,7 +264,7 @@ def test_without_the_contents_of_induced_sinks_the_scene_is_lost(pair):
 
     def lost(side):
         asked, right = side.ask("scene", "colour")
-        return replacement(replaced_answers(side.answerer, asked, right, exact_match), **OPTIONS)
+        return replacement(replaced_answers(side.generator, asked, right, exact_match), **OPTIONS)
 
     induced, control = pair.each(lost)
     for contents in ("zero", "mean", "donor"):
@@ -289,17 +289,17 @@ def test_induced_sinks_alone_answer_for_the_whole_and_all_others_for_a_detail(pa
         facts = {"id": asked.ids, "image": asked.images, "group": asked.groups, "seed": 0}
 
         def told(variant, route):
-            side.answerer.selection = FixedSelection(route)
-            said = side.answerer.answer_batch(asked).texts
+            side.generator.selection = FixedSelection(route)
+            said = side.generator.answer_batch(asked).texts
             correct = [exact_match(*both) for both in zip(said, right, strict=True)]
             return pd.DataFrame(facts | {"variant": variant, "correct": correct})
 
         try:
             tables = [told(route, route) for route in routes]
-            with matched_in_place_of_sinks(side.answerer.model, seed=0):
+            with matched_in_place_of_sinks(side.generator.model, seed=0):
                 tables += [told("matched", "sink"), told("unmatched", "nonsink")]
         finally:
-            side.answerer.selection = None
+            side.generator.selection = None
         return pd.concat(tables, ignore_index=True)
 
     found = []
@@ -321,7 +321,7 @@ def test_a_dimension_planted_for_loudness_is_massive_at_induced_sinks_alone(mark
     """That they differ from the first token is true of any visual tokens: no sign of sinks."""
 
     def dimensions(side):
-        profiles = dimension_profiles(side.answerer, side.ask("scene")[0], RULE)
+        profiles = dimension_profiles(side.generator, side.ask("scene")[0], RULE)
         checkpoints = {"solved": profiles}
         overlap = dimension_overlap(checkpoints, RULE, **OPTIONS)
         leading = one(overlap, a="vsink", b="first", sets="leading")
@@ -338,7 +338,7 @@ def test_a_dimension_planted_for_loudness_is_massive_at_induced_sinks_alone(mark
 
 def test_criteria_agree_on_induced_sinks_with_that_dimension_and_on_nothing_in_the_control(marked):
     def criteria(side):
-        measured = token_criteria(side.answerer, side.ask("scene")[0], RULE)
+        measured = token_criteria(side.generator, side.ask("scene")[0], RULE)
         agreement = criteria_agreement(measured, **OPTIONS)
         norm = one(criteria_shares(measured, **OPTIONS), where="vit", criterion="norm")
         return one(agreement, where="llm", layer=0, a="norm", b="ratio"), norm["share"]
@@ -351,7 +351,7 @@ def test_criteria_agree_on_induced_sinks_with_that_dimension_and_on_nothing_in_t
 
 def test_a_planted_head_broadcasts_from_induced_sinks_alone(looking):
     def function(side):
-        table = sink_function(head_outputs(side.answerer, side.ask("scene")[0]), **OPTIONS)
+        table = sink_function(head_outputs(side.generator, side.ask("scene")[0]), **OPTIONS)
         return [one(table, where="vit", layer=3, head=0, mask=m) for m in ("true", "shuffled")]
 
     (induced, shuffled), (control, _) = looking.each(function)
@@ -365,7 +365,7 @@ def breadth(side):
     """How much broader the maps of tokens named sinks are than those of matched ones."""
     inside = torch.stack([kinds_of_cell(scene) > 0 for scene in side.shown.scenes])
     maps = relevance_by_image(
-        side.answerer.model, side.pixels, side.shown.names, side.tokens(), inside
+        side.generator.model, side.pixels, side.shown.names, side.tokens(), inside
     )
     table = relevance_table(maps, **OPTIONS)
     return table[(table["head"] == MEAN) & (table["tokens"] == "sink - matched")]
@@ -392,7 +392,7 @@ def test_attention_inside_the_encoders_as_shipped_is_no_sign_of_sinks(pair):
             EVERY,
             **OPTIONS,
         )
-        heads = sink_function(head_outputs(side.answerer, side.ask("scene")[0]), **OPTIONS)
+        heads = sink_function(head_outputs(side.generator, side.ask("scene")[0]), **OPTIONS)
         heads = heads[(heads["where"] == "vit") & (heads["mask"] == "true")]
         return one(kinds, kind="ratio"), set(heads["kind"])
 

@@ -13,14 +13,14 @@ from diysink.analysis.criteria import (
     token_criteria,
 )
 from diysink.analysis.massive import MassiveRule
-from tests.tiny_models import tiny_answerer, tiny_questions
+from tests.tiny_models import tiny_generator, tiny_questions
 
 TOKENS = 9
 
 
 @pytest.fixture(scope="module")
-def answerer(parts):
-    made = tiny_answerer(parts)
+def generator(parts):
+    made = tiny_generator(parts)
     # One loud patch position: its states have a dimension of 50000, and with it the norm.
     embedding = made.model.model.vision_tower.get_submodule("embeddings").position_embedding
     with torch.no_grad():
@@ -37,8 +37,8 @@ def questions():
     return tiny_questions(("a b", "c", "d"))
 
 
-def test_a_planted_sink_is_flagged_by_norm_massive_and_ratio_in_the_vit(answerer, questions):
-    measured = token_criteria(answerer, questions, MassiveRule(ratio=60.0))
+def test_a_planted_sink_is_flagged_by_norm_massive_and_ratio_in_the_vit(generator, questions):
+    measured = token_criteria(generator, questions, MassiveRule(ratio=60.0))
     vit = measured[(measured["where"] == "vit") & (measured["a"] == measured["b"])]
     flagged = vit.groupby("a")["both"].apply(list)
     for name in ("norm", "massive", "ratio"):
@@ -49,19 +49,19 @@ def test_a_planted_sink_is_flagged_by_norm_massive_and_ratio_in_the_vit(answerer
     assert rows.loc[("norm", "massive"), "kappa"] == 1
     assert rows.loc[("norm", "ratio"), "jaccard"] == 1
     # A threshold that chance passes flags almost all of them, and is marked.
-    loose = token_criteria(answerer, questions, MassiveRule(ratio=16.0))
+    loose = token_criteria(generator, questions, MassiveRule(ratio=16.0))
     table = criteria_shares(loose, resamples=20)
     ratio = table[(table["criterion"] == "ratio") & (table["where"] == "vit")].iloc[0]
     assert ratio["share"] > 0.5
     assert ratio["warning"]
-    width = answerer.model.config.vision_config.hidden_size
+    width = generator.model.config.vision_config.hidden_size
     assert ratio["threshold"] == pytest.approx(16 * (width / 4096) ** 0.5)  # what was asked here
     tight = criteria_shares(measured, resamples=20).query("where == 'vit'")
     assert not tight.query("criterion == 'norm'")["warning"].item()
 
 
-def test_the_language_model_has_its_layers_and_the_vit_s_norm(answerer, questions):
-    measured = token_criteria(answerer, questions, MassiveRule())
+def test_the_language_model_has_its_layers_and_the_vit_s_norm(generator, questions):
+    measured = token_criteria(generator, questions, MassiveRule())
     table = criteria_shares(measured, resamples=20)
     llm = table[table["where"] == "llm"]
     assert set(llm["layer"]) == {0, 1}
@@ -70,11 +70,11 @@ def test_the_language_model_has_its_layers_and_the_vit_s_norm(answerer, question
     assert {"norm"} < set(agreement["a"]) | set(agreement["b"])
 
 
-def test_without_tau_there_is_no_norm_criterion(answerer, questions):
-    config, tau = answerer.model.config, answerer.model.config.tau
+def test_without_tau_there_is_no_norm_criterion(generator, questions):
+    config, tau = generator.model.config, generator.model.config.tau
     try:
         config.tau = None
-        measured = token_criteria(answerer, questions, MassiveRule())
+        measured = token_criteria(generator, questions, MassiveRule())
     finally:
         config.tau = tau
     assert set(measured["a"]) == {"massive", "ratio", "attention"}

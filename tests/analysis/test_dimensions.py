@@ -16,7 +16,7 @@ from diysink.analysis.dimensions import (
 )
 from diysink.analysis.massive import MassiveRule
 from diysink.selection import QuestionBatch
-from tests.tiny_models import tiny_answerer, tiny_questions
+from tests.tiny_models import tiny_generator, tiny_questions
 
 RULE = MassiveRule(ratio=40.0)  # at a width of 16: 2.5 of at most 4
 IMAGES = 12
@@ -25,8 +25,8 @@ LLAMA = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
 
 @pytest.fixture(scope="module")
-def answerer(parts):
-    return tiny_answerer(parts, sinks=0.3)
+def generator(parts):
+    return tiny_generator(parts, sinks=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def part(questions, start, end):
 
 
 @pytest.fixture
-def planted(answerer, monkeypatch):
+def planted(generator, monkeypatch):
     """At layer 1: dimension 5 massive at V-sinks, 9 at the first token and one other patch."""
     module = sys.modules[dimension_profiles.__module__]
     real = module.patch_places
@@ -84,8 +84,8 @@ def massive(table):
 
 
 @LLAMA
-def test_planted_dimensions_are_found_at_their_kind_and_layer(answerer, questions, planted):
-    profiles = dimension_profiles(answerer, questions, RULE)
+def test_planted_dimensions_are_found_at_their_kind_and_layer(generator, questions, planted):
+    profiles = dimension_profiles(generator, questions, RULE)
     table = sink_dimensions({"aligned": profiles}, RULE)
     assert massive(table) == {
         ("vsink", "true"): {(1, 5)},
@@ -104,18 +104,19 @@ def test_planted_dimensions_are_found_at_their_kind_and_layer(answerer, question
 
 
 @LLAMA
-def test_where_nothing_was_planted_nothing_is_massive(answerer, questions):
-    table = sink_dimensions({"untrained": dimension_profiles(answerer, questions, RULE)}, RULE)
+def test_where_nothing_was_planted_nothing_is_massive(generator, questions):
+    table = sink_dimensions({"untrained": dimension_profiles(generator, questions, RULE)}, RULE)
     assert not table["massive"].any()
     assert set(table["kind"]) == {"vsink", "first"}  # no token is lit: there is no L-sink
     assert (table.groupby(["layer", "kind", "mask"]).size() == 8).all()
 
 
 @LLAMA
-def test_batches_merge_to_the_whole(answerer, questions, tmp_path):
-    whole = dimension_profiles(answerer, questions, RULE)
+def test_batches_merge_to_the_whole(generator, questions, tmp_path):
+    whole = dimension_profiles(generator, questions, RULE)
     parts = [
-        dimension_profiles(answerer, part(questions, *ends), RULE) for ends in ((0, 5), (5, IMAGES))
+        dimension_profiles(generator, part(questions, *ends), RULE)
+        for ends in ((0, 5), (5, IMAGES))
     ]
     parts[0].save(tmp_path / "profiles.safetensors")
     parts[0] = DimensionProfiles.load(tmp_path / "profiles.safetensors")
@@ -183,7 +184,7 @@ def test_jaccard_of_sets_that_share_nothing():
 
 
 @LLAMA
-def test_refuses_questions_without_images(answerer, questions):
+def test_refuses_questions_without_images(generator, questions):
     blind = QuestionBatch(questions.texts, questions.ids, questions.groups, questions.images)
     with pytest.raises(ValueError, match="without pixel_values"):
-        dimension_profiles(answerer, blind, RULE)
+        dimension_profiles(generator, blind, RULE)

@@ -8,7 +8,7 @@ import torch
 from diysink.analysis.attention_layers import Layer
 from diysink.analysis.function import head_output, head_outputs, kind_of, sink_function
 from diysink.selection import QuestionBatch
-from tests.tiny_models import tiny_answerer, tiny_questions
+from tests.tiny_models import tiny_generator, tiny_questions
 
 TOKENS, DIM = 8, 4
 
@@ -63,8 +63,8 @@ def test_stable_rank_is_that_of_the_singular_values():
 
 
 @pytest.fixture(scope="module")
-def answerer(parts):
-    return tiny_answerer(parts, sinks=0.4)
+def generator(parts):
+    return tiny_generator(parts, sinks=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def questions():
     return tiny_questions(("a b", "c", "d"))
 
 
-def test_every_head_of_both_models_is_measured(answerer, questions):
-    measured = head_outputs(answerer, questions)
+def test_every_head_of_both_models_is_measured(generator, questions):
+    measured = head_outputs(generator, questions)
     cells = measured.groupby(["where", "sinks", "mask"])[["layer", "head"]].nunique()
     assert set(cells.index) == {
         (*what, mask)
@@ -86,11 +86,11 @@ def test_every_head_of_both_models_is_measured(answerer, questions):
     assert (measured["stable_rank"] >= 1 - 1e-4).all()
 
 
-def test_batches_do_not_matter(answerer, questions):
+def test_batches_do_not_matter(generator, questions):
     """Padding on the left: a short prompt alone and beside a longer one."""
-    measured = head_outputs(answerer, questions)
+    measured = head_outputs(generator, questions)
     one = QuestionBatch(questions.texts[2:], ("3",), (None,), ("z",), questions.pixel_values[2:])
-    alone = head_outputs(answerer, one)
+    alone = head_outputs(generator, one)
     keys = ["where", "sinks", "layer", "head", "mask"]
     both = alone.merge(measured[measured["image"] == "z"], on=keys, suffixes=("", "_batch"))
     assert len(both) == len(alone)

@@ -9,13 +9,13 @@ from diysink.analysis import attention_by_weight, visual_attention, weighted_att
 from diysink.analysis.attention import answer_attention, answered
 from diysink.selection import Choice
 from diysink.sinks import token_norms
-from tests.tiny_models import tiny_answerer, tiny_questions
+from tests.tiny_models import tiny_generator, tiny_questions
 
 
 @pytest.fixture(scope="module")
-def answerer(parts):
+def generator(parts):
     """A random model; of its visual tokens about a third count as sinks."""
-    made = tiny_answerer(parts, sinks=0.35, max_new_tokens=3)
+    made = tiny_generator(parts, sinks=0.35, max_new_tokens=3)
     torch.manual_seed(0)
     for layer in made.model.model.language_model.layers:  # attention that depends on what it sees
         torch.nn.init.normal_(layer.self_attn.q_proj.weight)
@@ -30,9 +30,9 @@ def questions():
     return tiny_questions(("a b c d", "e", "f g"), ("x", "y", "x"))
 
 
-def test_weight_one_is_the_plain_model_in_both_places(answerer, questions):
-    table = weighted_attention(answerer, questions, (1.0,))
-    plain = visual_attention(answerer, questions)
+def test_weight_one_is_the_plain_model_in_both_places(generator, questions):
+    table = weighted_attention(generator, questions, (1.0,))
+    plain = visual_attention(generator, questions)
     expected = (plain.attention * plain.sinks).sum(1).numpy()
     for place in ("connector", "keys"):
         rows = table[table["place"] == place]
@@ -41,12 +41,12 @@ def test_weight_one_is_the_plain_model_in_both_places(answerer, questions):
 
 
 def test_in_the_first_layer_a_norm_undoes_weights_at_the_connector_but_not_at_keys(
-    answerer, questions
+    generator, questions
 ):
-    config = answerer.model.model.language_model.config
+    config = generator.model.model.language_model.config
     layers, config.num_hidden_layers = config.num_hidden_layers, 1
     try:
-        table = weighted_attention(answerer, questions, (0.5, 1.0, 2.0))
+        table = weighted_attention(generator, questions, (0.5, 1.0, 2.0))
     finally:
         config.num_hidden_layers = layers
     shares = table.pivot(index=["place", "id"], columns="weight", values="sinks")
@@ -57,35 +57,35 @@ def test_in_the_first_layer_a_norm_undoes_weights_at_the_connector_but_not_at_ke
     assert not np.allclose(keys[0.5], keys[1.0], rtol=0.05)
 
 
-def test_only_the_named_layers_are_weighed(answerer, questions):
+def test_only_the_named_layers_are_weighed(generator, questions):
     def at_keys(layers):
-        table = weighted_attention(answerer, questions, (3.0,), layers)
+        table = weighted_attention(generator, questions, (3.0,), layers)
         return table.loc[table["place"] == "keys", "sinks"]
 
     assert np.array_equal(at_keys(None), at_keys((0, 1)))
     assert not np.allclose(at_keys(None), at_keys((0,)))
 
 
-def test_images_without_sinks_have_no_rows(answerer, questions):
-    config, tau = answerer.model.config, answerer.model.config.tau
-    norms = token_norms(answerer.model.model.visual_states(questions.pixel_values).detach())
+def test_images_without_sinks_have_no_rows(generator, questions):
+    config, tau = generator.model.config, generator.model.config.tau
+    norms = token_norms(generator.model.model.visual_states(questions.pixel_values).detach())
     first, second = (float(norms[i].max()) for i in (0, 1))
     try:
         config.tau = (first + second) / 2
-        kept = weighted_attention(answerer, questions, (1.0,))["id"].unique().tolist()
+        kept = weighted_attention(generator, questions, (1.0,))["id"].unique().tolist()
         assert kept == (["1", "3"] if first > second else ["2"])
         config.tau = 1e9
-        nothing = weighted_attention(answerer, questions, (1.0,))
+        nothing = weighted_attention(generator, questions, (1.0,))
         assert nothing.empty
         assert attention_by_weight(nothing).empty
     finally:
         config.tau = tau
 
 
-def test_a_choice_that_drops_tokens_has_no_attention_to_all_of_them(answerer, questions):
+def test_a_choice_that_drops_tokens_has_no_attention_to_all_of_them(generator, questions):
     with pytest.raises(ValueError, match="drop visual tokens"):
         answer_attention(
-            answerer.model, answered(answerer, questions), Choice.of(["both", "sink", "both"])
+            generator.model, answered(generator, questions), Choice.of(["both", "sink", "both"])
         )
 
 

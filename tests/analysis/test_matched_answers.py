@@ -7,12 +7,12 @@ from diysink.analysis.matched import matched_tokens
 from diysink.analysis.matched_answers import matched_in_place_of_sinks
 from diysink.artifact import digest_bytes
 from diysink.selection import Choice
-from tests.tiny_models import tiny_answerer
+from tests.tiny_models import tiny_generator
 
 
 @pytest.fixture(params=["natural", "front", "end"])
 def model(parts, request):
-    return tiny_answerer(parts, sinks=0.5, arrangement=request.param).model
+    return tiny_generator(parts, sinks=0.5, arrangement=request.param).model
 
 
 def shown(model, pixels, route):

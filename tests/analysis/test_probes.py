@@ -7,7 +7,7 @@ import torch
 
 from diysink.analysis.matched import matched_tokens
 from diysink.analysis.probes import ProbeOptions, probe_tables, token_means, unseen_hits
-from tests.tiny_models import tiny_answerer
+from tests.tiny_models import tiny_generator
 
 TOKENS, DIM, N = 12, 16, 150
 OPTIONS = ProbeOptions(folds=3, resamples=100)
@@ -130,17 +130,17 @@ def test_rare_labels_and_images_without_sinks_are_left_out():
 
 
 @pytest.fixture(scope="module", params=["natural", "front"])
-def answerer(parts, request):
-    return tiny_answerer(parts, sinks=0.35, arrangement=request.param)
+def generator(parts, request):
+    return tiny_generator(parts, sinks=0.35, arrangement=request.param)
 
 
-def test_states_are_those_of_transformers_own_forward(answerer):
+def test_states_are_those_of_transformers_own_forward(generator):
     torch.manual_seed(2)
     pixels = torch.randn(3, 3, 12, 12)
-    model = answerer.model
+    model = generator.model
     chosen = torch.zeros(3, 9, dtype=torch.bool)
     chosen[:, 5] = True
-    means = token_means(answerer, pixels, {"one": chosen})
+    means = token_means(generator, pixels, {"one": chosen})
     tower = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
     prefix = tower[0].shape[1] - 9
     layers = {layer for where, layer, _ in means if where == "vit"}
@@ -152,7 +152,7 @@ def test_states_are_those_of_transformers_own_forward(answerer):
             torch.testing.assert_close(means["vit", layer, "class"], tower[layer][:, 0].detach())
         else:
             assert ("vit", layer, "class") not in means
-    ids = answerer.prompter.question("<image>")[None].repeat(3, 1)
+    ids = generator.chat_encoder.question("<image>")[None].repeat(3, 1)
     sinks = model.model.sink_mask(model.model.visual_states(pixels))
     out = model(input_ids=ids, pixel_values=pixels, output_hidden_states=True).hidden_states
     first = int((ids[0] == model.config.image_token_id).nonzero()[0])
@@ -166,22 +166,22 @@ def test_states_are_those_of_transformers_own_forward(answerer):
             torch.testing.assert_close(seen, out[layer][item, place].detach(), atol=1e-5, rtol=1e-5)
 
 
-def test_hooks_are_gone_and_no_token_is_no_number(answerer):
+def test_hooks_are_gone_and_no_token_is_no_number(generator):
     def hooks():
-        modules = answerer.model.modules()
+        modules = generator.model.modules()
         return [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in modules]
 
     before = hooks()
     pixels = torch.randn(2, 3, 12, 12)
     none = torch.zeros(2, 9, dtype=torch.bool)
     none[0, 0] = True
-    means = token_means(answerer, pixels, {"some": none})
+    means = token_means(generator, pixels, {"some": none})
     assert means["llm", 0, "some"][0].isfinite().all()
     assert means["llm", 0, "some"][1].isnan().all()
     assert hooks() == before
 
 
 def test_a_connector_without_a_token_for_each_patch_is_refused(parts):
-    answerer = tiny_answerer(parts, connector="dual-resampler")
+    generator = tiny_generator(parts, connector="dual-resampler")
     with pytest.raises(ValueError, match="belongs to no patch"):
-        token_means(answerer, torch.randn(1, 3, 12, 12), {})
+        token_means(generator, torch.randn(1, 3, 12, 12), {})

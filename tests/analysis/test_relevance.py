@@ -14,7 +14,7 @@ from diysink.analysis.relevance import (
     relevance_table,
     spatial_entropy,
 )
-from tests.tiny_models import tiny_answerer
+from tests.tiny_models import tiny_generator
 
 OPTIONS = {"resamples": 100, "level": 0.9, "seed": 0}
 TOKENS = 9
@@ -30,7 +30,7 @@ def test_entropy_by_hand():
 
 @pytest.fixture(scope="module")
 def model(parts):
-    made = tiny_answerer(parts, connector="single", arrangement="natural").model
+    made = tiny_generator(parts, connector="single", arrangement="natural").model
     torch.manual_seed(0)
     for name, weight in made.model.vision_tower.named_parameters():
         if "q_proj.weight" in name or "k_proj.weight" in name:

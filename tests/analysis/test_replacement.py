@@ -13,7 +13,7 @@ from diysink.analysis.replacement import (
     with_contents,
 )
 from diysink.selection import QuestionBatch
-from tests.tiny_models import tiny_answerer, tiny_questions
+from tests.tiny_models import tiny_generator, tiny_questions
 
 
 def features():
@@ -52,8 +52,8 @@ def test_donors_are_other_images():
 
 
 @pytest.fixture(scope="module")
-def answerer(parts):
-    return tiny_answerer(parts, sinks=0.25, max_new_tokens=3)
+def generator(parts):
+    return tiny_generator(parts, sinks=0.25, max_new_tokens=3)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def questions():
 
 
 @pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
-def test_untouched_answers_are_the_model_s_own(answerer, questions):
-    own = answerer.answer_batch(questions).texts
-    table = replaced_answers(answerer, questions, own, lambda answer, true: answer == true)
+def test_untouched_answers_are_the_model_s_own(generator, questions):
+    own = generator.answer_batch(questions).texts
+    table = replaced_answers(generator, questions, own, lambda answer, true: answer == true)
     assert table[table["tokens"] == "none"]["correct"].all()
     assert set(zip(table["tokens"], table["contents"], strict=True)) == {
         ("none", "none"),
@@ -73,22 +73,22 @@ def test_untouched_answers_are_the_model_s_own(answerer, questions):
     counts = table[table["contents"] == "zero"].groupby("tokens")["replaced"].apply(list)
     assert counts["sink"] == counts["matched"]
     one = QuestionBatch(("a",), ("1",), (None,), ("x",), questions.pixel_values[:1])
-    alone = replaced_answers(answerer, one, [""], lambda answer, true: True)
+    alone = replaced_answers(generator, one, [""], lambda answer, true: True)
     assert "donor" not in set(alone["contents"])
 
 
 @pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
-def test_what_is_replaced_reaches_the_model(answerer, questions, monkeypatch):
+def test_what_is_replaced_reaches_the_model(generator, questions, monkeypatch):
     seen = []
-    real = type(answerer.model).generate
+    real = type(generator.model).generate
 
     def generate(self, *args, **kwargs):
         seen.append(kwargs["visual"].features)
         return real(self, *args, **kwargs)
 
-    monkeypatch.setattr(type(answerer.model), "generate", generate)
-    replaced_answers(answerer, questions, ["", "", ""], lambda answer, true: True)
-    sinks = answerer.model.model.see(questions.pixel_values).sinks
+    monkeypatch.setattr(type(generator.model), "generate", generate)
+    replaced_answers(generator, questions, ["", "", ""], lambda answer, true: True)
+    sinks = generator.model.model.see(questions.pixel_values).sinks
     assert len(seen) == 1 + 2 * len(CONTENTS)
     assert not seen[1][sinks].any()
     assert torch.equal(seen[1][~sinks], seen[0][~sinks])

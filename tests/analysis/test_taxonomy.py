@@ -15,7 +15,7 @@ from diysink.analysis.taxonomy import (
 )
 from diysink.model import CachedScorer, PromptScorer
 from diysink.selection import QuestionBatch, Scores
-from tests.tiny_models import tiny_answerer
+from tests.tiny_models import tiny_generator
 
 RUBRIC = Rubric("a b", {"c": 0.0, "d": 1.0}, "e {question}", {"f": 1.0, "g": 0.0, "h": 0.5})
 OPTIONS = {"resamples": 200, "level": 0.9, "seed": 0}
@@ -35,8 +35,8 @@ def questions(n=3):
 def test_scores_are_means_over_the_choices():
     asked = []
 
-    def scorer(batch, polls):
-        asked.extend(polls)
+    def scorer(batch, multiple_choices):
+        asked.extend(multiple_choices)
         return Scores(
             (
                 torch.tensor([[0.25, 0.75], [1.0, 0.0]]).log(),
@@ -56,9 +56,9 @@ def test_scores_are_means_over_the_choices():
 
 @pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 def test_both_scorers_of_a_model_agree(parts):
-    made = tiny_answerer(parts)
+    made = tiny_generator(parts)
     cached, plain = (
-        score_pairs(scorer(made.model, made.prompter), questions(), RUBRIC)
+        score_pairs(scorer(made.model, made.chat_encoder), questions(), RUBRIC)
         for scorer in (CachedScorer, PromptScorer)
     )
     pd.testing.assert_frame_equal(cached, plain, rtol=1e-4)

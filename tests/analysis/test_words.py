@@ -9,15 +9,15 @@ from transformers import PreTrainedTokenizerFast
 
 from diysink.analysis.words import naming_tables, said_alone, word_ids, word_table, words_by_image
 from diysink.model import Visual
-from tests.tiny_models import WORDS, tiny_answerer
+from tests.tiny_models import WORDS, tiny_generator
 
 TOKENS = 9
 OPTIONS = {"resamples": 100, "level": 0.9, "seed": 0}
 
 
 @pytest.fixture(scope="module", params=["natural", "front"])
-def answerer(parts, request):
-    made = tiny_answerer(parts, connector="single", arrangement=request.param)
+def generator(parts, request):
+    made = tiny_generator(parts, connector="single", arrangement=request.param)
     torch.manual_seed(0)
     for weight in made.model.model.language_model.parameters():
         if weight.ndim == 2:
@@ -26,49 +26,49 @@ def answerer(parts, request):
     return made
 
 
-def visual(answerer, seed=1, images=2):
+def visual(generator, seed=1, images=2):
     torch.manual_seed(seed)
-    dim = answerer.model.config.text_config.hidden_size
+    dim = generator.model.config.text_config.hidden_size
     sinks = torch.zeros(images, TOKENS, dtype=torch.bool)
     sinks[:, [3, 7]] = True
     return Visual(torch.randn(images, TOKENS, dim), sinks)
 
 
-def test_other_visual_tokens_change_nothing_and_the_token_itself_does(answerer):
-    first = visual(answerer)
-    said = said_alone(answerer, first, len(WORDS))
+def test_other_visual_tokens_change_nothing_and_the_token_itself_does(generator):
+    first = visual(generator)
+    said = said_alone(generator, first, len(WORDS))
     kept = 5
-    other = visual(answerer, seed=2).features
+    other = visual(generator, seed=2).features
     other[:, kept] = first.features[:, kept]
-    changed = said_alone(answerer, Visual(other, first.sinks), len(WORDS))
+    changed = said_alone(generator, Visual(other, first.sinks), len(WORDS))
     assert torch.equal(said[:, kept], changed[:, kept])
     assert not torch.equal(said, changed)
     mine = first.features.clone()
     mine[:, kept] = torch.randn_like(mine[:, kept])
-    changed = said_alone(answerer, Visual(mine, first.sinks), len(WORDS))
+    changed = said_alone(generator, Visual(mine, first.sinks), len(WORDS))
     assert not torch.equal(said[:, kept], changed[:, kept])
     rest = [i for i in range(TOKENS) if i != kept]
     assert torch.equal(said[:, rest], changed[:, rest])
 
 
-def test_eager_and_sdpa_say_the_same_and_others_are_refused(answerer):
-    language, shown = answerer.model.model.language_model, visual(answerer)
+def test_eager_and_sdpa_say_the_same_and_others_are_refused(generator):
+    language, shown = generator.model.model.language_model, visual(generator)
     said = {}
     for kind in ("eager", "sdpa"):
         language.set_attn_implementation(kind)
-        said[kind] = said_alone(answerer, shown, 3)
+        said[kind] = said_alone(generator, shown, 3)
     assert torch.equal(said["eager"], said["sdpa"])
     language.config._attn_implementation = "flash_attention_2"
     with pytest.raises(ValueError, match="'sdpa' or 'eager'"):
-        said_alone(answerer, shown, 3)
+        said_alone(generator, shown, 3)
     language.set_attn_implementation("sdpa")
 
 
-def test_is_what_a_sequence_of_text_and_that_token_alone_says(answerer):
+def test_is_what_a_sequence_of_text_and_that_token_alone_says(generator):
     """The reference: the other tokens left out of the sequence, the position its own."""
-    model, shown = answerer.model, visual(answerer, images=1)
-    said = said_alone(answerer, shown, len(WORDS))
-    ids = answerer.prompter.question("<image>")
+    model, shown = generator.model, visual(generator, images=1)
+    said = said_alone(generator, shown, len(WORDS))
+    ids = generator.chat_encoder.question("<image>")
     first = int((ids == model.config.image_token_id).nonzero()[0])
     order = torch.arange(TOKENS)
     if model.config.arrangement == "front":
@@ -86,29 +86,29 @@ def test_is_what_a_sequence_of_text_and_that_token_alone_says(answerer):
         assert torch.equal(said[0, token], expected)
 
 
-def test_a_planted_word_is_said_by_the_tokens_that_carry_it(answerer):
+def test_a_planted_word_is_said_by_the_tokens_that_carry_it(generator):
     """A token that is the LM head's own row of a word, large beside what layers add, says it."""
-    weight = answerer.model.lm_head.weight
+    weight = generator.model.lm_head.weight
     before = weight.detach().clone()
     rows = before - before.mean(1, keepdim=True)
-    shown = visual(answerer)
+    shown = visual(generator)
     with torch.no_grad():
         weight.copy_(rows / rows.norm(dim=1, keepdim=True))  # no row is long for all
         for word, places in (("c", [3, 7]), ("g", [0])):
             shown.features[:, places] = 1000 * weight[WORDS.index(word)]
-        said = said_alone(answerer, shown, 1)[..., 0].tolist()
+        said = said_alone(generator, shown, 1)[..., 0].tolist()
         weight.copy_(before)
     for image in said:
         assert [WORDS[image[place]] for place in (3, 7, 0)] == ["c", "c", "g"]
 
 
-def test_rows_are_chosen_tokens_of_images_that_have_some(answerer):
+def test_rows_are_chosen_tokens_of_images_that_have_some(generator):
     torch.manual_seed(3)
     pixels = torch.randn(3, 3, 12, 12)
     sinks = torch.zeros(3, TOKENS, dtype=torch.bool)
     sinks[0, [1, 2]], sinks[2, 4] = True, True
     made = words_by_image(
-        answerer, pixels, ["a", "b", "c"], {"sink": sinks, "matched": sinks.roll(1, 1)}, 3
+        generator, pixels, ["a", "b", "c"], {"sink": sinks, "matched": sinks.roll(1, 1)}, 3
     )
     assert made[["image", "tokens", "token"]].to_numpy().tolist() == [
         ["a", "sink", 1], ["a", "sink", 2], ["a", "matched", 2], ["a", "matched", 3],
@@ -116,7 +116,7 @@ def test_rows_are_chosen_tokens_of_images_that_have_some(answerer):
     ]  # fmt: skip
     assert made["words"].map(len).eq(3).all()
     alone = words_by_image(
-        answerer, pixels[2:], ["c"], {"sink": sinks[2:], "matched": sinks.roll(1, 1)[2:]}, 3
+        generator, pixels[2:], ["c"], {"sink": sinks[2:], "matched": sinks.roll(1, 1)[2:]}, 3
     )
     assert alone["words"].tolist() == made["words"].tolist()[4:]
 

@@ -21,7 +21,7 @@ from diysink.miniature import weights
 from diysink.miniature.dialogue import GROUND, ask
 from diysink.miniature.llava import scenes
 from diysink.miniature.world import GRID, Scene, render
-from diysink.model import Answerer, Parts, assemble
+from diysink.model import AnswerGenerator, Parts, assemble
 from diysink.selection import QuestionBatch
 from diysink.sinks import token_norms
 
@@ -50,7 +50,7 @@ class Pictures:
 class Side:
     """One encoder with the shipped language model behind it, and the test pictures."""
 
-    answerer: Answerer
+    generator: AnswerGenerator
     shown: Pictures
 
     @classmethod
@@ -60,21 +60,22 @@ class Side:
         made = assemble(parts, None, connector="single", arrangement="natural")
         # A scene, a colour: the answers that are asked for here are one token long.
         return cls(
-            Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=1), shown
+            AnswerGenerator(made.model, made.chat_encoder, made.image_processor, max_new_tokens=1),
+            shown,
         )
 
     @cached_property
     def pixels(self):
-        return self.answerer.pixels(self.shown.drawn)
+        return self.generator.pixels(self.shown.drawn)
 
     @torch.no_grad()
     def observe(self) -> Observation:
         """What the encoder shows of the pictures at the layer that feeds the connector."""
-        return connected_encoder(self.answerer.model).observe(self.pixels)
+        return connected_encoder(self.generator.model).observe(self.pixels)
 
     @property
     def sinks(self):
-        return self.answerer.model.model.sink_mask(self.observe().hidden)
+        return self.generator.model.model.sink_mask(self.observe().hidden)
 
     def tokens(self):
         """Tokens named sinks, and as many random others."""
@@ -83,7 +84,7 @@ class Side:
     def name_loudest(self, share: float) -> None:
         """Name this share of all tokens sinks, by tau: those of the highest norms."""
         norms = token_norms(self.observe().hidden)
-        self.answerer.model.config.tau = float(norms.quantile(1 - share))
+        self.generator.model.config.tau = float(norms.quantile(1 - share))
 
     def name_loudest_of_each(self, counts: torch.Tensor) -> None:
         """Name so many tokens of each picture sinks, by the ranks of norms; no one tau does so."""
@@ -92,7 +93,7 @@ class Side:
             ranks = token_norms(states).argsort(1, descending=True).argsort(1)
             return ranks < counts[:, None]
 
-        self.answerer.model.model.sink_mask = loudest
+        self.generator.model.model.sink_mask = loudest
 
     def ask(self, *subtasks: str) -> tuple[QuestionBatch, list[str]]:
         """A question of each subtask about each picture that allows one, and the right answers."""
@@ -116,7 +117,7 @@ class Side:
     def teach_words(self) -> None:
         """Solve for the connector's second layer; its first is random, and near to linear."""
         taught = Pictures.of("taught", TAUGHT)
-        model, tokenizer = self.answerer.model, self.answerer.prompter.tokenizer
+        model, tokenizer = self.generator.model, self.generator.chat_encoder.tokenizer
         words = [word for scene in taught.scenes for word in _word_of_each_cell(scene)]
         ids = {word: tokenizer.encode(f" {word}", add_special_tokens=False) for word in set(words)}
         assert all(len(tokens) == 1 for tokens in ids.values()), ids
@@ -124,7 +125,7 @@ class Side:
         projector = model.model.multi_modal_projector
         projector.linear_1.weight.normal_(std=0.03, generator=torch.Generator().manual_seed(0))
         projector.linear_1.bias.zero_()
-        states = model.model.visual_states(self.answerer.pixels(taught.drawn)).flatten(0, 1)
+        states = model.model.visual_states(self.generator.pixels(taught.drawn)).flatten(0, 1)
         hidden = projector.act(projector.linear_1(states))
         hidden[:, LOUD] = 1  # this unit says nothing yet; its column is the bias
         gram = hidden.T @ hidden + 1e-2 * torch.eye(hidden.shape[1])
@@ -136,7 +137,7 @@ class Side:
     @torch.no_grad()
     def plant_dimension(self) -> None:
         """How far a token is above tau, along what the sinks have in common, in one dimension."""
-        model = self.answerer.model
+        model = self.generator.model
         projector, tau = model.model.multi_modal_projector, model.config.tau
         projector.linear_1.weight[LOUD] = direction(self.observe().hidden[self.sinks])
         projector.linear_1.bias[LOUD] = -tau
@@ -149,7 +150,7 @@ class Side:
 
         The block goes without its norm, which takes away how long a token is.
         """
-        encoder = connected_encoder(self.answerer.model)
+        encoder = connected_encoder(self.generator.model)
         block, width = encoder.blocks[-1], encoder.dim // encoder.heads
         block.layer_norm1 = torch.nn.Identity()
         for part in (block.self_attn.q_proj, block.self_attn.k_proj):

@@ -201,7 +201,7 @@ def test_a_model_whose_positions_are_coordinates():
     assert stock.texts == lvlm.ask(asked).texts
     profile = with_some_sinks(lvlm)
     assert [len(one) for one in lvlm.norms([r.images[0] for r in asked])] == stock.visual_tokens
-    assert answers(lvlm, Keep("non-sinks"), profile, asked).visual_tokens != stock.visual_tokens
+    assert answers(lvlm, Keep("nonsinks"), profile, asked).visual_tokens != stock.visual_tokens
     front = answers(lvlm, Reposition("front"), profile, asked)
     assert front.texts != stock.texts
 

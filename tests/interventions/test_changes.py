@@ -41,7 +41,7 @@ def test_dropping_and_keeping_are_two_words_for_one_thing():
     gone = Drop("sinks")(image(FIVE))
     assert gone.kept.tolist() == [False, True, True, False, True]
     assert gone.closed.tolist() == [True, False, False, True, False]
-    assert Keep("non-sinks")(image(FIVE)).kept.tolist() == gone.kept.tolist()
+    assert Keep("nonsinks")(image(FIVE)).kept.tolist() == gone.kept.tolist()
     assert not Drop("sinks", "carry")(image(FIVE)).closed.any()
     assert Keep("sinks")(image(FIVE)).kept.tolist() == [True, False, False, True, False]
 
@@ -56,10 +56,10 @@ def test_an_image_with_one_kind_of_patches_keeps_them(intervention, norms):
 
 def test_contents_are_replaced_by_hand():
     assert numbers(Replace("sinks", "zero")(image(FIVE))) == [0, 1, 2, 0, 4]
-    assert numbers(Replace("non-sinks", "zero")(image(FIVE))) == [0, 0, 2, 3, 0]
+    assert numbers(Replace("nonsinks", "zero")(image(FIVE))) == [0, 0, 2, 3, 0]
     assert numbers(Replace("sinks", "mean")(image(FIVE))) == [2, 1, 2, 2, 4]  # of 0, 1, 3, 4
     assert numbers(Replace("sinks", "shuffle")(image(FIVE))) == [3, 1, 2, 0, 4]
-    assert numbers(Scale("non-sinks", 0.5)(image(FIVE))) == [0, 0.5, 2, 3, 2]
+    assert numbers(Scale("nonsinks", 0.5)(image(FIVE))) == [0, 0.5, 2, 3, 2]
     assert numbers(Replace("sinks", "mean")(image([1.0, 2.0]))) == [0, 1]
 
 
@@ -114,7 +114,7 @@ def test_nothing_is_lost_by_moving(values, where, positions):
 @given(norms, st.integers(0, 5))
 def test_a_shuffle_leaves_no_token_its_own_contents(values, seed):
     before = image(values)
-    after = numbers(Replace("non-sinks", "shuffle", seed)(before))
+    after = numbers(Replace("nonsinks", "shuffle", seed)(before))
     chosen = (before.patches & ~before.sinks).tolist()
     assert sorted(after) == list(range(len(values)))
     for number, (now, moved) in enumerate(zip(after, chosen, strict=True)):

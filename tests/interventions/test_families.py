@@ -86,7 +86,7 @@ def test_permuted_and_back_is_stock_and_permuted_is_not(tiny):
     "interventions",
     [
         [Keep("sinks")],
-        [Reposition("front", "carry"), Drop("non-sinks", "carry")],
+        [Reposition("front", "carry"), Drop("nonsinks", "carry")],
         [Drop("sinks"), Reposition("end", "carry")],
     ],
     ids=["reindex", "carry", "both"],

@@ -32,7 +32,7 @@ ALL = [
     Replace("sinks", "mean"),
     Scale("sinks", 2.0),
     Matched(Replace("sinks", "zero")),
-    [Reposition("front", "carry"), Drop("non-sinks")],
+    [Reposition("front", "carry"), Drop("nonsinks")],
 ]
 
 

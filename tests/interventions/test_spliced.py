@@ -67,7 +67,7 @@ def test_front_is_its_own_arrangement(pair):
 @pytest.mark.parametrize("selection", ["sink", "nonsink"])
 def test_a_route_is_a_keep(pair, selection):
     ours, _ = pair
-    which = "sinks" if selection == "sink" else "non-sinks"
+    which = "sinks" if selection == "sink" else "nonsinks"
     with torch.no_grad():
         expected = ours.model.generate(**ours.inputs, **GENERATED, selection=selection)
         with intervene(ours.model, Keep(which)):

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from diysink.model import (
     IGNORE,
     CachedScorer,
-    Prompter,
+    ChatEncoder,
     PromptScorer,
     positions,
     selections_of,
@@ -21,8 +21,8 @@ from diysink.model import (
 )
 from diysink.model.lengths import beginning
 from diysink.records import Turn
-from diysink.selection import CoTSelection, CoTTemplates, FixedSelection, Poll
-from tests.tiny_models import tiny_answerer, tiny_questions
+from diysink.selection import CoTSelection, CoTTemplates, FixedSelection, MultipleChoice
+from tests.tiny_models import tiny_generator, tiny_questions
 
 ENGLISH = (
     "The sinks of a vision encoder are tokens of large norm; they carry what is global, "
@@ -126,10 +126,10 @@ DIALOGUES = {
 @pytest.mark.parametrize("limit", [60, 201, 512, 100_000])
 @pytest.mark.parametrize("name", DIALOGUES)
 def test_what_is_kept_of_a_dialogue_is_what_the_whole_begins_with(bpe, name, limit):
-    prompter = Prompter(bpe, image_tokens=9)
+    chat_encoder = ChatEncoder(bpe, image_tokens=9)
     image = bpe.convert_tokens_to_ids("<image>")
-    whole = prompter.dialogue(DIALOGUES[name])
-    kept = prompter.dialogue(DIALOGUES[name], limit)
+    whole = chat_encoder.dialogue(DIALOGUES[name])
+    kept = chat_encoder.dialogue(DIALOGUES[name], limit)
     assert kept.cut == (len(whole.input_ids) > limit)
     if not kept.cut:
         assert torch.equal(kept.input_ids, whole.input_ids)
@@ -146,12 +146,12 @@ def test_what_is_kept_of_a_dialogue_is_what_the_whole_begins_with(bpe, name, lim
 
 
 def test_visual_tokens_are_never_cut(bpe):
-    prompter = Prompter(bpe, image_tokens=9)
+    chat_encoder = ChatEncoder(bpe, image_tokens=9)
     turns = [Turn("human", "<image><image>\nwhat?"), Turn("gpt", "a")]
-    assert (prompter.dialogue(turns, 19).input_ids == 2).sum() == 18
+    assert (chat_encoder.dialogue(turns, 19).input_ids == 2).sum() == 18
     for limit in (18, 5):
         with pytest.raises(ValueError, match="18 visual tokens"):
-            prompter.dialogue(turns, limit)
+            chat_encoder.dialogue(turns, limit)
 
 
 class Watched:
@@ -181,96 +181,100 @@ MEGABYTES = {
 def test_a_megabyte_is_not_tokenised_to_its_end(bpe, name):
     turns = MEGABYTES[name]
     watched = Watched(bpe)
-    prompter = Prompter(watched, image_tokens=576)
-    kept = prompter.dialogue(turns, 1024)
+    chat_encoder = ChatEncoder(watched, image_tokens=576)
+    kept = chat_encoder.dialogue(turns, 1024)
     assert len(kept.input_ids) == 1024
     assert watched.characters < 100_000
 
 
 @pytest.fixture(scope="module")
-def answerer(parts):
+def generator(parts):
     if "qwen2" in parts.name:
         pytest.skip("of these few words, Qwen's tokenizer makes offsets that are not theirs")
-    return tiny_answerer(parts, sinks=0.3, max_new_tokens=4)
+    return tiny_generator(parts, sinks=0.3, max_new_tokens=4)
 
 
 LONG = "a b c d e f g h " * 40  # 320 tokens; the tiny models have 64 positions
 
 
-def test_a_question_is_cut_to_the_positions_that_are_left(answerer):
-    assert answerer.longest == 60
-    kept = answerer.prompter.fitting(LONG, answerer.longest)
+def test_a_question_is_cut_to_the_positions_that_are_left(generator):
+    assert generator.longest == 60
+    kept = generator.chat_encoder.fitting(LONG, generator.longest)
     assert LONG.startswith(kept)
-    ids = answerer.prompter.question(f"<image>\n{kept}")
+    ids = generator.chat_encoder.question(f"<image>\n{kept}")
     assert len(ids) == 60
-    assert answerer.prompter.fitting("a b", answerer.longest) == "a b"
-    assert answerer.prompter.fitting(LONG, None) == LONG
+    assert generator.chat_encoder.fitting("a b", generator.longest) == "a b"
+    assert generator.chat_encoder.fitting(LONG, None) == LONG
     # Exactly as long as may be: nothing is cut.
-    assert answerer.prompter.fitting(kept, answerer.longest) == kept
+    assert generator.chat_encoder.fitting(kept, generator.longest) == kept
 
 
-def test_long_questions_are_answered_as_their_beginnings_and_counted(answerer, caplog):
+def test_long_questions_are_answered_as_their_beginnings_and_counted(generator, caplog):
     images = [Image.new("RGB", (12, 12), colour) for colour in ("red", "blue", "white")]
-    kept = answerer.prompter.fitting(LONG, answerer.longest)
-    expected = answerer.answer(images, ["a", kept, "b"])
+    kept = generator.chat_encoder.fitting(LONG, generator.longest)
+    expected = generator.answer(images, ["a", kept, "b"])
     assert caplog.records == []
-    assert answerer.answer(images, ["a", LONG, "b"]) == expected
+    assert generator.answer(images, ["a", LONG, "b"]) == expected
     (record,) = caplog.records
     assert record.args == (1, 3, "1")
-    answers = answerer.answer_batch(tiny_questions(("a", LONG, "b")))
+    answers = generator.answer_batch(tiny_questions(("a", LONG, "b")))
     assert answers.cut == (False, True, False)
 
 
-def test_a_megabyte_of_a_question_is_answered(answerer):
-    watched = copy.copy(answerer)
-    watched.prompter = copy.copy(answerer.prompter)
-    watched.prompter.tokenizer = Watched(answerer.prompter.tokenizer)
+def test_a_megabyte_of_a_question_is_answered(generator):
+    watched = copy.copy(generator)
+    watched.chat_encoder = copy.copy(generator.chat_encoder)
+    watched.chat_encoder.tokenizer = Watched(generator.chat_encoder.tokenizer)
     assert len(watched.answer([Image.new("RGB", (12, 12))], [LONG * 1600])) == 1
-    assert watched.prompter.tokenizer.characters < 20_000
+    assert watched.chat_encoder.tokenizer.characters < 20_000
 
 
 def test_no_room_for_any_question_is_said(parts):
-    answerer = tiny_answerer(parts, max_new_tokens=60)
+    generator = tiny_generator(parts, max_new_tokens=60)
     with pytest.raises(ValueError, match=r"tokens.* room for 4 .*max_new_tokens"):
-        answerer.answer_batch(tiny_questions(("a",), ("x",)))
+        generator.answer_batch(tiny_questions(("a",), ("x",)))
 
 
 TEMPLATES = CoTTemplates("a b", ("c", "d"), "a {question} h g", ("e", "f g"))
 
 
 @pytest.mark.parametrize("scorer", [PromptScorer, CachedScorer])
-def test_cot_cuts_the_question_and_not_what_is_asked_about_it(answerer, scorer):
-    model, prompter = answerer.model, answerer.prompter
-    long, short = (TEMPLATES.polls(tiny_questions((text,), ("x",))) for text in (LONG, "a b"))
-    score = scorer(model, prompter)
+def test_cot_cuts_the_question_and_not_what_is_asked_about_it(generator, scorer):
+    model, chat_encoder = generator.model, generator.chat_encoder
+    long, short = (
+        TEMPLATES.multiple_choices(tiny_questions((text,), ("x",))) for text in (LONG, "a b")
+    )
+    score = scorer(model, chat_encoder)
     # The longest beginning with which prompt and choice have 64 tokens.
     for words in range(64, 0, -1):
         kept = " ".join(LONG.split()[:words])
         prompt = f"<image>\na {kept} h g"
-        if len(prompter.dialogue([Turn("human", prompt), Turn("gpt", "f g")]).input_ids) <= 64:
+        if len(chat_encoder.dialogue([Turn("human", prompt), Turn("gpt", "f g")]).input_ids) <= 64:
             break
-    cut = TEMPLATES.polls(tiny_questions((kept,), ("x",)))
+    cut = TEMPLATES.multiple_choices(tiny_questions((kept,), ("x",)))
     asked = tiny_questions((LONG,), ("x",))
-    for mine, theirs in zip(score(asked, long).polls, score(asked, cut).polls, strict=True):
+    for mine, theirs in zip(
+        score(asked, long).log_likelihoods, score(asked, cut).log_likelihoods, strict=True
+    ):
         assert torch.equal(mine, theirs)
-    assert score(asked, short).polls[1].shape == (1, 2)
-    # A poll without a template is cut at its end.
-    plain = Poll((LONG,), ("c", "d"))
-    assert score(asked, [plain]).polls[0].isfinite().all()
+    assert score(asked, short).log_likelihoods[1].shape == (1, 2)
+    # A multiple_choice without a template is cut at its end.
+    plain = MultipleChoice((LONG,), ("c", "d"))
+    assert score(asked, [plain]).log_likelihoods[0].isfinite().all()
 
 
-def test_a_template_without_room_is_said(answerer):
+def test_a_template_without_room_is_said(generator):
     templates = CoTTemplates("a", ("c", "d"), LONG + "{question}", ("e", "f"))
-    score = PromptScorer(answerer.model, answerer.prompter)
+    score = PromptScorer(generator.model, generator.chat_encoder)
     with pytest.raises(ValueError, match="shorten the template"):
         CoTSelection(score, templates)(tiny_questions(("a",), ("x",)))
 
 
 @pytest.mark.parametrize("name", ["cot", "cot-soft", "sink"])
-def test_generate_chooses_by_a_long_question(answerer, name):
-    model = answerer.model
-    model.selections = selections_of(model, answerer.prompter, templates=TEMPLATES)
-    ids = answerer.prompter.question("<image>\na b")[None]
+def test_generate_chooses_by_a_long_question(generator, name):
+    model = generator.model
+    model.selections = selections_of(model, generator.chat_encoder, templates=TEMPLATES)
+    ids = generator.chat_encoder.question("<image>\na b")[None]
     pixels = tiny_questions(("a",), ("x",)).pixel_values
     out = model.generate(
         ids, pixels, selection=name, questions=[LONG], max_new_tokens=2, pad_token_id=0
@@ -278,7 +282,7 @@ def test_generate_chooses_by_a_long_question(answerer, name):
     assert out.shape[1] > ids.shape[1]
 
 
-def test_a_selection_sees_the_question_that_is_asked(answerer):
+def test_a_selection_sees_the_question_that_is_asked(generator):
     seen = []
 
     class Seeing(FixedSelection):
@@ -286,9 +290,9 @@ def test_a_selection_sees_the_question_that_is_asked(answerer):
             seen.append(questions)
             return super().__call__(questions)
 
-    other = copy.copy(answerer)
+    other = copy.copy(generator)
     other.selection = Seeing("both")
     asked = tiny_questions((LONG,), ("x",))
     other.answer_batch(asked)
-    assert seen[0].texts == (answerer.prompter.fitting(LONG, answerer.longest),)
+    assert seen[0].texts == (generator.chat_encoder.fitting(LONG, generator.longest),)
     assert seen[0].ids == asked.ids

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoProcessor, PreTrainedTokenizerFast
 
-from diysink.model import DIYSinkProcessor, Parts, Prompter, assemble, load
+from diysink.model import ChatEncoder, DIYSinkProcessor, Parts, assemble, load
 from diysink.model.template import either_form
 from diysink.records import Turn
 
@@ -67,7 +67,7 @@ def encoded(processor, chat, **options):
 
 def test_a_chat_is_the_prompt_that_training_writes(made):
     got = encoded(made.processor, [user(image(), text("a b"))])
-    assert torch.equal(got["input_ids"][0], made.prompter.question("<image>\na b"))
+    assert torch.equal(got["input_ids"][0], made.chat_encoder.question("<image>\na b"))
     assert torch.equal(got["pixel_values"], made.image_processor([picture()]))
     assert set(got) == {"input_ids", "attention_mask", "pixel_values"}
 
@@ -120,7 +120,7 @@ def test_saved_and_loaded_it_gives_the_same(made, folder):
 def test_load_answers_with_the_same_prompts(made, folder):
     loaded = load(folder)
     question = "<image>\na b"
-    assert torch.equal(loaded.prompter.question(question), made.prompter.question(question))
+    assert torch.equal(loaded.chat_encoder.question(question), made.chat_encoder.question(question))
     assert torch.equal(loaded.pixels([picture()]), made.image_processor([picture()]))
 
 
@@ -221,7 +221,7 @@ def test_labels_are_found_whatever_the_form(tokenizer, template):
         end = "{% if m.role == 'assistant' %}</s> {% endif %}{% endfor %}"
         words = told(tokenizer, template.removesuffix("{% endfor %}") + end)
     turns = [Turn("human", "<image> a"), Turn("gpt", "b"), Turn("human", "c"), Turn("gpt", "d")]
-    coded = Prompter(words, 2).dialogue(turns)
+    coded = ChatEncoder(words, 2).dialogue(turns)
     learnt = coded.input_ids[coded.labels != -100].tolist()
     kept = [t for t in learnt if words.decode([t]) in ("a", "b", "c", "d", "</s>")]
     assert words.decode(kept).split() == ["b", "</s>", "d", "</s>"]
@@ -236,10 +236,10 @@ def test_a_tokenizers_own_start_is_written_once(tokenizer):
     words._tokenizer.post_processor = TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", start)]
     )
-    ids = Prompter(words, 2).question("a").tolist()
+    ids = ChatEncoder(words, 2).question("a").tolist()
     assert ids[0] == start
     assert ids.count(start) == 1
     words.chat_template = "<s> " + words.chat_template
-    assert Prompter(words, 2).question("a").tolist() == ids
-    dialogue = Prompter(words, 2).dialogue([Turn("human", "a"), Turn("gpt", "b")])
+    assert ChatEncoder(words, 2).question("a").tolist() == ids
+    dialogue = ChatEncoder(words, 2).dialogue([Turn("human", "a"), Turn("gpt", "b")])
     assert dialogue.labels[0] == -100

@@ -349,7 +349,7 @@ def test_the_tables_know_what_the_library_knows(parts: Path) -> None:
     assert all(rules.ARRANGEMENT.accepts(name) for name in get_args(Arrangement))
     folders = Parts(encoder=str(parts / "encoder"), language=str(parts / "language"))
     made = assemble(folders, None, connector="dual", arrangement="front")
-    assert set(selections_of(made.model, made.prompter)) == SELECTIONS
+    assert set(selections_of(made.model, made.chat_encoder)) == SELECTIONS
 
 
 @pytest.mark.parametrize(

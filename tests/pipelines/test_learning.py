@@ -96,12 +96,12 @@ def test_a_damaged_profile_is_named(tmp_path):
 def test_dialogues_are_cut_to_the_parameter_or_to_the_models_positions(
     parts, tiny_records, tmp_path, max_length
 ):
-    from tests.tiny_models import tiny_answerer
+    from tests.tiny_models import tiny_generator
 
     write_shards(tmp_path / "train", list(tiny_records))
     settings = {"split": "train", "keep": 0, "max_length": max_length}
-    answerer = tiny_answerer(parts)
-    data = Encodings(tmp_path, settings).of(answerer)  # has what is asked: prompter, processor
+    generator = tiny_generator(parts)
+    data = Encodings(tmp_path, settings).of(generator)  # has what is asked: chat_encoder, processor
     assert isinstance(data.records, Records)
     assert data.limit == (64 if max_length is None else 20)
     assert len(data[0]["input_ids"]) <= data.limit

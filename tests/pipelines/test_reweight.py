@@ -14,23 +14,23 @@ QUESTIONS = QuestionBatch(("a b", "c"), ("0", "1"), (None, None), ("x", "y"))
 
 
 @pytest.fixture(scope="module")
-def answerer(parts):
+def generator(parts):
     made = assemble(
         Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
         None,
         connector="dual",
         arrangement="front",
     )
-    return SimpleNamespace(model=made.model, prompter=made.prompter)
+    return SimpleNamespace(model=made.model, chat_encoder=made.chat_encoder)
 
 
 @pytest.mark.parametrize("env", ["base", *PRESETS])
-def test_selectors_start_where_they_should(answerer, tiny_sentence, env):
+def test_selectors_start_where_they_should(generator, tiny_sentence, env):
     reweight = parameters(env)["reweight"]
     for name, how in reweight["selectors"].items():
         if how is None:
             continue
-        selection = untrained(how, reweight, answerer, str(tiny_sentence))
+        selection = untrained(how, reweight, generator, str(tiny_sentence))
         choice = selection(QUESTIONS)
         assert torch.equal(choice.weights, torch.ones(2, 2)), name
         if isinstance(selection, LSGSelection):
@@ -42,24 +42,24 @@ def test_selectors_start_where_they_should(answerer, tiny_sentence, env):
             assert (choice.gates is None) == (how["at"] == "connector"), name
 
 
-def test_r_can_read_the_language_models_own_words(answerer):
+def test_r_can_read_the_language_models_own_words(generator):
     reweight = parameters("base")["reweight"]
     how = reweight["selectors"]["reweight"]
-    selection = untrained(how, reweight, answerer, "language-model")
+    selection = untrained(how, reweight, generator, "language-model")
     assert isinstance(selection.encoder, LanguageModelSentences)
-    assert selection.encoder.embeddings is answerer.model.get_input_embeddings()
+    assert selection.encoder.embeddings is generator.model.get_input_embeddings()
 
 
 @pytest.mark.parametrize("how", [{"kind": "other"}, {"kind": "lsg"}, {"at": "keys"}])
-def test_another_kind_is_refused(answerer, how):
+def test_another_kind_is_refused(generator, how):
     with pytest.raises(ValueError, match=r"expected \{kind: reweight"):
-        untrained(how, parameters("base")["reweight"], answerer, "language-model")
+        untrained(how, parameters("base")["reweight"], generator, "language-model")
 
 
 @pytest.mark.parametrize("env", ["base", *PRESETS])
-def test_every_variant_selects_by_something_that_there_is(answerer, env):
+def test_every_variant_selects_by_something_that_there_is(generator, env):
     values = parameters(env)
-    known = set(selections_of(answerer.model, answerer.prompter))
+    known = set(selections_of(generator.model, generator.chat_encoder))
     known |= {name for name, how in values["reweight"]["selectors"].items() if how is not None}
     for name, how in values["evaluate"]["variants"].items():
         assert how is None or how["selection"] in known, name

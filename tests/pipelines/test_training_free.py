@@ -327,7 +327,7 @@ def test_one_command_for_a_users_model(records: Path, planted: Path, tmp_path: P
     assert results["sinks"]["verdict"] == "found by norms alone"
     seen = results["visual_tokens"]
     assert seen["stock"] == seen["front"] == 16
-    assert seen["sinks-only"] == seen["sinks-only-matched"] < seen["non-sinks-only"] < 16
+    assert seen["sinks-only"] == seen["sinks-only-matched"] < seen["nonsinks-only"] < 16
     predictions = pd.read_parquet(
         project / "data/07_model_output/training_free/predictions.parquet"
     )

@@ -51,10 +51,10 @@ def test_the_package_answers_as_the_model_does(package: ModelInfo, saved_model: 
     loaded = mlflow.pyfunc.load_model(package.model_uri)
     colours = ["red", "blue", "green"]
     found = loaded.predict(asked(*map(png, colours)))
-    answerer = load(saved_model)
-    answerer.max_new_tokens = 4
+    generator = load(saved_model)
+    generator.max_new_tokens = 4
     images = [Image.new("RGB", (24, 24), colour) for colour in colours]
-    assert found["answer"].tolist() == answerer.answer(images, ["a b c"] * 3)
+    assert found["answer"].tolist() == generator.answer(images, ["a b c"] * 3)
 
 
 def test_bytes_and_base64_are_the_same_image(package: ModelInfo) -> None:

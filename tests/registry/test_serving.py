@@ -78,10 +78,10 @@ def rows(*cells: tuple[Any, Any]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def expected(saved_model: Path) -> list[str]:
     """Answers to "a b c" about a red and a blue image."""
-    answerer = load(saved_model)
-    answerer.max_new_tokens = 4
+    generator = load(saved_model)
+    generator.max_new_tokens = 4
     images = [Image.new("RGB", (24, 24), colour) for colour in ("red", "blue")]
-    return answerer.answer(images, ["a b c"] * 2)
+    return generator.answer(images, ["a b c"] * 2)
 
 
 RED, BLUE = text(png("red")), text(png("blue"))

@@ -57,11 +57,11 @@ def layers(*kinds):
 def test_layers_tell_the_means_and_say_what_is_missing():
     drawn = draw_layers(layers(("vsink", 0.02), ("nonsink", 0.005)), 0.95)
     assert drawn.title == (
-        "Attention of the answer, mean over layers: 2.00 % per V-sink, 0.50 % per non-sink; this "
+        "Attention of the answer, mean over layers: 2.00 % per V-sink, 0.50 % per nonsink; this "
         "language model has no L-sinks of its own"
     )
     three = draw_layers(layers(("vsink", 0.02), ("lsink", 0.01), ("nonsink", 0.005)), 0.95)
-    assert three.title.endswith("2.00 % per V-sink, 1.00 % per L-sink, 0.50 % per non-sink")
+    assert three.title.endswith("2.00 % per V-sink, 1.00 % per L-sink, 0.50 % per nonsink")
 
 
 def test_the_section_draws_what_is_there_and_nothing_of_what_is_not():

@@ -43,11 +43,11 @@ def seen(accuracy=(0.9, 0.8, 0.3)):
             0.3,
             -0.4,
             "A double dissociation: sinks alone are 30 points ahead on global questions, "
-            "non-sinks alone are 40 points ahead on local questions",
+            "nonsinks alone are 40 points ahead on local questions",
         ),
         (0.3, 0.01, "The groups differ as claimed, but not both ways: "),
         (0.1, 0.1, "No dissociation shown: "),
-        (-0.3, 0.3, "No dissociation shown: non-sinks alone are 30 points ahead on global"),
+        (-0.3, 0.3, "No dissociation shown: nonsinks alone are 30 points ahead on global"),
     ],
 )
 def test_the_ablation_s_title_follows_the_data(first, second, title):
@@ -61,7 +61,7 @@ def test_the_ablation_s_title_follows_the_data(first, second, title):
 
 def test_without_groups_the_ablation_tells_the_accuracies():
     title = draw_ablation(seen(), [], 0.95).title
-    assert title == "Sinks alone: 80 % right; non-sinks alone: 30 %; both: 90 %"
+    assert title == "Sinks alone: 80 % right; nonsinks alone: 30 %; both: 90 %"
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def contrasts(value):
     ("value", "scope", "says"),
     [
         (0.2, "global", "Of global attributes, sinks tell 40 points [30, 50] more than as many"),
-        (-0.2, "local", "Of local attributes, sinks tell 40 points [-50, -30] less than non-sinks"),
+        (-0.2, "local", "Of local attributes, sinks tell 40 points [-50, -30] less than nonsinks"),
         (0.0, "global", "Of global attributes, sinks tell no more and no less than as many"),
     ],
 )

@@ -75,10 +75,13 @@ def test_oracle_follows_the_known_group_and_refuses_an_unknown_one():
     ],
 )
 def test_cot_routes_by_the_models_two_answers(image, scope, route):
-    def score(batch, polls):
+    def score(batch, multiple_choices):
         said = [
-            torch.tensor([[float(c == wanted) for c in poll.choices]] * len(poll.prompts))
-            for wanted, poll in zip((image, scope), polls, strict=True)
+            torch.tensor(
+                [[float(c == wanted) for c in multiple_choice.choices]]
+                * len(multiple_choice.prompts)
+            )
+            for wanted, multiple_choice in zip((image, scope), multiple_choices, strict=True)
         ]
         return Scores(tuple(said), prefix="read")
 
@@ -90,10 +93,10 @@ def test_cot_routes_by_the_models_two_answers(image, scope, route):
 def test_cot_asks_about_the_users_question():
     asked = []
 
-    def score(batch, polls):
-        for poll in polls:
-            asked.extend(poll.prompts)
-        return Scores(tuple(torch.zeros(len(p.prompts), len(p.choices)) for p in polls))
+    def score(batch, multiple_choices):
+        for multiple_choice in multiple_choices:
+            asked.extend(multiple_choice.prompts)
+        return Scores(tuple(torch.zeros(len(p.prompts), len(p.choices)) for p in multiple_choices))
 
     CoTSelection(score, TEMPLATES)(questions(2))
     assert asked == ["simple or complex?"] * 2 + ["scope: q0", "scope: q1"]
@@ -102,7 +105,7 @@ def test_cot_asks_about_the_users_question():
 def test_soft_cot_weighs_by_the_probability_that_a_route_keeps_each_set():
     """Worked by hand: simple .75; whole .5, detail .25, both .25."""
 
-    def score(batch, polls):
+    def score(batch, multiple_choices):
         image = torch.tensor([[0.75, 0.25]] * 6).log()
         return Scores((image, torch.tensor([[0.5, 0.25, 0.25]] * 6).log() + 3))
 

@@ -18,7 +18,7 @@ from diysink.training import (
     RecordsDataModule,
     fit,
 )
-from tests.tiny_models import tiny_answerer
+from tests.tiny_models import tiny_generator
 
 
 def schedule(**changes):
@@ -83,11 +83,11 @@ def long_records(tmp_path, tiny_records):
 
 @pytest.fixture
 def model(parts):
-    return tiny_answerer(parts, sinks=0.3)
+    return tiny_generator(parts, sinks=0.3)
 
 
 def encoded(model, records, limit=64):
-    return EncodedRecords(records, model.prompter, model.image_processor, limit=limit)
+    return EncodedRecords(records, model.chat_encoder, model.image_processor, limit=limit)
 
 
 def test_dialogues_are_cut_to_the_limit_and_say_so(model, long_records):
@@ -147,7 +147,7 @@ def test_a_training_says_once_what_it_cut_and_whose_answers_are_lost(
 
 def test_short_records_are_not_touched(model, tiny_records):
     with_limit, without = (
-        EncodedRecords(tiny_records, model.prompter, model.image_processor, limit=limit)
+        EncodedRecords(tiny_records, model.chat_encoder, model.image_processor, limit=limit)
         for limit in (64, None)
     )
     for index in range(len(tiny_records)):

@@ -41,7 +41,7 @@ def build(parts, kind):
 
 
 def encoded(made, records):
-    return EncodedRecords(records, made.prompter, made.image_processor, keep=100)
+    return EncodedRecords(records, made.chat_encoder, made.image_processor, keep=100)
 
 
 def trained(training, data, folder, steps):

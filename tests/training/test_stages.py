@@ -47,7 +47,7 @@ def made(parts):
 
 @pytest.fixture
 def data(made, tiny_records):
-    return EncodedRecords(tiny_records, made.prompter, made.image_processor, keep=100)
+    return EncodedRecords(tiny_records, made.chat_encoder, made.image_processor, keep=100)
 
 
 def run(training, data, folder, *, steps=6, settings=SETTINGS, batch=2):
@@ -119,7 +119,7 @@ def test_reweighting_trains_r_alone(made, data, tmp_path, tiny_sentence, at, wor
     encoder = (
         SentenceEncoder.load(tiny_sentence)
         if words == "encoder"
-        else LanguageModelSentences(made.model.get_input_embeddings(), made.prompter.tokenizer)
+        else LanguageModelSentences(made.model.get_input_embeddings(), made.chat_encoder.tokenizer)
     )
     selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)), at)
     before, sentence = copy(made.model), copy(encoder)
@@ -161,7 +161,7 @@ def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
             None, connector="dual", arrangement="front",
         )  # fmt: skip
         made.model.config.tau = 3.4
-        data = EncodedRecords(tiny_records, made.prompter, made.image_processor)
+        data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor)
         return LanguageTraining(made.model, DROPOUT, **options()), data
 
     class Killed(Exception):
@@ -197,7 +197,7 @@ def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
             Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
             None, connector="single", arrangement="natural",
         )  # fmt: skip
-        data = EncodedRecords(tiny_records, made.prompter, made.image_processor)
+        data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor)
         settings = FitSettings(accelerator="cpu", accumulate=accumulate, progress=False)
         module = RecordsDataModule(data, batch=batch, steps=3 * accumulate, seed=3)
         training = ConnectorTraining(made.model, **options(steps=3))
@@ -230,7 +230,7 @@ def test_gradient_checkpointing_trains_the_same_model_with_less_kept(
             arrangement="front",
         )
         made.model.config.tau = 3.4
-        data = EncodedRecords(tiny_records, made.prompter, made.image_processor, keep=100)
+        data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor, keep=100)
         settings = dataclasses.replace(SETTINGS, gradient_checkpointing=on)
         run(LanguageTraining(made.model, **options()), data, tmp_path / str(on), settings=settings)
         assert any(again) is on
@@ -251,7 +251,7 @@ def test_two_processes_train_the_global_batches_of_one(parts, tiny_records, tmp_
             Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
             None, connector="single", arrangement="natural",
         )  # fmt: skip
-        data = EncodedRecords(tiny_records, made.prompter, made.image_processor)
+        data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor)
         settings = FitSettings(
             accelerator="cpu", devices=devices, strategy=strategy, progress=False
         )

@@ -2,9 +2,9 @@
 
 The model is one and the same, so a difference is due to what it sees. Where the model was trained
 on both sets, seeing one alone is also unusual to it: the loss is an upper bound of what the missing
-set alone carries; what both carry is not lost. Sinks for global and non-sinks for local questions
+set alone carries; what both carry is not lost. Sinks for global and nonsinks for local questions
 is a double dissociation; :func:`dissociation` tells it, and as one number. Few tokens answer worse
-than many: the control is the same model on as many random non-sinks
+than many: the control is the same model on as many random nonsinks
 (`diysink.analysis.matched_answers`).
 """
 
@@ -14,7 +14,7 @@ import pandas as pd
 from diysink.resampling import interval, never_certain, resampled_ratios
 
 TOKENS = ("both", "sink", "nonsink")
-MATCHED = ("matched", "unmatched")  # as many random non-sinks as sinks; all tokens but those
+MATCHED = ("matched", "unmatched")  # as many random nonsinks as sinks; all tokens but those
 
 
 def token_ablation(
@@ -31,7 +31,7 @@ def token_ablation(
 
     Args:
         predictions: one row per variant, seed and item.
-        variants: names of the variants that see both sets, sinks only and non-sinks only.
+        variants: names of the variants that see both sets, sinks only and nonsinks only.
         by: the column that groups the items; the result's column has the same name.
         matched: names of the variants that see random-matched tokens alone, and all but those.
         resamples: bootstrap resamples of the images.
@@ -43,7 +43,7 @@ def token_ablation(
         (``all`` first), ``accuracy, low, high, change, change_low, change_high, over_matched,
         over_matched_low, over_matched_high, n_items, n_images``: shares of 1, averaged over
         training seeds; ``change`` is the accuracy minus that of both, ``over_matched`` that of
-        sinks minus matched and of non-sinks minus unmatched (NaN elsewhere), paired over images.
+        sinks minus matched and of nonsinks minus unmatched (NaN elsewhere), paired over images.
 
     Raises:
         ValueError: a variant is missing or did not answer the same items.
@@ -93,14 +93,14 @@ def dissociation(
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How far sinks alone are ahead of non-sinks alone in each of two groups, and the difference.
+    """How far sinks alone are ahead of nonsinks alone in each of two groups, and the difference.
 
     The last row is the interaction, (sink - nonsink on the first group) - (sink - nonsink on the
     second): above 0 as the paper says, 0 where sinks are as far ahead on both groups.
 
     Args:
         predictions: one row per variant, seed and item, with a column ``group``.
-        variants: names of the variants that see both sets, sinks only and non-sinks only.
+        variants: names of the variants that see both sets, sinks only and nonsinks only.
         groups: the two groups that are held against each other.
         resamples: bootstrap resamples of the images.
         level: of the intervals.
@@ -129,7 +129,7 @@ def dissociation(
     there = number.any(1)
     total, number = total[there], number[there]
     drawn = resampled_ratios(total, number, resamples=resamples, seed=seed)
-    # Columns: sinks and non-sinks on the first group, then on the second.
+    # Columns: sinks and nonsinks on the first group, then on the second.
     contrasts = np.array([[1, 0, 1], [-1, 0, -1], [0, 1, -1], [0, -1, 1]])
     values = (total.sum(0) / number.sum(0)) @ contrasts
     low, high = interval(drawn @ contrasts, level)

@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from diysink.analysis.attention_layers import Layer, patch_places, read_language
-from diysink.model import Answerer, DIYSinkForConditionalGeneration, Spliced
+from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Spliced
+from diysink.model.chat import IMAGE
 from diysink.model.keys import gated
-from diysink.model.prompt import IMAGE
 from diysink.selection import Choice, QuestionBatch
 from diysink.sinks import token_norms
 
@@ -37,20 +37,20 @@ class VisualAttention:
 
 
 @torch.no_grad()
-def visual_attention(answerer: Answerer, questions: QuestionBatch) -> VisualAttention:
+def visual_attention(generator: AnswerGenerator, questions: QuestionBatch) -> VisualAttention:
     """Answer the questions and measure where the generated tokens look.
 
     The model sees both sets of visual tokens at weight one, in its own arrangement.
 
     Args:
-        answerer: the model; its selection is not used.
+        generator: the model; its selection is not used.
         questions: one image each.
 
     Raises:
         ValueError: questions without pixel values; a connector without a token for each patch.
     """
-    prompts = answered(answerer, questions)
-    model = answerer.model
+    prompts = answered(generator, questions)
+    model = generator.model
     states = model.model.visual_states(prompts.pixels)
     if states.shape[1] != model.config.image_seq_length:
         raise ValueError(
@@ -85,7 +85,7 @@ class AnsweredPrompts:
 
 
 @torch.no_grad()
-def answered(answerer: Answerer, questions: QuestionBatch) -> AnsweredPrompts:
+def answered(generator: AnswerGenerator, questions: QuestionBatch) -> AnsweredPrompts:
     """Greedy answers from both sets of visual tokens at weight one.
 
     Raises:
@@ -93,16 +93,16 @@ def answered(answerer: Answerer, questions: QuestionBatch) -> AnsweredPrompts:
     """
     if questions.pixel_values is None:
         raise ValueError("questions without pixel_values: there are no visual tokens to look at")
-    model, prompter = answerer.model, answerer.prompter
-    rows = [prompter.question(f"{IMAGE}\n{text}") for text in questions.texts]
-    ids, mask = (part.to(model.device) for part in prompter.pad(rows, side="left"))
+    model, chat_encoder = generator.model, generator.chat_encoder
+    rows = [chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
+    ids, mask = (part.to(model.device) for part in chat_encoder.pad(rows, side="left"))
     pixels = questions.pixel_values.to(model.device, model.dtype)
-    pad, end = prompter.tokenizer.pad_token_id, prompter.tokenizer.eos_token_id
+    pad, end = chat_encoder.tokenizer.pad_token_id, chat_encoder.tokenizer.eos_token_id
     sequences = model.generate(
         input_ids=ids,
         attention_mask=mask,
         pixel_values=pixels,
-        max_new_tokens=answerer.max_new_tokens,
+        max_new_tokens=generator.max_new_tokens,
         do_sample=False,
         pad_token_id=pad,
         eos_token_id=end,

@@ -2,7 +2,7 @@
 
 Three kinds of visual tokens: V-sinks (by the norm before the connector), L-sinks (tokens that are
 no V-sinks and that the language model lights up by itself, `diysink.analysis.massive`, told anew at
-every layer) and non-sinks, the rest. The control permutes the kinds over the tokens of each image:
+every layer) and nonsinks, the rest. The control permutes the kinds over the tokens of each image:
 what is left there is what the number of tokens and the places do by themselves.
 """
 
@@ -16,7 +16,7 @@ from diysink.analysis.attention import answered, reading, received
 from diysink.analysis.attention_layers import Layer, patch_places, read_language
 from diysink.analysis.controls import drawn_orders
 from diysink.analysis.massive import MassiveRule, first_places
-from diysink.model import Answerer
+from diysink.model import AnswerGenerator
 from diysink.resampling import interval, resampled_ratios
 from diysink.selection import QuestionBatch
 
@@ -27,12 +27,12 @@ _COLUMNS = ["layer", "head", "kind", "mask"]
 
 @torch.no_grad()
 def layer_attention(
-    answerer: Answerer, questions: QuestionBatch, rule: MassiveRule, seed: int = 0
+    generator: AnswerGenerator, questions: QuestionBatch, rule: MassiveRule, seed: int = 0
 ) -> pd.DataFrame:
     """Attention from the positions that generate the answer, summed over each kind of token.
 
     Args:
-        answerer: the model; its selection is not used: it sees all tokens at weight one.
+        generator: the model; its selection is not used: it sees all tokens at weight one.
         questions: one image each.
         rule: what makes an L-sink.
         seed: of the control.
@@ -45,8 +45,8 @@ def layer_attention(
     Raises:
         ValueError: questions without pixel values; a language model of another kind.
     """
-    prompts = answered(answerer, questions)
-    model = answerer.model
+    prompts = answered(generator, questions)
+    model = generator.model
     read = reading(model, prompts)
     tokens = model.config.image_seq_length
     places = patch_places(read.prompt, tokens)

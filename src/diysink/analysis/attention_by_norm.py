@@ -1,6 +1,6 @@
 """Do tokens of high norm get more attention? The attention by norm of arXiv 2510.08510.
 
-Attention per token in bins of norm, and of sinks against non-sinks. The control is the same table
+Attention per token in bins of norm, and of sinks against nonsinks. The control is the same table
 with each question's norms shuffled over its tokens: what is left there is what bins and images do
 by themselves.
 """
@@ -87,7 +87,7 @@ def attention_by_kind(
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mean attention per sink, per non-sink, and the ratio of the two.
+    """Mean attention per sink, per nonsink, and the ratio of the two.
 
     Args:
         attention: share of the answer's attention that each visual token gets.

@@ -24,8 +24,8 @@ from torch import Tensor
 from diysink.analysis.attention_layers import Layer, patch_places, read_language, read_vision
 from diysink.analysis.layers import connected_encoder, one_token_per_patch
 from diysink.analysis.massive import MassiveRule, ratios
-from diysink.model import Answerer
-from diysink.model.prompt import IMAGE
+from diysink.model import AnswerGenerator
+from diysink.model.chat import IMAGE
 from diysink.resampling import interval, resampled_ratios
 from diysink.selection import QuestionBatch
 from diysink.sinks import token_norms
@@ -37,11 +37,13 @@ TOO_MANY = 0.5
 
 
 @torch.no_grad()
-def token_criteria(answerer: Answerer, questions: QuestionBatch, rule: MassiveRule) -> pd.DataFrame:
+def token_criteria(
+    generator: AnswerGenerator, questions: QuestionBatch, rule: MassiveRule
+) -> pd.DataFrame:
     """How many visual tokens each criterion flags, and each two together, per image and layer.
 
     Args:
-        answerer: the model; its selection is not used: it sees all tokens at weight one.
+        generator: the model; its selection is not used: it sees all tokens at weight one.
         questions: about different images; they stand in the prompts.
         rule: ratio threshold; its dimensions are not used.
 
@@ -57,7 +59,7 @@ def token_criteria(answerer: Answerer, questions: QuestionBatch, rule: MassiveRu
     """
     if questions.pixel_values is None:
         raise ValueError("questions without pixel_values: there are no visual tokens to look at")
-    model = answerer.model
+    model = generator.model
     pixels = questions.pixel_values.to(model.device, model.dtype)
     encoder = connected_encoder(model)
     blocks: list[Bool[Tensor, "batch length"]] = []
@@ -74,8 +76,8 @@ def token_criteria(answerer: Answerer, questions: QuestionBatch, rule: MassiveRu
     thresholds = _thresholds(model.config.tau, rule, states.shape[-1])
     tables = [_pairs(flags, questions.images, "vit", encoder.layer, thresholds)]
 
-    rows = [answerer.prompter.question(f"{IMAGE}\n{text}") for text in questions.texts]
-    ids, mask = (part.to(model.device) for part in answerer.prompter.pad(rows, side="left"))
+    rows = [generator.chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
+    ids, mask = (part.to(model.device) for part in generator.chat_encoder.pad(rows, side="left"))
     prompt = model.model.splice(ids, mask, model.model.see(pixels), padding_side="left")
     places = patch_places(prompt, states.shape[1])
     norm = flags.get("norm")

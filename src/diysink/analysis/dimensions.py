@@ -2,7 +2,7 @@
 
 At every layer, |x[d]| / RMS(x) is averaged over the V-sinks of an image, over its L-sinks, over its
 other visual tokens and at the first token, and then over images. Controls: as many random
-non-sinks, under the name of V-sinks; and the ratio at non-sinks beside every dimension, since a
+nonsinks, under the name of V-sinks; and the ratio at nonsinks beside every dimension, since a
 dimension that is loud at every token says nothing about sinks.
 
 Per layer only moments over images are kept, so that memory does not grow with their number; an
@@ -29,8 +29,8 @@ from diysink.analysis.attention_layers import Layer, patch_places, read_language
 from diysink.analysis.massive import MassiveRule, first_places, ratios
 from diysink.analysis.matched import matched_tokens
 from diysink.artifact import load_tensors
-from diysink.model import Answerer
-from diysink.model.prompt import IMAGE
+from diysink.model import AnswerGenerator
+from diysink.model.chat import IMAGE
 from diysink.selection import QuestionBatch
 
 SETS = ("vsink", "lsink", "first", "nonsink", "matched")
@@ -78,12 +78,12 @@ class DimensionProfiles:
 
 @torch.no_grad()
 def dimension_profiles(
-    answerer: Answerer, questions: QuestionBatch, rule: MassiveRule, seed: int = 0
+    generator: AnswerGenerator, questions: QuestionBatch, rule: MassiveRule, seed: int = 0
 ) -> DimensionProfiles:
     """Read prompts with any checkpoint and average the ratios.
 
     Args:
-        answerer: the model; its selection is not used: it sees all tokens at weight one.
+        generator: the model; its selection is not used: it sees all tokens at weight one.
         questions: about different images; a second question about an image adds nothing but weight.
         rule: what makes an L-sink.
         seed: of the matched tokens.
@@ -93,9 +93,9 @@ def dimension_profiles(
     """
     if questions.pixel_values is None:
         raise ValueError("questions without pixel_values: there are no visual tokens to look at")
-    model = answerer.model
-    rows = [answerer.prompter.question(f"{IMAGE}\n{text}") for text in questions.texts]
-    ids, mask = (part.to(model.device) for part in answerer.prompter.pad(rows, side="left"))
+    model = generator.model
+    rows = [generator.chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
+    ids, mask = (part.to(model.device) for part in generator.chat_encoder.pad(rows, side="left"))
     visual = model.model.see(questions.pixel_values.to(model.device, model.dtype))
     prompt = model.model.splice(ids, mask, visual, padding_side="left")
     places = patch_places(prompt, visual.sinks.shape[1])
@@ -160,8 +160,8 @@ def sink_dimensions(
 
     Returns:
         ``checkpoint, layer, kind`` (vsink, lsink, first), ``mask`` (true; shuffled: as many random
-        non-sinks in place of V-sinks), ``dimension, ratio, low, high`` (|x[d]| / RMS(x), mean over
-        images), ``times`` (the median dimension's), ``contrast`` (the ratio at non-sinks),
+        nonsinks in place of V-sinks), ``dimension, ratio, low, high`` (|x[d]| / RMS(x), mean over
+        images), ``times`` (the median dimension's), ``contrast`` (the ratio at nonsinks),
         ``massive`` (by the interval's lower end), ``n_images``. What enters a layer is told under
         the layer's number.
     """

@@ -23,8 +23,8 @@ from torch import Tensor
 from diysink.analysis.attention_layers import Layer, read_language, read_vision
 from diysink.analysis.layers import connected_encoder
 from diysink.analysis.matched import matched_tokens
-from diysink.model import Answerer
-from diysink.model.prompt import IMAGE
+from diysink.model import AnswerGenerator
+from diysink.model.chat import IMAGE
 from diysink.resampling import interval, resampled_ratios
 from diysink.selection import QuestionBatch
 
@@ -36,11 +36,13 @@ _CELL = ["where", "sinks", "layer", "head", "mask"]
 
 
 @torch.no_grad()
-def head_outputs(answerer: Answerer, questions: QuestionBatch, seed: int = 0) -> pd.DataFrame:
+def head_outputs(
+    generator: AnswerGenerator, questions: QuestionBatch, seed: int = 0
+) -> pd.DataFrame:
     """What every head of the ViT and of the language model puts out, and how much it sees of sinks.
 
     Args:
-        answerer: the model; its selection is not used: it sees all tokens at weight one.
+        generator: the model; its selection is not used: it sees all tokens at weight one.
         questions: about different images; they stand in the prompts.
         seed: of the control's tokens.
 
@@ -56,7 +58,7 @@ def head_outputs(answerer: Answerer, questions: QuestionBatch, seed: int = 0) ->
     """
     if questions.pixel_values is None:
         raise ValueError("questions without pixel_values: there are no visual tokens to look at")
-    model = answerer.model
+    model = generator.model
     pixels = questions.pixel_values.to(model.device, model.dtype)
     encoder = connected_encoder(model)
     sinks = model.model.sink_mask(encoder(pixels))
@@ -83,8 +85,8 @@ def head_outputs(answerer: Answerer, questions: QuestionBatch, seed: int = 0) ->
         model.model.vision_tower, encoder, looking("vit", "vsink", padded, everything), pixels
     )
 
-    rows = [answerer.prompter.question(f"{IMAGE}\n{text}") for text in questions.texts]
-    ids, mask = (part.to(model.device) for part in answerer.prompter.pad(rows, side="left"))
+    rows = [generator.chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
+    ids, mask = (part.to(model.device) for part in generator.chat_encoder.pad(rows, side="left"))
     prompt = model.model.splice(ids, mask, model.model.see(pixels), padding_side="left")
     true = prompt.mask.bool()
     first = (prompt.mask.cumsum(1) == 1) & true

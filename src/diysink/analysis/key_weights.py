@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from diysink.analysis.attention import answer_attention, answered
-from diysink.model import Answerer
+from diysink.model import AnswerGenerator
 from diysink.resampling import interval, resampled_ratios
 from diysink.selection import Choice, ConstantGates, QuestionBatch, Route
 from diysink.selection.reweight import PLACES
@@ -23,7 +23,7 @@ WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 @torch.no_grad()
 def weighted_attention(
-    answerer: Answerer,
+    generator: AnswerGenerator,
     questions: QuestionBatch,
     weights: Sequence[float] = WEIGHTS,
     layers: tuple[int, ...] | None = None,
@@ -31,7 +31,7 @@ def weighted_attention(
     """Attention to each image's sinks, and to its other tokens, under weights on the sinks.
 
     Args:
-        answerer: the model; its selection is not used. Non-sinks keep weight one.
+        generator: the model; its selection is not used. Nonsinks keep weight one.
         questions: one image each; those whose image has no sink have no rows.
         weights: on the sinks.
         layers: whose keys are weighed, from 0; None = all.
@@ -43,8 +43,8 @@ def weighted_attention(
     Raises:
         ValueError: questions without pixel values.
     """
-    prompts = answered(answerer, questions)
-    model = answerer.model
+    prompts = answered(generator, questions)
+    model = generator.model
     sinks = model.model.sink_mask(model.model.visual_states(prompts.pixels)).cpu()
     there = sinks.any(1).numpy()
     n = len(sinks)

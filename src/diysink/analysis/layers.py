@@ -8,8 +8,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from diysink.encoders import Encoder
-from diysink.model import Answerer, DIYSinkForConditionalGeneration, Spliced, Visual
-from diysink.model.prompt import IMAGE
+from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Spliced, Visual
+from diysink.model.chat import IMAGE
 
 See = Callable[[int, Float[Tensor, "batch length dim"]], None]
 
@@ -55,11 +55,11 @@ def one_token_per_patch(model: DIYSinkForConditionalGeneration, patches: int) ->
         )
 
 
-def image_prompt(answerer: Answerer, visual: Visual) -> Spliced:
+def image_prompt(generator: AnswerGenerator, visual: Visual) -> Spliced:
     """Each image alone in a user's turn, nothing asked: what a causal model knows before."""
-    row = answerer.prompter.question(IMAGE)
-    ids, mask = answerer.prompter.pad([row] * len(visual.features), side="left")
-    model = answerer.model
+    row = generator.chat_encoder.question(IMAGE)
+    ids, mask = generator.chat_encoder.pad([row] * len(visual.features), side="left")
+    model = generator.model
     return model.model.splice(
         ids.to(model.device), mask.to(model.device), visual, padding_side="left"
     )

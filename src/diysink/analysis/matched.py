@@ -1,4 +1,4 @@
-"""Random-matched tokens: of each image as many non-sinks as it has sinks, drawn at random.
+"""Random-matched tokens: of each image as many nonsinks as it has sinks, drawn at random.
 
 What is true of a few sinks may be true of any few tokens: a mean of three differs from a mean of
 three hundred whatever the three are. So every claim about sinks is held against these. The draw
@@ -18,7 +18,7 @@ from diysink.artifact import digest_json
 def matched_tokens(
     sinks: Bool[Tensor, "images tokens"], keys: Sequence[str], seed: int
 ) -> Bool[Tensor, "images tokens"]:
-    """As many random non-sinks per image as it has sinks; all of them where there are no more.
+    """As many random nonsinks per image as it has sinks; all of them where there are no more.
 
     Args:
         sinks: the true sinks.

@@ -1,8 +1,8 @@
 """Answers from random-matched tokens: the control of sinks alone, and of all but sinks.
 
 Few tokens answer worse than many, whatever they are. So the model is shown as many random
-non-sinks as the image has sinks (route ``sink``), or all tokens but those (route ``nonsink``).
-Every token is projected as what it is, a non-sink by f_nonsink: only which are kept is changed.
+nonsinks as the image has sinks (route ``sink``), or all tokens but those (route ``nonsink``).
+Every token is projected as what it is, a nonsink by f_nonsink: only which are kept is changed.
 """
 
 from collections.abc import Iterator

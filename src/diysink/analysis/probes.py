@@ -1,8 +1,8 @@
 """What can be read off tokens, layer by layer: the linear probes of arXiv 2510.08510.
 
 A probe learns to tell an attribute of the image (or of the object at one place in it) from the mean
-of some of its tokens: its sinks, as many random non-sinks, all non-sinks, the class token; for what
-has a place, also the non-sinks there. Means, so that a set of three tokens and one of three
+of some of its tokens: its sinks, as many random nonsinks, all nonsinks, the class token; for what
+has a place, also the nonsinks there. Means, so that a set of three tokens and one of three
 hundred give probes of the same size. Every accuracy is of images that the probe has not seen, and
 comes with the accuracy of the same probe on shuffled labels: what is beyond that (its selectivity)
 is in the tokens, the rest is what so many dimensions can learn by heart.
@@ -29,7 +29,7 @@ from diysink.analysis.layers import (
     one_token_per_patch,
     watched,
 )
-from diysink.model import Answerer, Visual
+from diysink.model import AnswerGenerator, Visual
 from diysink.resampling import interval, never_certain, resampled_ratios
 
 Site = tuple[str, int, str]  # where (vit, llm), layer, source
@@ -37,7 +37,7 @@ Site = tuple[str, int, str]  # where (vit, llm), layer, source
 
 @torch.no_grad()
 def token_means(
-    answerer: Answerer,
+    generator: AnswerGenerator,
     pixels: Float[Tensor, "images channels height width"],
     sources: Mapping[str, Bool[Tensor, "images tokens"]],
     *,
@@ -46,7 +46,7 @@ def token_means(
     """Means over some tokens of each image, at every layer of the vision tower and the LM.
 
     Args:
-        answerer: the model; its selection is not used.
+        generator: the model; its selection is not used.
         pixels: the images.
         sources: name and tokens of each set; ``class`` is added where the tower has a class token.
         language: whether the language model is looked into, too.
@@ -58,7 +58,7 @@ def token_means(
     Raises:
         ValueError: a connector without a token for each patch.
     """
-    model = answerer.model
+    model = generator.model
     pixels = pixels.to(model.device, model.dtype)
     states = model.model.visual_states(pixels)
     one_token_per_patch(model, states.shape[1])
@@ -84,7 +84,7 @@ def token_means(
     if not language:
         return means
     sinks = model.model.sink_mask(states)
-    prompt = image_prompt(answerer, Visual(*model.model.multi_modal_projector(states, sinks)))
+    prompt = image_prompt(generator, Visual(*model.model.multi_modal_projector(states, sinks)))
     language_model = model.model.language_model
     with watched(
         language_model.layers, lambda layer, tokens: keep("llm", layer, by_patch(tokens, prompt))

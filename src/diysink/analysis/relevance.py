@@ -4,7 +4,7 @@ Column j of an attention matrix says which patches take something from token j. 
 maps of sinks (broad) and of other tokens (local). Two numbers say as much of thousands of images:
 the spatial entropy of the map (1: every patch alike, 0: one patch alone) and the share of it that
 lies inside the image's objects, where their boxes are known. Both are compared with as many random
-non-sinks of the same image. A map's entropy says how far a token is spread, not that what it
+nonsinks of the same image. A map's entropy says how far a token is spread, not that what it
 spreads is of any use; that is what probes and ablations ask.
 """
 

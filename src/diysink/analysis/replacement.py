@@ -3,7 +3,7 @@
 Four contents in the places of an image's sinks: zero; the mean of the image's tokens; the sinks'
 own, moved around among them; the sinks of another image (donor). Zero alone misleads, as a state of
 zeros is like nothing the model knows. Every one is held against the same done to as many random
-non-sinks of the image. What is replaced is the projected token, between connector and language
+nonsinks of the image. What is replaced is the projected token, between connector and language
 model, and the answer is the model's own.
 """
 
@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from diysink.analysis.matched import matched_tokens
-from diysink.model import Answerer, Visual
-from diysink.model.prompt import IMAGE
+from diysink.model import AnswerGenerator, Visual
+from diysink.model.chat import IMAGE
 from diysink.resampling import interval, resampled_ratios
 from diysink.selection import QuestionBatch
 
@@ -29,7 +29,7 @@ CONTENTS: tuple[Contents, ...] = ("zero", "mean", "shuffle", "donor")
 
 @torch.no_grad()
 def replaced_answers(
-    answerer: Answerer,
+    generator: AnswerGenerator,
     questions: QuestionBatch,
     references: Sequence[str],
     right: Callable[[str, str], bool],
@@ -38,7 +38,7 @@ def replaced_answers(
     """Answer with the tokens as they are, and with each replacement of sinks and matched tokens.
 
     Args:
-        answerer: the model; its selection is not used: it sees all tokens at weight one.
+        generator: the model; its selection is not used: it sees all tokens at weight one.
         questions: one image each; an image's donor is the next one of the batch that is another.
         references: the right answers.
         right: of an answer and its reference, whether it is right.
@@ -54,20 +54,20 @@ def replaced_answers(
     """
     if questions.pixel_values is None:
         raise ValueError("questions without pixel_values: there are no visual tokens to replace")
-    model, prompter = answerer.model, answerer.prompter
-    rows = [prompter.question(f"{IMAGE}\n{text}") for text in questions.texts]
-    ids, mask = (part.to(model.device) for part in prompter.pad(rows, side="left"))
+    model, chat_encoder = generator.model, generator.chat_encoder
+    rows = [chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
+    ids, mask = (part.to(model.device) for part in chat_encoder.pad(rows, side="left"))
     visual = model.model.see(questions.pixel_values.to(model.device, model.dtype))
     tokens = {"sink": visual.sinks, "matched": matched_tokens(visual.sinks, questions.images, seed)}
     donors = donor_of(questions.images)
 
     def answers(shown: Visual) -> list[bool]:
-        end, pad = prompter.tokenizer.eos_token_id, prompter.tokenizer.pad_token_id
+        end, pad = chat_encoder.tokenizer.eos_token_id, chat_encoder.tokenizer.pad_token_id
         sequences = model.generate(
             input_ids=ids, attention_mask=mask, visual=shown, do_sample=False,
-            max_new_tokens=answerer.max_new_tokens, pad_token_id=pad, eos_token_id=end,
+            max_new_tokens=generator.max_new_tokens, pad_token_id=pad, eos_token_id=end,
         )  # fmt: skip
-        texts = prompter.tokenizer.batch_decode(
+        texts = chat_encoder.tokenizer.batch_decode(
             sequences[:, ids.shape[1] :], skip_special_tokens=True
         )
         return [right(text.strip(), true) for text, true in zip(texts, references, strict=True)]

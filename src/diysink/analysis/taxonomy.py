@@ -18,7 +18,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from diysink.resampling import draw_images, interval
-from diysink.selection import Poll, QuestionBatch
+from diysink.selection import MultipleChoice, QuestionBatch
 from diysink.selection.cot import Scorer
 
 LABELS = ("global", "local", "mixed")
@@ -73,14 +73,14 @@ def score_pairs(scorer: Scorer, questions: QuestionBatch, rubric: Rubric) -> pd.
         ``id, image, complexity, globalness, label``: the scores are means over the choices'
         probabilities.
     """
-    polls = (
-        Poll((rubric.image,) * len(questions.texts), tuple(rubric.image_choices)),
-        Poll(
+    multiple_choices = (
+        MultipleChoice((rubric.image,) * len(questions.texts), tuple(rubric.image_choices)),
+        MultipleChoice(
             tuple(rubric.question.replace("{question}", text) for text in questions.texts),
             tuple(rubric.question_choices),
         ),
     )
-    said = scorer(questions, polls).polls
+    said = scorer(questions, multiple_choices).log_likelihoods
     complexity, globalness = (
         (part.softmax(1) @ torch.tensor(list(choices.values()))).numpy().astype(np.float64)
         for part, choices in zip(said, (rubric.image_choices, rubric.question_choices), strict=True)

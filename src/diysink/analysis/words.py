@@ -5,7 +5,7 @@ other token sees it. It goes through the language model like that, at its own po
 head's best words there are what it says. The cut is one attention mask, so that all tokens of an
 image are read in one pass, each as if it were alone (a test changes the others: nothing changes).
 
-Does a token say a true word of its image? Held against as many random non-sinks, and against the
+Does a token say a true word of its image? Held against as many random nonsinks, and against the
 words of another image. A language model was never trained to speak at a visual token's place: a
 word that is not said may be there all the same, so a low share proves nothing; a difference does.
 """
@@ -21,7 +21,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from diysink.analysis.layers import by_patch, image_prompt, one_token_per_patch
-from diysink.model import Answerer, Spliced, Visual
+from diysink.model import AnswerGenerator, Spliced, Visual
 from diysink.resampling import interval, resampled_ratios
 
 
@@ -36,11 +36,13 @@ def isolating_mask(spliced: Spliced) -> Bool[Tensor, "batch 1 length length"]:
 
 
 @torch.no_grad()
-def said_alone(answerer: Answerer, visual: Visual, top: int) -> Int[Tensor, "images tokens top"]:
+def said_alone(
+    generator: AnswerGenerator, visual: Visual, top: int
+) -> Int[Tensor, "images tokens top"]:
     """The LM head's best words at each visual token, cut off from all other visual tokens.
 
     Args:
-        answerer: the model; its selection is not used.
+        generator: the model; its selection is not used.
         visual: the images' tokens, as :meth:`diysink.model.DIYSinkModel.see` gives them.
         top: how many words.
 
@@ -50,14 +52,14 @@ def said_alone(answerer: Answerer, visual: Visual, top: int) -> Int[Tensor, "ima
     Raises:
         ValueError: the model runs flash or flex attention, which take no such mask.
     """
-    model = answerer.model
+    model = generator.model
     kind = model.model.language_model.config._attn_implementation
     if kind not in ("eager", "sdpa"):
         raise ValueError(
             f"attention {kind!r} takes no mask of its own for each pair of tokens: load the model "
             "with attn_implementation='sdpa' or 'eager' to cut tokens off"
         )
-    prompt = image_prompt(answerer, visual)
+    prompt = image_prompt(generator, visual)
     states = model.model.language_model(
         inputs_embeds=prompt.embeds,
         attention_mask=_added(isolating_mask(prompt), prompt.embeds.dtype),
@@ -90,7 +92,7 @@ def word_ids(tokenizer: Any, words: Sequence[str]) -> dict[str, frozenset[int]]:
 
 
 def words_by_image(
-    answerer: Answerer,
+    generator: AnswerGenerator,
     pixels: Float[Tensor, "images channels height width"],
     images: Sequence[str],
     tokens: Mapping[str, Bool[Tensor, "images tokens"]],
@@ -99,7 +101,7 @@ def words_by_image(
     """What each chosen token of each image says.
 
     Args:
-        answerer: the model.
+        generator: the model.
         pixels: the images.
         images: their digests.
         tokens: name and tokens of each set; an image that has none of one has no rows at all.
@@ -112,10 +114,10 @@ def words_by_image(
     Raises:
         ValueError: a connector without a token for each patch.
     """
-    model = answerer.model
+    model = generator.model
     visual = model.model.see(pixels.to(model.device, model.dtype))
     one_token_per_patch(model, next(iter(tokens.values())).shape[1])
-    said = said_alone(answerer, visual, top)
+    said = said_alone(generator, visual, top)
     there = torch.stack([mask.any(1) for mask in tokens.values()]).all(0)
     rows = [
         (images[image], name, token, said[image, token].tolist())

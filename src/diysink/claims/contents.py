@@ -1,6 +1,6 @@
 """Claims 5 to 7: how wide sinks look, what word they say, and what a probe reads from them.
 
-Each is sinks against as many random non-sinks of the same images ("matched"), paired over images.
+Each is sinks against as many random nonsinks of the same images ("matched"), paired over images.
 Where rows of several layers are averaged, the interval is as wide as if all erred alike, because
 they are of the same images.
 """
@@ -57,7 +57,7 @@ def words(found: Evidence) -> list[Part]:
 def probes(found: Evidence, layer: int | None = None, where: str = "vit") -> list[Part]:
     """A probe reads global attributes better from sinks, and local ones worse.
 
-    Global: sinks against as many random non-sinks. Local: against the non-sinks at the place that
+    Global: sinks against as many random nonsinks. Local: against the nonsinks at the place that
     the attribute is of, where the labels tell it, because a random token is rarely there; else
     against the random ones.
 
@@ -76,11 +76,11 @@ def probes(found: Evidence, layer: int | None = None, where: str = "vit") -> lis
     ahead = less.get(("global", MATCHED))
     behind = less.get(("local", near))
     return [
-        *_scope("global", "sink", "sinks less random non-sinks", ahead, read),
+        *_scope("global", "sink", "sinks less random nonsinks", ahead, read),
         *_scope(
             "local",
             near,
-            f"{'non-sinks at the place' if near == PLACE else 'random non-sinks'} less sinks",
+            f"{'nonsinks at the place' if near == PLACE else 'random nonsinks'} less sinks",
             None if behind is None else behind.negative(),
             read,
         ),

@@ -38,7 +38,7 @@ def differ(found: Evidence) -> list[Part]:
 def appear(found: Evidence) -> list[Part]:
     """The loudest dimension of V-sinks is massive after multimodal training and was not before.
 
-    One control is as many random non-sinks in place of V-sinks, after training; the other is the
+    One control is as many random nonsinks in place of V-sinks, after training; the other is the
     first token, the sink that a language model has before it ever saw an image: where nothing is
     massive even there, the measure is blind before training.
     """
@@ -57,8 +57,8 @@ def appear(found: Evidence) -> list[Part]:
              bool(after["massive"]), trained, "ratio"),
         lacking(f"{of}, before training: {_RUN}") if before is None
         else above("the same, after training less before", trained.less(before), 0.0, "ratio"),
-        lacking(f"the same at random non-sinks: {_RUN}", control=True) if lot is None
-        else clear("the same at as many random non-sinks", lot, trained, "ratio"),
+        lacking(f"the same at random nonsinks: {_RUN}", control=True) if lot is None
+        else clear("the same at as many random nonsinks", lot, trained, "ratio"),
         Part("loudest dimension of the first token, before training", "control: massive", True,
              Estimate.of(seen, "ratio"), "ratio", control=True),
     ]  # fmt: skip

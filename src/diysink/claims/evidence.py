@@ -20,7 +20,7 @@ class Roles:
         matched: one MLP with as many parameters as the two.
         dual: two MLPs, both sets seen.
         sinks: the same model, sinks alone.
-        nonsinks: the same model, non-sinks alone.
+        nonsinks: the same model, nonsinks alone.
         cot: the same model, hard routes by CoT.
         soft: the same, the routes' probabilities as weights.
         reweight: the same model, weights by ReW.

@@ -164,7 +164,7 @@ def _relevance(found: Evidence, layer: int) -> list[Part]:
 
 
 def _by_layer(found: Evidence, layer: int) -> list[Part]:
-    """Attention per V-sink less that per non-sink in one layer, and its control."""
+    """Attention per V-sink less that per nonsink in one layer, and its control."""
     rows = {
         (row["mask"], row["kind"]): Estimate.of(row)
         for row in found.rows("attention_by_layer", layer=layer, head=-1)

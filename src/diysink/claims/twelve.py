@@ -105,8 +105,8 @@ CLAIMS = (
     ),
     Claim(
         8,
-        "Sinks alone help on global questions, non-sinks alone on local ones.",
-        "0.5B: MME cognition 207.1 -> 270.7 with sinks alone, TextVQA 47.3 -> 48.3 with non-sinks "
+        "Sinks alone help on global questions, nonsinks alone on local ones.",
+        "0.5B: MME cognition 207.1 -> 270.7 with sinks alone, TextVQA 47.3 -> 48.3 with nonsinks "
         "alone",
         variants.ablation,
         "partly",
@@ -134,7 +134,7 @@ CLAIMS = (
     Claim(
         11,
         "Choosing per question, by CoT or by ReW, beats every fixed choice: both sets, sinks "
-        "alone, non-sinks alone.",
+        "alone, nonsinks alone.",
         "LLaVA-eval average, base / CoT / ReW: 48.34 / 49.04 / 49.13 (0.5B), 48.55 / 52.17 / "
         "54.34 (3.1B), 56.55 / 56.76 / 56.59 (7B)",
         variants.selections,

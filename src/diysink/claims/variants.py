@@ -42,7 +42,7 @@ def _trainings(row: Row) -> str:
 
 
 def ablation(found: Evidence) -> list[Part]:
-    """Sinks alone help global questions and non-sinks alone local ones: against seeing both.
+    """Sinks alone help global questions and nonsinks alone local ones: against seeing both.
 
     That each set is better than the other on its own questions (a double dissociation) is the
     lesser half of the claim; that one alone is better than both is what "helps" means. The control:
@@ -54,7 +54,7 @@ def ablation(found: Evidence) -> list[Part]:
         ahead(found, roles.nonsinks, roles.dual, roles.detail),
         ahead(found, roles.sinks, roles.nonsinks, roles.whole),
         ahead(found, roles.nonsinks, roles.sinks, roles.detail),
-        _by_lot(found, roles.whole, "sink", "sinks alone less as many random non-sinks alone"),
+        _by_lot(found, roles.whole, "sink", "sinks alone less as many random nonsinks alone"),
         _by_lot(found, roles.detail, "nonsink", "all but sinks less all but as many random tokens"),
     ]
 

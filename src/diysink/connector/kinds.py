@@ -33,7 +33,7 @@ def build_connector(
         out_dim: width of the language model.
         bias: whether its linear layers have biases.
         activation: of the MLPs.
-        queries: of the dual resampler, that read non-sinks.
+        queries: of the dual resampler, that read nonsinks.
         sink_queries: of the dual resampler, that read sinks. The plain resampler has as many as
             both together, so that the language model gets as many tokens from either.
         heads: attention heads of the resamplers.

@@ -2,7 +2,7 @@
 
 Reviewers of the paper asked. A resampler reads an image's visual tokens into a fixed number of
 tokens by one cross-attention layer (as Qwen-VL's adapter does, arXiv 2308.12966). In dual form,
-some queries read only sinks and the others only non-sinks, each kind with weights of its own, and
+some queries read only sinks and the others only nonsinks, each kind with weights of its own, and
 what a query wrote belongs to the set that it read. Sizes are ours: the paper has no resampler.
 """
 
@@ -101,7 +101,7 @@ class ResamplerConnector(nn.Module):
 
 
 class DualResamplerConnector(nn.Module):
-    """Queries that read sinks alone, then queries that read non-sinks alone.
+    """Queries that read sinks alone, then queries that read nonsinks alone.
 
     The tokens of the first are sinks to all that follows, those of the others are not. Of an image
     without sinks (or of sinks alone) the queries with nothing to read read the whole image: the

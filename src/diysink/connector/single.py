@@ -6,7 +6,7 @@ from transformers.activations import ACT2FN
 
 
 class SingleConnector(nn.Module):
-    """``linear_2(act(linear_1(x)))``, the same for sinks and non-sinks.
+    """``linear_2(act(linear_1(x)))``, the same for sinks and nonsinks.
 
     Parameter names are those of LLaVA's projector, so that its weights load by name.
 

@@ -1,6 +1,6 @@
 """How often a selection routes as the known groups ask for, and what its wrong routes cost.
 
-The right route is the one that the oracle variant took: sinks for global questions, non-sinks for
+The right route is the one that the oracle variant took: sinks for global questions, nonsinks for
 local ones, both for mixed ones. What a wrong route costs is the accuracy of the oracle variant less
 that of the variant itself, on the questions that it routed wrongly: the same model and items.
 """

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from diysink.evaluation.metrics import exact_match
-from diysink.model import Answerer
+from diysink.model import AnswerGenerator
 from diysink.records import Record, Records
 from diysink.selection import QuestionBatch
 
@@ -27,7 +27,7 @@ class Replies:
     Attributes:
         texts: the answers.
         routes: ``both``, ``sink`` or ``nonsink``: what a selection let through.
-        weights: of sinks and of non-sinks.
+        weights: of sinks and of nonsinks.
         visual_tokens: how many visual tokens the language model saw.
         cut: whether only the beginning of a question was asked; empty: of none.
     """
@@ -43,15 +43,15 @@ Asked = Callable[[Sequence[Record]], Replies]
 
 
 def predict(
-    answerer: Answerer, records: Records, *, variant: str, seed: int, batch: int
+    generator: AnswerGenerator, records: Records, *, variant: str, seed: int, batch: int
 ) -> pd.DataFrame:
     """Generated answers to all questions of a split by a model and its selection: see `tabulate`.
 
     An answer is right if it is the reference (`diysink.evaluation.exact_match`).
     """
-    sentences = getattr(answerer.selection, "encoder", None)
+    sentences = getattr(generator.selection, "encoder", None)
     before = getattr(sentences, "cut", 0)
-    table = tabulate(partial(_ask, answerer), records, variant=variant, seed=seed, batch=batch)
+    table = tabulate(partial(_ask, generator), records, variant=variant, seed=seed, batch=batch)
     if cut := getattr(sentences, "cut", 0) - before:
         logger.warning(
             "%s: question vectors of %d of %d questions are of their beginnings; the model itself "
@@ -143,23 +143,25 @@ def question_of(record: Record) -> str:
     return record.conversations[0].text.replace("<image>", "").strip()
 
 
-def question_batch(answerer: Answerer, items: Sequence[Record]) -> QuestionBatch:
+def question_batch(generator: AnswerGenerator, items: Sequence[Record]) -> QuestionBatch:
     """Records as the questions that a selection and a model take.
 
-    Of a question that is too long for the model, its beginning: see `Answerer.answer_batch`.
+    Of a question that is too long for the model, its beginning: see `AnswerGenerator.answer_batch`.
     """
     return QuestionBatch(
-        texts=tuple(answerer.prompter.fitting(question_of(r), answerer.longest) for r in items),
+        texts=tuple(
+            generator.chat_encoder.fitting(question_of(r), generator.longest) for r in items
+        ),
         ids=tuple(r.id for r in items),
         groups=tuple(r.group for r in items),
         images=tuple(r.images[0].sha256 for r in items),
-        pixel_values=answerer.pixels([r.images[0].open() for r in items]),
+        pixel_values=generator.pixels([r.images[0].open() for r in items]),
     )
 
 
-def _ask(answerer: Answerer, items: Sequence[Record]) -> Replies:
-    questions = question_batch(answerer, items)
-    answers = answerer.answer_batch(questions)
+def _ask(generator: AnswerGenerator, items: Sequence[Record]) -> Replies:
+    questions = question_batch(generator, items)
+    answers = generator.answer_batch(questions)
     return Replies(
         texts=answers.texts,
         routes=[str(route) for route in answers.choice.routes],

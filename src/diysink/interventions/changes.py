@@ -6,7 +6,7 @@ whether what it does is due to sinks (``Matched``), to their contents (``Replace
 their presence (``Keep``, ``Drop``). Zero-ablation alone misleads (arXiv 2402.17762): hold it
 against mean, shuffle and a matched control.
 
-Separators (LLaVA-NeXT's newline tokens) show no patch. They go with the non-sinks where tokens move
+Separators (LLaVA-NeXT's newline tokens) show no patch. They go with the nonsinks where tokens move
 or are dropped; their contents are never changed, and no control draws them.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diysink.interventions.tokens import VisualTokens
 
-Which = Literal["sinks", "non-sinks"]
+Which = Literal["sinks", "nonsinks"]
 Positions = Literal["carry", "reindex"]
 
 
@@ -67,7 +67,7 @@ class Drop:
     An image of which no patch would be left, or every patch, keeps all its tokens.
 
     Attributes:
-        which: ``sinks`` or ``non-sinks``.
+        which: ``sinks`` or ``nonsinks``.
         positions: ``reindex``: what is left closes up; ``carry``: every token keeps its position
             id, and those of dropped tokens stay empty. With M-RoPE, positions are coordinates in
             the image and stay in both cases.
@@ -77,7 +77,7 @@ class Drop:
     positions: Positions = "reindex"
 
     def __post_init__(self) -> None:
-        _one_of("which", self.which, ("sinks", "non-sinks"))
+        _one_of("which", self.which, ("sinks", "nonsinks"))
         _one_of("positions", self.positions, ("carry", "reindex"))
 
     def __call__(self, tokens: VisualTokens) -> VisualTokens:
@@ -97,10 +97,10 @@ class Drop:
 class Keep:
     """The language model sees sinks alone, or the others alone: `Drop` of the other set.
 
-    An image without sinks keeps its non-sinks.
+    An image without sinks keeps its nonsinks.
 
     Attributes:
-        which: ``sinks`` or ``non-sinks``.
+        which: ``sinks`` or ``nonsinks``.
         positions: as in `Drop`.
     """
 
@@ -108,12 +108,12 @@ class Keep:
     positions: Positions = "reindex"
 
     def __post_init__(self) -> None:
-        _one_of("which", self.which, ("sinks", "non-sinks"))
+        _one_of("which", self.which, ("sinks", "nonsinks"))
         _one_of("positions", self.positions, ("carry", "reindex"))
 
     def __call__(self, tokens: VisualTokens) -> VisualTokens:
         """The tokens, some no longer kept."""
-        other: Which = "non-sinks" if self.which == "sinks" else "sinks"
+        other: Which = "nonsinks" if self.which == "sinks" else "sinks"
         return Drop(other, self.positions)(tokens)
 
 
@@ -122,7 +122,7 @@ class Replace:
     """Other contents in the places of sinks, or of the other patches.
 
     Attributes:
-        which: ``sinks`` or ``non-sinks``.
+        which: ``sinks`` or ``nonsinks``.
         by: ``zero``; ``mean``, of all patches of the image; ``shuffle``, which gives each of the
             tokens the contents of another of them, in a random cycle (one token alone stays).
         seed: of the shuffle.
@@ -133,7 +133,7 @@ class Replace:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("which", self.which, ("sinks", "non-sinks"))
+        _one_of("which", self.which, ("sinks", "nonsinks"))
         _one_of("by", self.by, ("zero", "mean", "shuffle"))
 
     def __call__(self, tokens: VisualTokens) -> VisualTokens:
@@ -168,7 +168,7 @@ class Scale:
     (arXiv 2604.03316): little effect says little about the tokens.
 
     Attributes:
-        which: ``sinks`` or ``non-sinks``.
+        which: ``sinks`` or ``nonsinks``.
         factor: what their projected features are multiplied with.
     """
 
@@ -176,7 +176,7 @@ class Scale:
     factor: float
 
     def __post_init__(self) -> None:
-        _one_of("which", self.which, ("sinks", "non-sinks"))
+        _one_of("which", self.which, ("sinks", "nonsinks"))
 
     def __call__(self, tokens: VisualTokens) -> VisualTokens:
         """The tokens, some scaled."""

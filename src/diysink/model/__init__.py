@@ -2,16 +2,16 @@
 
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
-from diysink.model.answer import Answerer, Answers, load
 from diysink.model.assemble import Assembled, Parts, assemble
+from diysink.model.chat import IGNORE, ChatEncoder, Encoded
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.conversion import from_llava
+from diysink.model.generation import AnswerGenerator, Answers, load
 from diysink.model.lengths import positions, training_length
 from diysink.model.modeling import DIYSinkForConditionalGeneration, DIYSinkModel
-from diysink.model.poll import CachedScorer, PromptScorer
+from diysink.model.multiple_choice import CachedScorer, PromptScorer
 from diysink.model.prefix import Prefix
 from diysink.model.processing import DIYSinkProcessor
-from diysink.model.prompt import IGNORE, Encoded, Prompter
 from diysink.model.selections import selections_of
 from diysink.model.splice import Spliced, Visual, splice
 
@@ -21,10 +21,11 @@ AutoProcessor.register(DIYSinkConfig, DIYSinkProcessor, exist_ok=True)
 
 __all__ = [
     "IGNORE",
-    "Answerer",
+    "AnswerGenerator",
     "Answers",
     "Assembled",
     "CachedScorer",
+    "ChatEncoder",
     "DIYSinkConfig",
     "DIYSinkForConditionalGeneration",
     "DIYSinkModel",
@@ -33,7 +34,6 @@ __all__ = [
     "Parts",
     "Prefix",
     "PromptScorer",
-    "Prompter",
     "Spliced",
     "Visual",
     "assemble",

@@ -17,10 +17,10 @@ from diysink.encoders import (
     stock_image_processor,
     to_pixels,
 )
+from diysink.model.chat import ChatEncoder
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.processing import DIYSinkProcessor
-from diysink.model.prompt import Prompter
 from diysink.model.saving import drop_places
 from diysink.model.template import IMAGE
 from diysink.sinks import SinkProfile
@@ -55,9 +55,9 @@ class Assembled:
     processor: DIYSinkProcessor
 
     @property
-    def prompter(self) -> Prompter:
+    def chat_encoder(self) -> ChatEncoder:
         """Dialogues as token ids and labels."""
-        return self.processor.prompter
+        return self.processor.chat_encoder
 
     @property
     def image_processor(self) -> ImageProcessor:
@@ -97,7 +97,7 @@ def assemble(
         connector: one of :data:`diysink.connector.ConnectorKind`.
         arrangement: ``natural``, ``front`` or ``end``.
         seed: seed of the connector's first weights.
-        queries: of a dual resampler, that read non-sinks; other connectors have no use for these
+        queries: of a dual resampler, that read nonsinks; other connectors have no use for these
             three (:func:`diysink.connector.build_connector`).
         sink_queries: of a dual resampler, that read sinks.
         heads: attention heads of a resampler.

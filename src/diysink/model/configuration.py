@@ -19,7 +19,7 @@ class DIYSinkConfig(LlavaConfig):
     Attributes:
         connector: ``single``, ``matched``, ``dual``, ``resampler`` or ``dual-resampler``
             (:mod:`diysink.connector`).
-        connector_queries: of a dual resampler, queries that read non-sinks.
+        connector_queries: of a dual resampler, queries that read nonsinks.
         connector_sink_queries: of a dual resampler, queries that read sinks; a plain resampler has
             as many queries as both together.
         connector_heads: attention heads of a resampler.

@@ -1,10 +1,10 @@
 """The beginnings of prompts, read once: keys and values that scoring and answering go on from.
 
-With sinks in front, [text] is a prefix of [text, sinks], and that one of [text, sinks, non-sinks].
+With sinks in front, [text] is a prefix of [text, sinks], and that one of [text, sinks, nonsinks].
 A causal language model's keys and values at a position depend on what stands up to it and on
 nothing else. So an answer re-uses the cached columns for as long as its own input embeddings equal
 those that were cached, *by value*: whatever the arrangement, route or weights, re-use is exact, and
-only its amount differs. What must be read anew (non-sinks alone, after sinks were read first) is
+only its amount differs. What must be read anew (nonsinks alone, after sinks were read first) is
 read for those items only, before all items answer together.
 """
 

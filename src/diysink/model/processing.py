@@ -9,7 +9,7 @@ from typing import Any, no_type_check
 
 from transformers import ProcessorMixin
 
-from diysink.model.prompt import Prompter
+from diysink.model.chat import ChatEncoder
 from diysink.model.template import IMAGE, either_form
 
 
@@ -65,9 +65,9 @@ class DIYSinkProcessor(ProcessorMixin):
         return ["token_type_ids"]
 
     @property
-    def prompter(self) -> Prompter:
+    def chat_encoder(self) -> ChatEncoder:
         """Dialogues with labels, for training, in the same words."""
-        return Prompter(self.tokenizer, self.image_seq_length)
+        return ChatEncoder(self.tokenizer, self.image_seq_length)
 
     def replace_image_token(self, image_inputs: Any, image_idx: int, **kwargs: Any) -> str:
         """What stands for one ``<image>`` of the text."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from diysink.model.chat import ChatEncoder
 from diysink.model.modeling import DIYSinkForConditionalGeneration
-from diysink.model.poll import CachedScorer, PromptScorer
-from diysink.model.prompt import Prompter
+from diysink.model.multiple_choice import CachedScorer, PromptScorer
 from diysink.selection import (
     CoTSelection,
     CoTTemplates,
@@ -19,7 +19,7 @@ from diysink.selection import (
 
 def selections_of(
     model: DIYSinkForConditionalGeneration,
-    prompter: Prompter,
+    chat_encoder: ChatEncoder,
     *,
     templates: CoTTemplates | None = None,
     trained: Mapping[str, Selection] | None = None,
@@ -34,7 +34,7 @@ def selections_of(
 
     Args:
         model: who is asked, and who asks.
-        prompter: prompts for its tokenizer.
+        chat_encoder: prompts for its tokenizer.
         templates: CoT's two questions; None = :class:`~diysink.selection.CoTTemplates`' own.
         trained: ReW or LSG by name.
         seed: of the random routes.
@@ -47,9 +47,9 @@ def selections_of(
     scorer = CachedScorer if CachedScorer.serves(model) else PromptScorer
     return {
         **{str(route): FixedSelection(route) for route in Route},
-        "cot": CoTSelection(scorer(model, prompter, Route.BOTH), templates),
-        "cot-sinks": CoTSelection(scorer(model, prompter, Route.SINK), templates),
-        "cot-soft": CoTSelection(scorer(model, prompter, Route.BOTH), templates, soft=True),
+        "cot": CoTSelection(scorer(model, chat_encoder, Route.BOTH), templates),
+        "cot-sinks": CoTSelection(scorer(model, chat_encoder, Route.SINK), templates),
+        "cot-soft": CoTSelection(scorer(model, chat_encoder, Route.BOTH), templates, soft=True),
         "random": RandomSelection(seed),
         "oracle": OracleSelection(),
         "inverted": InvertedSelection(OracleSelection()),

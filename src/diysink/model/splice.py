@@ -144,7 +144,7 @@ def splice(
 def _kept(
     sinks: Bool[Tensor, "images tokens"], choice: Choice | None, item: Int[Tensor, " images"]
 ) -> tuple[Bool[Tensor, " images"], Bool[Tensor, " images"]]:
-    """Per image: are sinks seen, are non-sinks seen; never neither."""
+    """Per image: are sinks seen, are nonsinks seen; never neither."""
     if choice is None:
         everything = torch.ones(len(sinks), dtype=torch.bool, device=sinks.device)
         return everything, everything

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from diysink.model.chat import IGNORE, Encoded
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prefix import Prefix
-from diysink.model.prompt import IGNORE, Encoded
 
 
 @dataclass

@@ -42,9 +42,9 @@ class AnsweringModel(PythonModel):
         device = context.model_config["device"]
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._answerer = load(context.artifacts["model"], device=device)
-        self._answerer.max_new_tokens = context.model_config["max_new_tokens"]
-        self._tokenizer = self._answerer.prompter.tokenizer
+        self._generator = load(context.artifacts["model"], device=device)
+        self._generator.max_new_tokens = context.model_config["max_new_tokens"]
+        self._tokenizer = self._generator.chat_encoder.tokenizer
         self._special = {PLACEHOLDER, *self._tokenizer.all_special_tokens}
 
     def predict(
@@ -80,7 +80,7 @@ class AnsweringModel(PythonModel):
         answers: list[str] = []
         for start in range(0, len(files), BATCH):  # decoded a batch at a time: pixels are large
             images = [file.open() for file in files[start : start + BATCH]]
-            answers += self._answerer.answer(images, questions[start : start + BATCH])
+            answers += self._generator.answer(images, questions[start : start + BATCH])
         return pd.DataFrame({"answer": answers}, dtype=object)
 
     def _question(self, cell: Any) -> str:

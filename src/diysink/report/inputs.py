@@ -25,9 +25,9 @@ class Inputs:
         sink_examples: one row an encoder and image.
         curves: per training stage, one row a unit and step: ``unit, step, loss``.
         token_ablation: accuracy by tokens seen.
-        dissociation: sinks against non-sinks in two groups.
+        dissociation: sinks against nonsinks in two groups.
         attention_by_norm: attention per visual token in bins of norm, and its control.
-        attention_by_kind: attention per sink and per non-sink, and its control.
+        attention_by_kind: attention per sink and per nonsink, and its control.
         attention_by_weight: attention to sinks under weights on them, in two places.
         evidence: other tables of the analyses and of the claims, by name.
         encoder: whose sinks the models treat apart, by its name in the tables of sinks.

@@ -92,7 +92,7 @@ PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "relevance",
         "Relevance maps",
         "Where in the image does a token relate to? The encoder's attention column of sinks and of "
-        "as many random non-sinks, folded back onto the grid; a higher entropy is a broader map.",
+        "as many random nonsinks, folded back onto the grid; a higher entropy is a broader map.",
         ("relevance",),
     ),
     (
@@ -106,8 +106,8 @@ PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     (
         "probes",
         "Probes",
-        "What can a linear probe read from sinks, from as many random non-sinks, from all "
-        "non-sinks together, from the class token? Selectivity is the accuracy less that on "
+        "What can a linear probe read from sinks, from as many random nonsinks, from all "
+        "nonsinks together, from the class token? Selectivity is the accuracy less that on "
         "shuffled labels.",
         ("probe_contrasts", "probes"),
     ),

@@ -34,7 +34,7 @@ def grid(rows: Rows, by: str = "group") -> Grid:
 
 
 def attention(rows: Rows) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Per group: attention per sink, per non-sink, their ratio, and the control's ratio."""
+    """Per group: attention per sink, per nonsink, their ratio, and the control's ratio."""
     cells = {(row["group"], row["norms"], row["kind"]): row for row in rows}
     wanted = (("true", "sink"), ("true", "nonsink"), ("true", "ratio"), ("shuffled", "ratio"))
     groups = dict.fromkeys(row["group"] for row in rows)

@@ -2,7 +2,7 @@
 
 from diysink.selection.choice import Choice, KeyGates, QuestionBatch, Route, Selection
 from diysink.selection.controls import InvertedSelection, OracleSelection, RandomSelection
-from diysink.selection.cot import CoTSelection, CoTTemplates, Poll, Scorer, Scores
+from diysink.selection.cot import CoTSelection, CoTTemplates, MultipleChoice, Scorer, Scores
 from diysink.selection.fixed import FixedSelection
 from diysink.selection.gates import ConstantGates, LayerGates, LayerGatesSettings, LSGSelection
 from diysink.selection.reweight import Reweight, ReweightSelection, ReweightSettings
@@ -27,8 +27,8 @@ __all__ = [
     "LanguageModelSentences",
     "LayerGates",
     "LayerGatesSettings",
+    "MultipleChoice",
     "OracleSelection",
-    "Poll",
     "QuestionBatch",
     "RandomSelection",
     "Reweight",

@@ -22,7 +22,7 @@ class Route(StrEnum):
 
 @runtime_checkable
 class KeyGates(Protocol):
-    """Weights on the keys of sinks and non-sinks inside the language model, layer by layer."""
+    """Weights on the keys of sinks and nonsinks inside the language model, layer by layer."""
 
     @property
     def layers(self) -> tuple[int, ...] | None:
@@ -30,7 +30,7 @@ class KeyGates(Protocol):
         ...
 
     def __call__(self, layer: int, last: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 2"]:
-        """Factors on the keys (sinks, non-sinks) in a layer.
+        """Factors on the keys (sinks, nonsinks) in a layer.
 
         Args:
             layer: a gated layer.
@@ -44,7 +44,7 @@ class Choice:
     """For a batch of questions: a route and two weights each.
 
     Attributes:
-        weights: factors on the projected sinks (column 0) and non-sinks (column 1).
+        weights: factors on the projected sinks (column 0) and nonsinks (column 1).
         routes: which sets are seen at all; the other is dropped, not zeroed.
         gates: factors on the keys of what is seen; None = stock attention.
         prefix: what choosing has already computed of the prompts' beginnings, for ``generate`` to
@@ -70,7 +70,7 @@ class Choice:
 
     @property
     def kept(self) -> Bool[Tensor, "batch 2"]:
-        """Whether sinks (column 0) and non-sinks (column 1) are seen."""
+        """Whether sinks (column 0) and nonsinks (column 1) are seen."""
         return torch.tensor(
             [[r is not Route.NONSINK, r is not Route.SINK] for r in self.routes]
         ).reshape(len(self.routes), 2)

@@ -42,7 +42,7 @@ class OracleSelection:
 
 
 class InvertedSelection:
-    """Another selection turned round: sinks for non-sinks and the other way; both stays both.
+    """Another selection turned round: sinks for nonsinks and the other way; both stays both.
 
     What a wrong route costs: the inverted oracle is wrong about every global and local question.
 

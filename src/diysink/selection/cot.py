@@ -1,7 +1,7 @@
 """CoT reweighting (arXiv 2510.08510): ask the model two questions; its answers are the route.
 
 (1) Is the image simple or complex? (2) Does the question need the whole picture or a detail?
-simple and whole: sinks only; complex and detail: non-sinks only; anything else: both. The paper's
+simple and whole: sinks only; complex and detail: nonsinks only; anything else: both. The paper's
 wording is not known to us: it is a parameter here. Answers are scored by the log-likelihood of the
 choices, not decoded, so a reply is always one of them.
 
@@ -21,7 +21,7 @@ from diysink.selection.choice import Choice, QuestionBatch, Route
 
 
 @dataclass(frozen=True)
-class Poll:
+class MultipleChoice:
     """One thing asked of the model about every item of a batch.
 
     Attributes:
@@ -47,14 +47,14 @@ class Poll:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says to some polls.
+    """What a model says to some multiple-choice questions.
 
     Attributes:
-        polls: per poll, the log-likelihood of each choice (with its end of turn).
+        log_likelihoods: of each question, the log-likelihood of each choice, end of turn included.
         prefix: see :class:`~diysink.selection.Choice`.
     """
 
-    polls: tuple[Float[Tensor, "batch _"], ...]
+    log_likelihoods: tuple[Float[Tensor, "batch _"], ...]
     prefix: object | None = None
 
 
@@ -62,8 +62,10 @@ class Scores:
 class Scorer(Protocol):
     """Asks a model: :class:`diysink.model.CachedScorer`, :class:`diysink.model.PromptScorer`."""
 
-    def __call__(self, questions: QuestionBatch, polls: Sequence[Poll]) -> Scores:
-        """Score the choices of every poll for every item."""
+    def __call__(
+        self, questions: QuestionBatch, multiple_choices: Sequence[MultipleChoice]
+    ) -> Scores:
+        """Score the choices of every multiple-choice question for every item."""
         ...
 
 
@@ -98,11 +100,11 @@ class CoTTemplates:
                 "two image choices (simple, complex) and at least two scope choices (whole, detail)"
             )
 
-    def polls(self, questions: QuestionBatch) -> tuple[Poll, Poll]:
+    def multiple_choices(self, questions: QuestionBatch) -> tuple[MultipleChoice, MultipleChoice]:
         """The two things to ask about every item."""
         return (
-            Poll((self.image,) * len(questions.texts), self.image_choices),
-            Poll(
+            MultipleChoice((self.image,) * len(questions.texts), self.image_choices),
+            MultipleChoice(
                 tuple(self.scope.replace("{question}", text) for text in questions.texts),
                 self.scope_choices,
                 self.scope,
@@ -127,8 +129,8 @@ class CoTSelection:
 
     def __call__(self, questions: QuestionBatch) -> Choice:
         """Ask both questions for the batch and combine the answers."""
-        scores = self.score(questions, self.templates.polls(questions))
-        image, scope = scores.polls
+        scores = self.score(questions, self.templates.multiple_choices(questions))
+        image, scope = scores.log_likelihoods
         if self.soft:
             weights = soft_weights(image.softmax(1), scope.softmax(1))
             return Choice(weights, (Route.BOTH,) * len(weights), prefix=scores.prefix)
@@ -155,9 +157,9 @@ def route(image: int, scope: int) -> Route:
 def soft_weights(
     image: Float[Tensor, "batch 2"], scope: Float[Tensor, "batch scopes"]
 ) -> Float[Tensor, "batch 2"]:
-    """Weights (sinks, non-sinks): the probability that the route keeps each set.
+    """Weights (sinks, nonsinks): the probability that the route keeps each set.
 
-    Sinks are dropped by complex and detail, non-sinks by simple and whole.
+    Sinks are dropped by complex and detail, nonsinks by simple and whole.
 
     >>> soft_weights(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.75, 0.25]])).tolist()
     [[1.0, 0.25]]

@@ -1,4 +1,4 @@
-"""The same route for every question: both, sinks only, non-sinks only."""
+"""The same route for every question: both, sinks only, nonsinks only."""
 
 from diysink.selection.choice import Choice, QuestionBatch, Route
 

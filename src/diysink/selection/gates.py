@@ -20,7 +20,7 @@ class ConstantGates:
     """Each item's two weights in every gated layer: ReW at keys.
 
     Attributes:
-        weights: on the keys of sinks (column 0) and non-sinks (column 1).
+        weights: on the keys of sinks (column 0) and nonsinks (column 1).
         layers: the gated layers, from 0; None = all.
     """
 
@@ -70,7 +70,7 @@ class LayerGates(nn.Module):
         return self.settings.layers
 
     def forward(self, layer: int, last: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 2"]:
-        """Weights (sinks, non-sinks) in a layer.
+        """Weights (sinks, nonsinks) in a layer.
 
         Args:
             layer: one of ``layers``.

@@ -52,7 +52,7 @@ class Reweight(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, questions: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 2"]:
-        """Weights (sink, non-sink) for every question vector."""
+        """Weights (sink, nonsink) for every question vector."""
         z = self.out(torch.nn.functional.gelu(self.hidden(questions)))
         match self.settings.output:
             case "softmax":

@@ -94,7 +94,7 @@ class SinkProfile:
 
     @property
     def share_without(self) -> float:
-        """Share of images without any sink; they fall back to non-sinks."""
+        """Share of images without any sink; they fall back to nonsinks."""
         return self.sinks_per_image[0] / self.images if self.images else 1.0
 
     @property

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from diysink.encoders import ImageProcessor
-from diysink.model import IGNORE, Prompter
+from diysink.model import IGNORE, ChatEncoder
 from diysink.records import Record, Records
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
 
     Args:
         records: one split.
-        prompter: prompts for the model's tokenizer.
+        chat_encoder: prompts for the model's tokenizer.
         image_processor: images to pixel values.
         keep: how many encoded records to keep in memory (a small data set is encoded once).
         limit: how many tokens a dialogue may have, visual ones included; of a longer one, the
@@ -90,13 +90,13 @@ class EncodedRecords(Dataset[dict[str, Any]]):
     def __init__(
         self,
         records: Records,
-        prompter: Prompter,
+        chat_encoder: ChatEncoder,
         image_processor: ImageProcessor,
         keep: int = 0,
         limit: int | None = None,
     ) -> None:
         self.records = records
-        self.prompter = prompter
+        self.chat_encoder = chat_encoder
         self.image_processor = image_processor
         self.keep = keep
         self.limit = limit
@@ -109,16 +109,16 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         if index in self._kept:
             return self._kept[index]
         record = self.records[index]
-        visual = len(record.images) * self.prompter.image_tokens
+        visual = len(record.images) * self.chat_encoder.image_tokens
         if self.limit is not None and visual >= self.limit:
             raise ValueError(
                 f"record {record.id!r} has {len(record.images)} images of "
-                f"{self.prompter.image_tokens} visual tokens each, {visual} together, and a "
+                f"{self.chat_encoder.image_tokens} visual tokens each, {visual} together, and a "
                 f"dialogue may have {self.limit} tokens: nothing is left for text, and visual "
                 "tokens are never cut. Leave the record out, give a greater max_length, or take a "
                 "connector with fewer visual tokens"
             )
-        encoded = self.prompter.dialogue(record.conversations, self.limit)
+        encoded = self.chat_encoder.dialogue(record.conversations, self.limit)
         images = [image.open() for image in record.images]
         item = {
             "input_ids": encoded.input_ids,
@@ -137,8 +137,8 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         ``questions`` are the texts that a selection reads; ``cut`` are the records that were too
         long: their ids, and whether anything of their answers is left to learn.
         """
-        ids, mask = self.prompter.pad([item["input_ids"] for item in items], side="right")
-        labels, _ = self.prompter.pad(
+        ids, mask = self.chat_encoder.pad([item["input_ids"] for item in items], side="right")
+        labels, _ = self.chat_encoder.pad(
             [item["labels"] for item in items], side="right", value=IGNORE
         )
         images = [item["pixel_values"] for item in items if item["pixel_values"] is not None]

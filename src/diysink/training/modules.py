@@ -110,8 +110,8 @@ class ConnectorTraining(StageTraining):
     """Stage 1: only the connector learns.
 
     Connectors of one part see all tokens, as LLaVA's does. The loss of one with two parts is the
-    mean of two: sinks only through f_sink, non-sinks only through f_nonsink. An image without sinks
-    has no sink view: it falls back to non-sinks, which teaches the dual MLPs' f_sink nothing (a
+    mean of two: sinks only through f_sink, nonsinks only through f_nonsink. An image without sinks
+    has no sink view: it falls back to nonsinks, which teaches the dual MLPs' f_sink nothing (a
     dual resampler's sink queries read the whole image then).
     """
 

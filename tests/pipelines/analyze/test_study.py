@@ -20,7 +20,7 @@ def study(stage, asked, name="looks", **decides):
     return Study(name, *folders, analyze, str(stage / "work"), "cpu", **decides)
 
 
-def ids(answerer, questions, batch):
+def ids(generator, questions, batch):
     return pd.DataFrame({"id": questions.ids, "start": batch.start})
 
 
@@ -38,20 +38,20 @@ def test_images_are_different_ones_however_many_are_asked_for(stage):
 
 
 def test_the_answer_s_length_is_the_analysis_s_own(stage):
-    assert study(stage, {"items": 1, "max_new_tokens": 3}).answerer.max_new_tokens == 3
+    assert study(stage, {"items": 1, "max_new_tokens": 3}).generator.max_new_tokens == 3
 
 
 def test_sinks_at_a_multiple_of_tau(stage):
-    assert study(stage, {"items": 1}).answerer.model.config.tau == TAU
+    assert study(stage, {"items": 1}).generator.model.config.tau == TAU
     twice = study(stage, {"items": 1, "tau": 2.0})
-    assert twice.answerer.model.config.tau == 2 * TAU
-    assert twice.answerer.model.config.tau == 2 * TAU  # asked again, it is the same model
+    assert twice.generator.model.config.tau == 2 * TAU
+    assert twice.generator.model.config.tau == 2 * TAU  # asked again, it is the same model
 
 
-def killed_in_the_third_batch(answerer, questions, batch):
+def killed_in_the_third_batch(generator, questions, batch):
     if batch.start == 8:
         raise KeyboardInterrupt
-    return ids(answerer, questions, batch)
+    return ids(generator, questions, batch)
 
 
 def test_a_killed_study_goes_on_where_it_was(stage):
@@ -59,9 +59,9 @@ def test_a_killed_study_goes_on_where_it_was(stage):
         study(stage, {"items": 10}).ask(killed_in_the_third_batch)
     asked = []
 
-    def counting(answerer, questions, batch):
+    def counting(generator, questions, batch):
         asked.append(batch.start)
-        return ids(answerer, questions, batch)
+        return ids(generator, questions, batch)
 
     table = study(stage, {"items": 10}).ask(counting)
     assert asked == [8]
@@ -71,7 +71,9 @@ def test_a_killed_study_goes_on_where_it_was(stage):
 def test_a_finished_study_loads_no_model(stage, monkeypatch):
     whole = study(stage, {"items": 4}).ask(ids)
     again = study(stage, {"items": 4})
-    monkeypatch.setattr(Study, "answerer", property(lambda self: pytest.fail("a model was loaded")))
+    monkeypatch.setattr(
+        Study, "generator", property(lambda self: pytest.fail("a model was loaded"))
+    )
     pd.testing.assert_frame_equal(again.ask(ids), whole)
 
 
@@ -108,9 +110,9 @@ def test_whatever_decides_the_result_is_work_of_its_own(stage, changed):
     changed.pop("before", lambda stage: None)(stage)
     measured = []
 
-    def counting(answerer, questions, batch):
+    def counting(generator, questions, batch):
         measured.append(batch.start)
-        return ids(answerer, questions, batch)
+        return ids(generator, questions, batch)
 
     study(stage, changed.pop("asked"), **changed).ask(counting)
     assert measured == [0]

@@ -22,7 +22,7 @@ _SEEN = {  # colour, hatching, name; random tokens stand under the sinks that th
     "both": (BOTH, "", "both"),
     "sink": (SINK, "", "sinks only"),
     "matched": (MUTED, "", "as many random"),
-    "nonsink": (NONSINK, "", "non-sinks only"),
+    "nonsink": (NONSINK, "", "nonsinks only"),
     "unmatched": (MUTED, "////", "all but those"),
 }
 
@@ -72,13 +72,13 @@ def _ablation_title(rows: Rows, dissociation: Rows) -> str:
     if not dissociation:
         alone = {row["tokens"]: row for row in rows if row["group"] == "all"}
         return (
-            f"Sinks alone: {100 * alone['sink']['accuracy']:.0f} % right; non-sinks alone: "
+            f"Sinks alone: {100 * alone['sink']['accuracy']:.0f} % right; nonsinks alone: "
             f"{100 * alone['nonsink']['accuracy']:.0f} %; both: "
             f"{100 * alone['both']['accuracy']:.0f} %"
         )
     first, second, contrast = dissociation
     sides = ", ".join(
-        f"{'sinks' if row['value'] > 0 else 'non-sinks'} alone are {abs(100 * row['value']):.0f} "
+        f"{'sinks' if row['value'] > 0 else 'nonsinks'} alone are {abs(100 * row['value']):.0f} "
         f"points ahead on {row['contrast']} questions"
         for row in (first, second)
     )

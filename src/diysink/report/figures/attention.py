@@ -23,7 +23,7 @@ from diysink.report.inputs import records
 _TOKENS = {
     "vsink": (SINK, "o", "V-sinks"),
     "lsink": (BOTH, "^", "L-sinks"),
-    "nonsink": (NONSINK, "s", "non-sinks"),
+    "nonsink": (NONSINK, "s", "nonsinks"),
 }
 
 
@@ -104,7 +104,7 @@ def draw_layers(rows: Rows, level: float) -> Drawing:
     overall = {row["kind"]: row for row in rows if row["layer"] == -1 and row["mask"] == "true"}
     told = ", ".join(
         f"{100 * overall[kind]['value']:.2f} % per {singular}"
-        for kind, singular in (("vsink", "V-sink"), ("lsink", "L-sink"), ("nonsink", "non-sink"))
+        for kind, singular in (("vsink", "V-sink"), ("lsink", "L-sink"), ("nonsink", "nonsink"))
         if kind in overall
     )
     absent = "" if "lsink" in overall else "; this language model has no L-sinks of its own"

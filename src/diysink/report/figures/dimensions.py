@@ -54,7 +54,7 @@ def draw_dimensions(rows: Rows, level: float) -> Drawing:
         for kind, mask, colour, label in (
             ("lsink", "true", BOTH, f"L-sinks, {last}"),
             ("first", "true", INK, f"first token, {last}"),
-            ("vsink", "shuffled", MUTED, f"random non-sinks, {last}"),
+            ("vsink", "shuffled", MUTED, f"random nonsinks, {last}"),
         ):
             chosen = loudest(last, kind, mask)
             if chosen:

@@ -30,9 +30,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", ":", "-.")
 SOURCES = {  # tokens that an analysis compares: colour, marker, line, name
     "sink": (SINK, "o", "-", "sinks"),
-    "matched": (MUTED, "s", "--", "as many random non-sinks"),
-    "pooled": (NONSINK, "^", "-.", "all non-sinks"),
-    "place": (BOTH, "D", ":", "non-sinks at the place"),
+    "matched": (MUTED, "s", "--", "as many random nonsinks"),
+    "pooled": (NONSINK, "^", "-.", "all nonsinks"),
+    "place": (BOTH, "D", ":", "nonsinks at the place"),
     "class": (INK, "v", ":", "class token"),
 }
 _VARIABLES = {

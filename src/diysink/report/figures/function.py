@@ -104,7 +104,7 @@ def draw_replacement(rows: Rows, level: float) -> Drawing:
     contents = [name for name in _CONTENTS if any(row["contents"] == name for row in rows)]
     lines = [(group, name) for group in groups for name in contents]
     series = (
-        ("matched", NONSINK, "s", 0.16, "random non-sinks"),
+        ("matched", NONSINK, "s", 0.16, "random nonsinks"),
         ("sink", SINK, "o", -0.16, "sinks"),
     )
 
@@ -146,11 +146,11 @@ def _replacement_title(rows: Rows) -> str:
     name = "donor" if ("sink", "donor") in told else "mean"
     sink, matched, difference = (told[tokens, name] for tokens in ("sink", "matched", "difference"))
     if difference["high"] < 0:
-        says = "more than with random non-sinks"
+        says = "more than with random nonsinks"
     elif difference["low"] > 0:
-        says = "less than with random non-sinks"
+        says = "less than with random nonsinks"
     else:
-        says = "no more than with random non-sinks"
+        says = "no more than with random nonsinks"
     where = "another image's" if name == "donor" else "the image's mean"
     return (
         f"With {where} contents in place of sinks, right answers change by "

@@ -10,11 +10,18 @@ from hypothesis import strategies as st
 from diysink.model import CachedScorer, Encoded, Parts, PromptScorer, assemble
 from diysink.model.tree import TokenTree
 from diysink.records import Turn
-from diysink.selection import Choice, CoTSelection, CoTTemplates, Poll, QuestionBatch, Route
+from diysink.selection import (
+    Choice,
+    CoTSelection,
+    CoTTemplates,
+    MultipleChoice,
+    QuestionBatch,
+    Route,
+)
 
 POLLS = (
-    Poll(("a", "d e f", "a", "b"), ("g", "h g")),
-    Poll(("c a", "c d e", "c f", "c"), ("a", "b", "b a")),
+    MultipleChoice(("a", "d e f", "a", "b"), ("g", "h g")),
+    MultipleChoice(("c a", "c d e", "c f", "c"), ("a", "b", "b a")),
 )
 TEMPLATES = CoTTemplates("a", ("g", "h"), "b {question}", ("c", "d", "e"))
 
@@ -45,10 +52,10 @@ def questions():
 
 def test_choices_score_as_one_by_one_from_all_logits(made, questions):
     """The definition, from the whole model's logits: no splice by hand, no packing, no cache."""
-    scores = PromptScorer(made.model, made.prompter)(questions, POLLS[:1]).polls[0]
+    scores = PromptScorer(made.model, made.chat_encoder)(questions, POLLS[:1]).log_likelihoods[0]
     for i, prompt in enumerate(POLLS[0].prompts):
         for j, choice in enumerate(POLLS[0].choices):
-            coded = made.prompter.dialogue(
+            coded = made.chat_encoder.dialogue(
                 [Turn("human", f"<image>\n{prompt}"), Turn("gpt", choice)]
             )
             logits = made.model(
@@ -64,16 +71,16 @@ def test_choices_score_as_one_by_one_from_all_logits(made, questions):
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_behind_a_cached_prefix_choices_score_the_same(made, questions, evidence, attention):
     made.model.set_attn_implementation(attention)
-    plain = PromptScorer(made.model, made.prompter, evidence)(questions, POLLS)
-    cached = CachedScorer(made.model, made.prompter, evidence)(questions, POLLS)
+    plain = PromptScorer(made.model, made.chat_encoder, evidence)(questions, POLLS)
+    cached = CachedScorer(made.model, made.chat_encoder, evidence)(questions, POLLS)
     assert plain.prefix is None
-    for one, other in zip(plain.polls, cached.polls, strict=True):
+    for one, other in zip(plain.log_likelihoods, cached.log_likelihoods, strict=True):
         torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-5)
 
 
 def prompts(made, questions, side="left"):
-    rows = [made.prompter.question(f"<image>\n{text}") for text in questions.texts]
-    return made.prompter.pad(rows, side=side)
+    rows = [made.chat_encoder.question(f"<image>\n{text}") for text in questions.texts]
+    return made.chat_encoder.pad(rows, side=side)
 
 
 ROUTES = [
@@ -92,10 +99,10 @@ def test_answers_behind_a_prefix_are_answers_without(
     made, questions, evidence, arrangement, routes
 ):
     made.model.config.arrangement = arrangement
-    prefix = CachedScorer(made.model, made.prompter, evidence)(questions, POLLS).prefix
+    prefix = CachedScorer(made.model, made.chat_encoder, evidence)(questions, POLLS).prefix
     ids, mask = prompts(made, questions)
     weights = torch.ones(4, 2)
-    weights[1, 1] = 0.5  # the second item's non-sinks cannot be re-used
+    weights[1, 1] = 0.5  # the second item's nonsinks cannot be re-used
     choice = Choice(weights, Choice.of(routes).routes)
     options = {
         "input_ids": ids, "attention_mask": mask, "pixel_values": questions.pixel_values,
@@ -110,7 +117,7 @@ def test_answers_behind_a_prefix_are_answers_without(
 
 
 def test_a_prefix_answers_more_than_once_and_for_beams(made, questions):
-    prefix = CachedScorer(made.model, made.prompter)(questions, POLLS).prefix
+    prefix = CachedScorer(made.model, made.chat_encoder)(questions, POLLS).prefix
     ids, mask = prompts(made, questions)
     choice = Choice.of(["both", "sink", "nonsink", "both"])
     options = {
@@ -127,9 +134,9 @@ def test_a_prefix_answers_more_than_once_and_for_beams(made, questions):
 @pytest.mark.parametrize("end", ["", " a"])
 def test_a_prompt_may_end_with_its_image(made, questions, end):
     """No text, or one token, follows the image: what is read last is then visual."""
-    prefix = CachedScorer(made.model, made.prompter)(questions, POLLS).prefix
+    prefix = CachedScorer(made.model, made.chat_encoder)(questions, POLLS).prefix
     text = "USER: " + "<image> " * 9 + end
-    ids = made.prompter.tokenizer([text] * 4, return_tensors="pt")["input_ids"]
+    ids = made.chat_encoder.tokenizer([text] * 4, return_tensors="pt")["input_ids"]
     choice = Choice.of(["both", "sink", "nonsink", "both"])
     options = {"input_ids": ids, "pixel_values": questions.pixel_values, "max_new_tokens": 2}
     fresh = made.model.generate(**options, selection=choice)
@@ -154,7 +161,7 @@ def test_the_language_model_reads_nothing_twice(made, questions, monkeypatch):
     monkeypatch.setattr(type(language), "forward", counted)
     cost = {}
     for evidence in ("both", "sink"):
-        scored = CachedScorer(made.model, made.prompter, evidence)(one, POLLS_ONE)
+        scored = CachedScorer(made.model, made.chat_encoder, evidence)(one, POLLS_ONE)
         for route in Route:
             read.clear()
             choice = dataclasses.replace(Choice.of([route]), prefix=scored.prefix)
@@ -173,7 +180,10 @@ def test_the_language_model_reads_nothing_twice(made, questions, monkeypatch):
     }
 
 
-POLLS_ONE = tuple(Poll(poll.prompts[:1], poll.choices) for poll in POLLS)
+POLLS_ONE = tuple(
+    MultipleChoice(multiple_choice.prompts[:1], multiple_choice.choices)
+    for multiple_choice in POLLS
+)
 
 
 def test_cot_by_name_routes_and_answers_as_three_plain_prompts(made, questions):
@@ -181,7 +191,7 @@ def test_cot_by_name_routes_and_answers_as_three_plain_prompts(made, questions):
     for name, scorer in {"cot": CachedScorer, "plain-cot": PromptScorer}.items():
         for soft in (False, True):
             model.selections[f"{name}-{soft}"] = CoTSelection(
-                scorer(model, made.prompter), TEMPLATES, soft=soft
+                scorer(model, made.chat_encoder), TEMPLATES, soft=soft
             )
     ids, mask = prompts(made, questions)
     options = {
@@ -207,7 +217,9 @@ def test_a_selection_by_name_needs_to_be_known_and_to_be_told_the_questions(made
     assert torch.equal(sinks, expected)
     with pytest.raises(ValueError, match="unknown selection 'cot'; this model has both, sink"):
         made.model.generate(**batch, selection="cot")
-    made.model.selections["cot"] = CoTSelection(PromptScorer(made.model, made.prompter), TEMPLATES)
+    made.model.selections["cot"] = CoTSelection(
+        PromptScorer(made.model, made.chat_encoder), TEMPLATES
+    )
     with pytest.raises(ValueError, match="4 prompts need as many questions"):
         made.model.generate(**batch, selection="cot")
 
@@ -216,7 +228,7 @@ def test_choices_without_images_are_refused(made):
     blind = QuestionBatch(("a",), ("0",), (None,), ("x",))
     for scorer in (PromptScorer, CachedScorer):
         with pytest.raises(ValueError, match="without pixel_values"):
-            scorer(made.model, made.prompter)(blind, [Poll(("a",), ("b",))])
+            scorer(made.model, made.chat_encoder)(blind, [MultipleChoice(("a",), ("b",))])
 
 
 sequences = st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=6), min_size=1, max_size=6)

@@ -19,10 +19,10 @@ from diysink.encoders import (
     load_pretrained,
     load_tokenizer,
 )
+from diysink.model.chat import IMAGE, ChatEncoder
 from diysink.model.lengths import positions
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prefix import Prefix
-from diysink.model.prompt import IMAGE, Prompter
 from diysink.selection import Choice, QuestionBatch, Selection, load_selection
 
 logger = logging.getLogger(__name__)
@@ -45,12 +45,12 @@ class Answers:
     cut: tuple[bool, ...] = ()
 
 
-class Answerer:
+class AnswerGenerator:
     """A model, its prompts and a selection: images and questions in, answers out.
 
     Args:
         model: the model, on its device.
-        prompter: prompts for its tokenizer.
+        chat_encoder: prompts for its tokenizer.
         image_processor: images to pixel values.
         selection: which visual tokens each question sees; None = both.
         max_new_tokens: length limit of an answer.
@@ -59,13 +59,13 @@ class Answerer:
     def __init__(
         self,
         model: DIYSinkForConditionalGeneration,
-        prompter: Prompter,
+        chat_encoder: ChatEncoder,
         image_processor: ImageProcessor,
         selection: Selection | None = None,
         max_new_tokens: int = 16,
     ) -> None:
         self.model = model.eval()
-        self.prompter = prompter
+        self.chat_encoder = chat_encoder
         self.image_processor = image_processor
         self.selection = selection
         self.max_new_tokens = max_new_tokens
@@ -106,7 +106,7 @@ class Answerer:
         pixels = questions.pixel_values
         if pixels is None:
             raise ValueError("questions without pixel_values cannot be answered: there is no image")
-        kept = tuple(self.prompter.fitting(text, self.longest) for text in questions.texts)
+        kept = tuple(self.chat_encoder.fitting(text, self.longest) for text in questions.texts)
         cut = tuple(a != b for a, b in zip(kept, questions.texts, strict=True))
         questions = replace(questions, texts=kept)
         choice = (
@@ -114,8 +114,8 @@ class Answerer:
             if self.selection is not None
             else Choice.of(["both"] * len(questions.texts))
         )
-        rows = [self.prompter.question(f"{IMAGE}\n{text}") for text in questions.texts]
-        ids, mask = self.prompter.pad(rows, side="left")
+        rows = [self.chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
+        ids, mask = self.chat_encoder.pad(rows, side="left")
         device = self.model.device
         # Encoded once: choosing may already have done it.
         visual = (
@@ -123,7 +123,7 @@ class Answerer:
             if isinstance(choice.prefix, Prefix)
             else self.model.model.see(pixels.to(device, self.model.dtype))
         )
-        tokenizer = self.prompter.tokenizer
+        tokenizer = self.chat_encoder.tokenizer
         sequences = self.model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
@@ -140,7 +140,7 @@ class Answerer:
 
 def load(
     folder: Path | str, *, selection: Selection | None = None, device: str = "cpu"
-) -> Answerer:
+) -> AnswerGenerator:
     """A saved model folder (model, tokenizer, image processor) as something to ask.
 
     A folder that also holds a trained selection (ReW and its sentence encoder in ``sentence/``, or
@@ -169,9 +169,9 @@ def load(
         words = model.get_input_embeddings()
         trained = load_selection(folder, folder / "sentence", words, tokenizer)
         selection = None if trained is None else trained.to(device)
-    return Answerer(
+    return AnswerGenerator(
         model,
-        Prompter(tokenizer, model.config.image_seq_length),
+        ChatEncoder(tokenizer, model.config.image_seq_length),
         load_image_processor(folder),
         selection,
     )

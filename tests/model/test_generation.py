@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diysink.model import Answerer, Parts, assemble
+from diysink.model import AnswerGenerator, Parts, assemble
 from diysink.selection import FixedSelection, QuestionBatch
 
 
@@ -34,21 +34,23 @@ def questions():
 
 
 def test_answers_do_not_depend_on_the_batch(made, questions):
-    answerer = Answerer(made.model, made.prompter, made.image_processor, max_new_tokens=4)
+    generator = AnswerGenerator(
+        made.model, made.chat_encoder, made.image_processor, max_new_tokens=4
+    )
     images = [Image.new("RGB", (12, 12), colour) for colour in ("red", "blue", "white")]
-    together = answerer.answer(images, ["a", "b c d", "e"])
+    together = generator.answer(images, ["a", "b c d", "e"])
     alone = [
-        answerer.answer([image], [text])[0]
+        generator.answer([image], [text])[0]
         for image, text in zip(images, ["a", "b c d", "e"], strict=True)
     ]
     assert together == alone
 
 
 def test_the_choice_is_the_selections(made, questions):
-    answerer = Answerer(
-        made.model, made.prompter, made.image_processor, FixedSelection("nonsink"), 2
+    generator = AnswerGenerator(
+        made.model, made.chat_encoder, made.image_processor, FixedSelection("nonsink"), 2
     )
-    answers = answerer.answer_batch(questions)
+    answers = generator.answer_batch(questions)
     assert len(answers.texts) == 3
     assert set(answers.choice.routes) == {"nonsink"}
     sinks = made.model.model.see(questions.pixel_values).sinks.sum(1)
@@ -58,4 +60,4 @@ def test_the_choice_is_the_selections(made, questions):
 def test_without_images_nothing_is_asked(made):
     blind = QuestionBatch(("a",), ("0",), (None,), ("x",))
     with pytest.raises(ValueError, match="without pixel_values"):
-        Answerer(made.model, made.prompter, made.image_processor).answer_batch(blind)
+        AnswerGenerator(made.model, made.chat_encoder, made.image_processor).answer_batch(blind)

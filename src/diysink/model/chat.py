@@ -42,7 +42,7 @@ class Encoded:
         return bool((self.labels[1:] != IGNORE).any())
 
 
-class Prompter:
+class ChatEncoder:
     """Turns dialogues and questions into token ids.
 
     Args:
