@@ -208,7 +208,7 @@ def serve(project: Path, command: list[str], *, activated: bool) -> str:
         )  # fmt: skip
         try:
             for _ in range(120):
-                if process.multiple_choice() is not None:
+                if process.poll() is not None:
                     break
                 try:
                     with urllib.request.urlopen(ADDRESS, timeout=5):
@@ -218,7 +218,7 @@ def serve(project: Path, command: list[str], *, activated: bool) -> str:
             log.seek(0)
             return f"no answer at {ADDRESS}\n{log.read()[-3000:]}"
         finally:
-            if process.multiple_choice() is None:
+            if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
             process.wait()
 

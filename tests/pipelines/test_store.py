@@ -225,7 +225,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
 def _wait_for(address: str, running: "subprocess.Popen[bytes]") -> None:
     started = time.monotonic()
     while time.monotonic() - started < 120:
-        assert running.multiple_choice() is None, "the server ended"
+        assert running.poll() is None, "the server ended"
         try:
             with urllib.request.urlopen(f"{address}/health", timeout=5):
                 return
