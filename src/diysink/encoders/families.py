@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diysink.architectures import UnsupportedModelError
+
 Pixels = Float[Tensor, "batch channels height width"]
 States = Float[Tensor, "batch tokens dim"]
 
@@ -140,10 +142,10 @@ def family_of(model_type: str) -> str:
     """The family of a configuration's ``model_type``.
 
     Raises:
-        ValueError: for an architecture that is not supported, naming those that are.
+        UnsupportedModelError: for an architecture that is not supported, naming those that are.
     """
     if model_type not in _FAMILY_OF:
-        raise ValueError(
+        raise UnsupportedModelError(
             f"The encoder's configuration says model_type {model_type!r}, which is not supported. "
             f"Supported are {', '.join(_FAMILY_OF)}: CLIP, SigLIP, SigLIP 2 (at a fixed "
             "resolution), DINOv2 with or without registers, and plain ViT, alone or in a LLaVA. "

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from diysink.architectures import UnsupportedInterventionError
 from diysink.interventions.changes import Intervention
 from diysink.interventions.interception import Interception
 from diysink.interventions.reading import encoder_identity, inner_model
@@ -33,9 +34,9 @@ def intervene(
 
     ``model.generate(...)``, a pipeline or a plain call go on unchanged: batches, several images,
     cached decoding, beams. Leaving the block restores the model, also after an error. Threads may
-    share one block. Inside it, calls raise ValueError for what cannot be done rightly: videos,
-    images that were encoded outside the block, dropping under an expanded attention mask, carried
-    positions under flash attention.
+    share one block. Inside it, calls raise ValueError for videos and for images that were encoded
+    outside the block, and UnsupportedInterventionError for what the model cannot do: dropping under
+    an expanded attention mask, carried positions under flash attention.
 
     Args:
         model: any supported vision-language model (`FAMILIES`), bare or under PEFT.
@@ -45,8 +46,9 @@ def intervene(
             its sinks and is given neither.
 
     Raises:
-        ValueError: an unsupported or compiled model; not exactly one of profile and tau; a block
-            inside a block; VAR on an attention implementation that it cannot work with.
+        ValueError: not exactly one of profile and tau; a block inside a block.
+        UnsupportedModelError: an unsupported or compiled model.
+        UnsupportedInterventionError: VAR on an attention implementation that it cannot work with.
         ProfileMismatchError: the profile is of another vision encoder or layer.
     """
     inner = inner_model(model)
@@ -96,14 +98,17 @@ def _refuse_for_our_own(
     """What a DIYSink model cannot be given.
 
     Raises:
-        ValueError: a threshold, or VAR.
+        ValueError: a threshold.
+        UnsupportedInterventionError: VAR.
     """
     if profile is not None or tau is not None:
         raise ValueError(
             "A DIYSink model knows its sinks (config.tau): give neither profile nor tau."
         )
     if variants:
-        raise ValueError("VAR does not work on a DIYSink model; a LLaVA that it came from can do.")
+        raise UnsupportedInterventionError(
+            "VAR does not work on a DIYSink model; use the LLaVA that it was made from."
+        )
 
 
 @contextmanager

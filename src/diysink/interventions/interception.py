@@ -15,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import Cache
 
+from diysink.architectures import UnsupportedInterventionError
 from diysink.interventions.changes import Intervention
 from diysink.interventions.families import family_of
 from diysink.interventions.images import changed, levels_of, placed, with_levels
@@ -58,7 +59,7 @@ class Interception:
         """The model's own forward, on changed features, mask and positions.
 
         Raises:
-            ValueError: what cannot be done rightly (see `intervene`).
+            ValueError: as `intervene` says.
         """
         call = arguments_of(original, *args, **kwargs)
         cache = call.get("past_key_values")
@@ -77,7 +78,7 @@ class Interception:
             call = call | {"pixel_values": None, "mm_encoder_outputs": {"image": features}}
         attention = str(self.inner.get_decoder().config._attn_implementation)
         if layout.carries and "flash" in attention:
-            raise ValueError(
+            raise UnsupportedInterventionError(
                 f"The language model attends with {attention!r}, which reads positions that are "
                 "carried along as those of several sequences. Load the model with "
                 "attn_implementation='sdpa', or use positions='reindex'."

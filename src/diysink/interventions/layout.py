@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from diysink.architectures import UnsupportedInterventionError
 from diysink.interventions.tokens import VisualTokens
 
 LAYOUT_ON_CACHE = "_diysink_layout"  # an attribute, so that a copied cache brings it along
@@ -108,14 +109,15 @@ class Layout:
         several sequences packed into one.
 
         Raises:
-            ValueError: tokens are dropped, and the mask is not one number for each column.
+            UnsupportedInterventionError: tokens are dropped, and the mask is not one number for
+                each column.
         """
         if mask is None:
             mask = torch.ones_like(self.source)
         if not self.dropped.any():
             return mask
         if not isinstance(mask, Tensor) or mask.dim() != 2:
-            raise ValueError(
+            raise UnsupportedInterventionError(
                 "Tokens can be dropped only under an attention mask of shape (batch, columns), and "
                 "this one is already expanded, as for a static cache. Use the dynamic cache "
                 "(generate's default), or an intervention that drops nothing."

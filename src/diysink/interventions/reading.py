@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from diysink import encoders
+from diysink.architectures import UnsupportedModelError
 from diysink.artifact import digest_bytes, digest_json, digest_tensors
 from diysink.encoders import Encoder, EncoderIdentity
 from diysink.interventions.families import BLOCKS, Arguments, Family, Picture, family_of
@@ -47,13 +48,13 @@ def inner_model(model: Any) -> Any:
     """The model under the language-modelling head (and under PEFT): vision, connector, language.
 
     Raises:
-        ValueError: no supported family, or a compiled model.
+        UnsupportedModelError: no supported family, or a compiled model.
         TypeError: not a model of transformers.
     """
     if hasattr(model, "get_base_model"):
         model = model.get_base_model()
     if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
-        raise ValueError(
+        raise UnsupportedModelError(
             "The model is compiled, and compiled code would run past an intervention. Give the "
             "model that was compiled, and compile nothing inside the block."
         )
@@ -114,7 +115,7 @@ def visual_states(model: Any, **inputs: Any) -> list[Float[Tensor, "_ dim"]]:
         for models that keep the patches of one token together (Qwen-VL, GLM-4V).
 
     Raises:
-        ValueError: an unsupported model.
+        UnsupportedModelError: an unsupported model.
     """
     return [picture.states for picture in _pictures(model, inputs)]
 
@@ -130,7 +131,7 @@ def visual_norms(model: Any, **inputs: Any) -> list[Float[Tensor, " _"]]:
         inputs: what the model's processor gives, as for ``model(**inputs)``.
 
     Raises:
-        ValueError: an unsupported model.
+        UnsupportedModelError: an unsupported model.
     """
     return [picture.norms for picture in _pictures(model, inputs)]
 
@@ -148,7 +149,7 @@ def encoder_identity(model: Any) -> EncoderIdentity:
     Any other is known by all weights of the vision part but the blocks after the layer.
 
     Raises:
-        ValueError: an unsupported model.
+        UnsupportedModelError: an unsupported model.
     """
     inner = inner_model(model)
     family = family_of(inner.config.model_type)
@@ -175,7 +176,7 @@ def _blocks_read(
     tower = getattr(inner, family.tower)
     kind = tower.config.model_type
     if kind not in BLOCKS:
-        raise ValueError(
+        raise UnsupportedModelError(
             f"The model's vision encoder is of model_type {kind!r}; supported are "
             f"{', '.join(BLOCKS)}."
         )
@@ -185,7 +186,7 @@ def _blocks_read(
         for layer in family.layers(inner, arguments)
     ]
     if min(indices) < 0 or max(indices) >= len(blocks):
-        raise ValueError(
+        raise UnsupportedModelError(
             f"The connector reads layers {[index + 1 for index in indices]} of an encoder with "
             f"{len(blocks)} blocks; interventions need the output of a block, 1 to {len(blocks)}."
         )

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from diysink.architectures import UnsupportedInterventionError
 from diysink.interventions.changes import Intervention
 from diysink.interventions.reading import Seen, read
 from diysink.interventions.tokens import VisualTokens
@@ -39,11 +40,12 @@ class SpliceInterception:
         """The model's visual tokens, with a note of what its encoder saw.
 
         Raises:
-            ValueError: the connector makes tokens that are not patches (a resampler).
+            UnsupportedInterventionError: the connector makes tokens that are not patches (a
+                resampler).
         """
         visual, pictures = read(self.inner, original, *args, **kwargs)
         if any(len(picture.groups) != visual.features.shape[1] for picture in pictures):
-            raise ValueError(
+            raise UnsupportedInterventionError(
                 f"The connector {self.inner.config.connector!r} makes tokens of its own out of an "
                 "image's patches, so that no token has a norm. Interventions need a connector with "
                 "one token for each patch."
@@ -62,7 +64,8 @@ class SpliceInterception:
         """The model's own splice, each image's tokens changed.
 
         Raises:
-            ValueError: visual tokens that were encoded outside the block; positions to carry.
+            ValueError: visual tokens that were encoded outside the block.
+            UnsupportedInterventionError: positions to carry.
         """
         spliced = original(input_ids, attention_mask, visual, **kwargs)
         if not hasattr(visual, SEEN_ON_VISUAL):
@@ -90,7 +93,7 @@ class SpliceInterception:
             for change in self.changes if len(natural) else ():
                 tokens = change(tokens)
             if not torch.equal(tokens.position, natural) or (~tokens.kept & ~tokens.closed).any():
-                raise ValueError(
+                raise UnsupportedInterventionError(
                     "A DIYSink model numbers the tokens that it splices anew, so that positions "
                     "cannot be carried along: use positions='reindex'."
                 )

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
+from diysink.architectures import UnsupportedInterventionError
 from diysink.interventions.layout import Layout
 
 NAME = "diysink_var"
@@ -149,7 +150,7 @@ class Redistribution:
         queries, columns = weights.shape[-2:]
         total = self.layout.visual.shape[1]
         if columns > total:
-            raise ValueError(
+            raise UnsupportedInterventionError(
                 f"The cache has {columns} columns for {total} tokens, as a static cache has. VAR "
                 "needs the dynamic cache (generate's default)."
             )
@@ -171,13 +172,13 @@ def attached(var: VAR, inner: Any) -> Iterator[None]:
     """Let the language model attend through us; as it was, afterwards.
 
     Raises:
-        ValueError: an attention implementation that never holds the weights.
+        UnsupportedInterventionError: an attention implementation that never holds the weights.
     """
     language = inner.get_decoder()
     configs = {id(one): one for one in (language.config, inner.config.get_text_config())}.values()
     before = language.config._attn_implementation
     if before not in ("eager", "sdpa"):
-        raise ValueError(
+        raise UnsupportedInterventionError(
             f"The language model attends with {before!r}, which never holds attention weights that "
             "VAR could change. Load it with attn_implementation='sdpa' or 'eager'."
         )

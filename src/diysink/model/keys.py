@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from diysink.architectures import UnsupportedModelError
 from diysink.model.splice import Spliced
 from diysink.selection import Choice, KeyGates
 
@@ -86,12 +87,13 @@ def gated_keys(
         last: place of each item's last prompt token.
 
     Raises:
-        ValueError: no such layer; the language model is of another kind; and, while it runs, a
-            prompt that is not read from its beginning and in one piece.
+        UnsupportedModelError: the language model is of another kind.
+        ValueError: no such layer; and, while it runs, a prompt that is not read from its beginning
+            and in one piece.
     """
     layers = getattr(language_model, "layers", None)
     if not isinstance(layers, nn.ModuleList):
-        raise ValueError(
+        raise UnsupportedModelError(
             f"{type(language_model).__name__} has no list 'layers': keys can be gated in language "
             "models of the Llama kind, with layers[i].self_attn.k_proj"
         )
@@ -220,7 +222,7 @@ def _key_module(layer: nn.Module, number: int) -> nn.Module:
     strange = [n for n in parts if "norm" in n and n not in KEY_NORMS + OTHER_NORMS]
     found = next((parts[name] for name in (*KEY_NORMS, "k_proj") if name in parts), None)
     if "k_proj" not in parts or found is None or strange:
-        raise ValueError(
+        raise UnsupportedModelError(
             f"layer {number} of the language model ({type(layer).__name__}) has no self_attn whose "
             f"keys come from k_proj through a known norm; it has: {', '.join(parts) or 'nothing'}"
         )

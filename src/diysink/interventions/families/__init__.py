@@ -6,6 +6,7 @@ takes them back as ``mm_encoder_outputs``, and one placeholder for each token in
 model has another seam (`diysink.interventions.spliced`).
 """
 
+from diysink.architectures import UnsupportedModelError
 from diysink.interventions.families import anyres, packed, rows
 from diysink.interventions.families.picture import (
     Arguments,
@@ -171,10 +172,10 @@ def family_of(model_type: str) -> Family:
     """The family of a configuration's ``model_type``.
 
     Raises:
-        ValueError: for a family that is not supported, naming those that are.
+        UnsupportedModelError: for a family that is not supported, naming those that are.
     """
     if model_type not in FAMILIES:
-        raise ValueError(
+        raise UnsupportedModelError(
             f"The model's configuration says model_type {model_type!r}, which interventions do not "
             f"support. Supported are {', '.join(FAMILIES)}."
         )
