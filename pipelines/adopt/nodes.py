@@ -5,9 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, digest_source, write_json, write_manifest
+from diysink.artifact import Workspace, digest_source, each_unit, write_json, write_manifest
 from pipelines.learning import load_profile, look_at
-from pipelines.units import each_unit
 
 
 def adopt_checkpoint(

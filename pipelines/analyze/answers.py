@@ -6,10 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace
+from diysink.artifact import Workspace, each_unit
 from pipelines.analyze.study import Batch, Study, intervals, write
 from pipelines.learning import folder_digest
-from pipelines.units import each_unit
 
 _log = logging.getLogger(__name__)
 

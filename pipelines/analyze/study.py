@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, atomic_path
+from diysink.artifact import Workspace, atomic_path, each_unit
 from pipelines.learning import folder_digest
-from pipelines.units import each_unit
 
 if TYPE_CHECKING:
     from diysink.model import AnswerGenerator

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, load_tensors, write_json, write_manifest
+from diysink.artifact import Workspace, each_unit, load_tensors, write_json, write_manifest
 from pipelines.learning import (
     Encodings,
     folder_digest,
@@ -15,7 +15,6 @@ from pipelines.learning import (
     train,
     untrained,
 )
-from pipelines.units import each_unit
 
 
 def finetune_models(

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, digest_source, write_manifest
+from diysink.artifact import Workspace, digest_source, each_unit, write_manifest
 from pipelines.learning import folder_digest, look_at, optimization, train
-from pipelines.units import each_unit
 
 if TYPE_CHECKING:
     from diysink.model import AnswerGenerator

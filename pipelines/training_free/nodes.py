@@ -6,12 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, atomic_path, write_manifest
+from diysink.artifact import Workspace, atomic_path, each_unit, write_manifest
 from pipelines.training_free.model import inputs_of, loaded, model_of, split_of
 from pipelines.training_free.sinks import measure
 from pipelines.training_free.variants import changes_of
 from pipelines.training_free.words import facts, show, show_results
-from pipelines.units import each_unit
 
 logger = logging.getLogger(__name__)
 

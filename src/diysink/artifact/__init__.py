@@ -33,6 +33,7 @@ from diysink.artifact.lock import FileLock
 from diysink.artifact.names import check_name
 from diysink.artifact.reading import BrokenFileError, load_json, stand_in
 from diysink.artifact.tensors import check_tensors, load_tensors
+from diysink.artifact.units import each_unit
 from diysink.artifact.workspace import Workspace, keep_workspaces
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "digest_source",
     "digest_tensors",
     "discard",
+    "each_unit",
     "keep_workspaces",
     "load_json",
     "load_tensors",

@@ -6,6 +6,7 @@ are.
 """
 
 from diysink.resampling.bootstrap import (
+    Bootstrap,
     draw_images,
     interval,
     never_certain,
@@ -16,6 +17,7 @@ from diysink.resampling.exact import holm, sign_flip_test
 from diysink.resampling.trainings import over_trainings
 
 __all__ = [
+    "Bootstrap",
     "draw_images",
     "holm",
     "interval",

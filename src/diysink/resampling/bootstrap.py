@@ -5,6 +5,7 @@ images carry different numbers of questions or tokens, both sums are drawn again
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -102,3 +103,49 @@ def ratio_interval(
 ) -> tuple[Float[ndarray, " columns"], Float[ndarray, " columns"]]:
     """The bootstrap interval of ``sums.sum(0) / counts.sum(0)`` over images."""
     return interval(resampled_ratios(sums, counts, resamples=resamples, seed=seed), level)
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How all intervals of a table are made: one object in place of three numbers.
+
+    Tables over the same images that share it are drawn alike, so their differences are paired.
+
+    Attributes:
+        resamples: how many times the images are drawn.
+        level: of the intervals, between 0 and 1.
+        seed: of the draw.
+    """
+
+    resamples: int = 2000
+    level: float = 0.95
+    seed: int = 0
+
+    def ratios(
+        self, sums: Float[ndarray, "images columns"], counts: Real[ndarray, "images #columns"]
+    ) -> Float[ndarray, "resamples columns"]:
+        """As `resampled_ratios`."""
+        return resampled_ratios(sums, counts, resamples=self.resamples, seed=self.seed)
+
+    def interval(
+        self, drawn: Float[ndarray, "resamples columns"]
+    ) -> tuple[Float[ndarray, " columns"], Float[ndarray, " columns"]]:
+        """Lower and upper end of resampled values; NaN where a column has no finite value."""
+        finite = np.isfinite(drawn).any(0)
+        low, high = np.full((2, drawn.shape[1]), np.nan)
+        if finite.any():
+            low[finite], high[finite] = interval(drawn[:, finite], self.level)
+        return low, high
+
+    def ratio_interval(
+        self, sums: Float[ndarray, "images columns"], counts: Real[ndarray, "images #columns"]
+    ) -> tuple[Float[ndarray, " columns"], Float[ndarray, " columns"]]:
+        """The interval of ``sums.sum(0) / counts.sum(0)`` over images."""
+        return self.interval(self.ratios(sums, counts))
+
+    def share_interval(
+        self, sums: Float[ndarray, "images columns"], counts: Real[ndarray, "images #columns"]
+    ) -> tuple[Float[ndarray, " columns"], Float[ndarray, " columns"]]:
+        """The interval of shares, never of width zero: see `never_certain`."""
+        low, high = self.ratio_interval(sums, counts)
+        return never_certain(low, high, images=len(sums), level=self.level)

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from diysink.report.figures.drawing import (
+from diysink.drawing import (
     BOTH,
     INK,
     MUTED,

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
-from diysink.report.figures.drawing import (
+from diysink.drawing import (
     BOTH,
     MUTED,
     NONSINK,

@@ -2,7 +2,7 @@
 
 from matplotlib.axes import Axes
 
-from diysink.report.figures.drawing import (
+from diysink.drawing import (
     MARKERS,
     MUTED,
     SERIES,

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from diysink.drawing import Drawing, Tables
 from diysink.report.figures.attention import draw_section_layers
 from diysink.report.figures.criteria import draw_section_criteria
 from diysink.report.figures.dimensions import draw_section_dimensions
-from diysink.report.figures.drawing import Drawing, Tables
 from diysink.report.figures.function import draw_section_function
 from diysink.report.figures.probes import draw_section_probes
 from diysink.report.figures.relevance import draw_section_relevance

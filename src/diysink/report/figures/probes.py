@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from diysink.report.figures.drawing import (
+from diysink.drawing import (
     MUTED,
     SOURCES,
     Drawing,

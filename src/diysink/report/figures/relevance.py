@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from diysink.records import BadItemError, ImageFile
-from diysink.report.figures.drawing import (
+from diysink.drawing import (
     NONSINK,
     SINK,
     SOURCES,
@@ -18,6 +17,7 @@ from diysink.report.figures.drawing import (
     drawing,
     level_name,
 )
+from diysink.records import BadItemError, ImageFile
 from diysink.report.inputs import records
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from diysink.evaluation.verdict import AHEAD, BEHIND, UNDECIDED, outcome
-from diysink.report.figures.drawing import (
+from diysink.drawing import (
     INK,
     MARKERS,
     MUTED,
@@ -16,6 +15,7 @@ from diysink.report.figures.drawing import (
     level_name,
     short,
 )
+from diysink.evaluation.verdict import AHEAD, BEHIND, UNDECIDED, outcome
 
 Rows = Sequence[Mapping[str, Any]]
 

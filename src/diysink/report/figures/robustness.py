@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from diysink.claims import MEAN
-from diysink.report.figures.drawing import (
+from diysink.drawing import (
     BOTH,
     INK,
     MUTED,

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter, StrMethodFormatter
 
-from diysink.report.figures.drawing import MUTED, NONSINK, SINK, Drawing, drawing
+from diysink.drawing import MUTED, NONSINK, SINK, Drawing, drawing
 
 
 def draw_norms(verdict: Mapping[str, Any], histogram: Sequence[Mapping[str, Any]]) -> Drawing:

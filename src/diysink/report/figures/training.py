@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from diysink.report.figures.drawing import LINES, SERIES, Drawing, drawing, short
+from diysink.drawing import LINES, SERIES, Drawing, drawing, short
 
 
 def draw_curves(stage: str, curves: pd.DataFrame) -> Drawing:

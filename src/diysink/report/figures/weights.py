@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from diysink.report.figures.drawing import NONSINK, SINK, Drawing, drawing, level_name
+from diysink.drawing import NONSINK, SINK, Drawing, drawing, level_name
 
 Rows = Sequence[Mapping[str, Any]]
 _PLACES = {

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from diysink.artifact import Workspace
+from diysink.artifact.atomic import remove
+from diysink.artifact.workspace import Workspace
 
 Rows = list[dict[str, Any]]
 logger = logging.getLogger(__name__)
@@ -22,8 +23,6 @@ def each_unit(
         do: ``do(unit, scratch, result)`` does one unit: ``scratch`` survives a kill and is removed
             when the unit is finished; ``result`` is the unit's sub-folder of the stage's results.
     """
-    from diysink.artifact import remove
-
     results = work.folder("results")
     rows: Rows = []
     units = list(units)
