@@ -1,6 +1,6 @@
 """How much slower is a training step with two connectors than stock LLaVA's?
 
-One interleaved run on the same batch: stock, single, matched, dual, stock, ...; the ratio of
+One interleaved run on the same batch: stock, single, parameter-matched, dual, ...; the ratio of
 medians to stock and to single.
 `python benchmarks/training_step.py [--device cuda --large] [--out FILE]`
 """
@@ -67,7 +67,8 @@ def main() -> None:
     shapes = LARGE if args.large else SMALL
     dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
     models = {
-        k: build(k, shapes, args.device, dtype) for k in ("stock", "single", "matched", "dual")
+        k: build(k, shapes, args.device, dtype)
+        for k in ("stock", "single", "parameter-matched", "dual")
     }
     batch, n = shapes["batch"], models["single"].config.image_seq_length
     side = shapes["vision"]["image_size"]
@@ -96,7 +97,7 @@ def main() -> None:
     result = {
         "ratio_dual_to_stock": median["dual"] / median["stock"],
         "ratio_dual_to_single": median["dual"] / median["single"],
-        "ratio_matched_to_single": median["matched"] / median["single"],
+        "ratio_parameter_matched_to_single": median["parameter-matched"] / median["single"],
         "median_seconds": median,
         "steps": args.steps,
         "shapes": shapes,

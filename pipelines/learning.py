@@ -149,7 +149,7 @@ class Encodings:
 
     Args:
         records: folder of all splits.
-        settings: ``split``, ``keep`` and ``max_length`` of the stage's parameters.
+        settings: ``split``, ``cache_size`` and ``max_length`` of the stage's parameters.
     """
 
     def __init__(self, records: Path, settings: dict[str, Any]) -> None:
@@ -167,7 +167,7 @@ class Encodings:
                 Records(self.records / self.settings["split"]),
                 assembled.chat_encoder,
                 assembled.image_processor,
-                self.settings["keep"],
+                self.settings["cache_size"],
                 training_length(assembled.model.config, self.settings["max_length"]),
             )
         return self._encoded
@@ -187,7 +187,7 @@ def train(
         name: unit, for the names of its metrics in MLflow.
         make: builds the untrained Lightning module.
         data: the records.
-        settings: ``steps``, ``batch``, ``workers`` and ``trainer`` of the stage's parameters.
+        settings: ``max_steps``, ``batch_size``, ``num_workers`` and ``trainer`` of a stage.
         seed: seed of the order of the records.
         scratch: folder for checkpoints.
 
@@ -205,10 +205,10 @@ def train(
     trainer = FitSettings(**settings["trainer"])
     batches = RecordsDataModule(
         data,
-        batch=settings["batch"],
-        steps=settings["steps"] * trainer.accumulate,
+        batch_size=settings["batch_size"],
+        num_batches=settings["max_steps"] * trainer.accumulate_grad_batches,
         seed=seed,
-        workers=settings["workers"],
+        num_workers=settings["num_workers"],
     )
     training = make()
     return training, fit(training, batches, trainer, scratch, logger)
@@ -216,5 +216,5 @@ def train(
 
 def optimization(settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """The options of :class:`diysink.training.StageTraining` in a stage's parameters."""
-    names = ("learning_rate", "steps", "warmup", "weight_decay", "betas")
+    names = ("learning_rate", "max_steps", "warmup_ratio", "weight_decay", "betas")
     return {name: settings[name] for name in names} | {"seed": seed}

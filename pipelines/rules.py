@@ -118,7 +118,7 @@ MODEL_NAME = Kind(  # as diysink.registry has it
 )
 DTYPE = _one_of("float32", "bfloat16", "float16")
 ARRANGEMENT = _one_of("natural", "front", "end")
-CONNECTORS = ("single", "matched", "dual", "resampler", "dual-resampler")
+CONNECTORS = ("single", "parameter-matched", "dual", "resampler", "dual-resampler")
 DEVICE = Kind(
     "auto, cpu, cuda, cuda:1 or another device of torch",
     lambda v: (
@@ -187,19 +187,20 @@ RULES: tuple[tuple[str, Kind], ...] = (
     ("*.trainer.strategy", STRATEGY),
     ("promote.rollback", TRUTH),
     ("*.credible.ratio *.credible.spread *.credible.contrast *.credible.attention", POSITIVE),
-    ("*.credible.* *.min_share *.warmup *.quarantine_limit", SHARE),
+    ("*.credible.* *.min_share *.warmup_ratio *.quarantine_limit", SHARE),
     ("analyze.taxonomy.local analyze.taxonomy.whole promote.margin", SHARE),
     ("*.level", LEVEL),
     ("*.learning_rate *.ridge *.bandwidth *.scale *.multiple *.fixed *.times *.ratio", POSITIVE),
     ("prepare.image.max_aspect", POSITIVE),
     ("lvlm.tau", POSITIVE.or_null),
-    ("*.weight_decay *.clip", NOT_NEGATIVE),
+    ("*.weight_decay *.gradient_clip_val", NOT_NEGATIVE),
     ("analyze.probes.folds", Kind("a whole number, 2 or more", lambda v: _whole(v) and v >= 2)),
     ("prepare.workers", COUNT),
-    ("*.workers *.keep *.decode_again *.examples *.differing", NONE_OR_MORE),
-    ("*.batch *.steps *.epochs *.items *.images *.questions *.resamples *.replicates", COUNT),
-    ("*.max_new_tokens *.queries *.sink_queries *.heads *.hidden *.accumulate", COUNT),
-    ("*.checkpoint_every *.shard_size *.records_per_shard *.every *.threads", COUNT),
+    ("*.workers *.num_workers *.cache_size *.decode_again *.examples *.differing", NONE_OR_MORE),
+    ("*.batch *.batch_size *.steps *.max_steps *.epochs *.items *.images *.questions", COUNT),
+    ("*.resamples *.replicates *.max_new_tokens *.queries *.sink_queries *.heads *.hidden", COUNT),
+    ("*.accumulate_grad_batches", COUNT),
+    ("*.every_n_train_steps *.shard_size *.records_per_shard *.every *.threads", COUNT),
     ("*.bins *.points *.top *.rows *.vocabulary *.scenes *.max_text_bytes", COUNT),
     ("*.min_side *.max_pixels *.max_bytes", COUNT),
 )

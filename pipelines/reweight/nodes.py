@@ -45,14 +45,15 @@ def train_reweighting(
         return results, pd.DataFrame()
     split = Records(records / reweight["split"])
     # The paper counts epochs; a run counts steps.
-    per_epoch = len(split) // (reweight["batch"] * reweight["trainer"]["accumulate"])
+    accumulate = reweight["trainer"]["accumulate_grad_batches"]
+    per_epoch = len(split) // (reweight["batch_size"] * accumulate)
     if per_epoch == 0:
         raise ValueError(
             f"{len(split)} records in {reweight['split']!r} are fewer than one batch of "
-            f"{reweight['batch']} x {reweight['trainer']['accumulate']}: give more records or a "
-            "smaller reweight.batch"
+            f"{reweight['batch_size']} x {accumulate}: give more records or a smaller "
+            " reweight.batch_size"
         )
-    settings = {**reweight, "steps": reweight["epochs"] * per_epoch}
+    settings = {**reweight, "max_steps": reweight["epochs"] * per_epoch}
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         selector, number = name.split("/seed")

@@ -11,7 +11,7 @@ from diysink.resampling import holm
 OPTIONS = {"resamples": 200, "level": 0.95, "seed": 0}
 ROLES = Roles()
 RIGHT = {  # of 10 images, on global and on local questions
-    ROLES.stock: (6, 6), ROLES.front: (9, 9), ROLES.end: (5, 5), ROLES.matched: (5, 5),
+    ROLES.stock: (6, 6), ROLES.front: (9, 9), ROLES.end: (5, 5), ROLES.parameter_matched: (5, 5),
     ROLES.dual: (8, 8), ROLES.sinks: (10, 1), ROLES.nonsinks: (1, 10), ROLES.cot: (10, 10),
     ROLES.reweight: (10, 10), ROLES.random: (5, 5),
 }  # fmt: skip
@@ -48,8 +48,10 @@ def test_planted_differences_hold_and_swapped_variants_turn_them():
     found = verdicts(answers())
     assert found[[9, 10, 11]].tolist() == ["holds"] * 3
     assert found[8] == "not measurable here"  # its control is in another table
-    for number, a, b in ((9, "front", "stock"), (10, "dual", "matched"), (11, "cot", "dual"),
-                         (8, "sinks", "dual")):  # fmt: skip
+    for number, a, b in (
+        (9, "front", "stock"), (10, "dual", "parameter_matched"), (11, "cot", "dual"),
+        (8, "sinks", "dual"),
+    ):  # fmt: skip
         a, b = getattr(ROLES, a), getattr(ROLES, b)
         swapped = verdicts(answers({**RIGHT, a: RIGHT[b], b: RIGHT[a]}))
         assert swapped[number] == "does not hold", (number, a, b)
@@ -63,14 +65,14 @@ def test_correctness_shuffled_over_variants_shows_nothing():
 
 def test_what_depends_on_the_training_does_not_hold():
     """Ahead in the mean and surely so over images; one training of three the other way."""
-    first = answers({ROLES.dual: (9, 9), ROLES.matched: (3, 3)}, seeds=(0, 1))
-    last = answers({ROLES.dual: (3, 3), ROLES.matched: (6, 6)}, seeds=(2,))
+    first = answers({ROLES.dual: (9, 9), ROLES.parameter_matched: (3, 3)}, seeds=(0, 1))
+    last = answers({ROLES.dual: (3, 3), ROLES.parameter_matched: (6, 6)}, seeds=(2,))
     assert verdicts(first)[10] == "holds"
     assert verdicts(pd.concat([first, last]))[10] == "does not hold"
 
 
 def test_variants_that_were_not_evaluated_leave_the_rest():
-    few = answers({name: RIGHT[name] for name in (ROLES.dual, ROLES.matched)})
+    few = answers({name: RIGHT[name] for name in (ROLES.dual, ROLES.parameter_matched)})
     assert len(planned_comparisons(few, ROLES, **OPTIONS)) == 1
     assert planned_comparisons(few[:0], ROLES, **OPTIONS).empty
     assert verdicts(few)[[9, 10, 11]].tolist() == [

@@ -28,7 +28,10 @@ def compared(variant, baseline, difference, p=0.001, seeds=1):
 def full():
     return make_evidence(
         comparisons=pd.DataFrame(
-            [compared("dual", "matched", -0.03), compared("dual-cot-soft", "dual-cot", 0.02, 0.5)]
+            [
+                compared("dual", "parameter-matched", -0.03),
+                compared("dual-cot-soft", "dual-cot", 0.02, 0.5),
+            ]
         ),
         routes=pd.DataFrame(
             [{"variant": "dual-cot", "group": "all", "right": 0.7, "low": 0.6, "high": 0.8,
@@ -96,7 +99,7 @@ def test_other_connectors_are_told_with_their_differences():
 
 
 def test_several_trainings_are_told():
-    table = pd.DataFrame([compared("dual", "matched", -0.03, seeds=5)])
+    table = pd.DataFrame([compared("dual", "parameter-matched", -0.03, seeds=5)])
     says = " ".join(find(make_evidence(comparisons=table), "parameters").says)
     assert "between -13.0 and +7.0 points" in says
 

@@ -77,7 +77,7 @@ SPOILT = [
     (8, "planned_comparisons", lambda t: flip(t, {(ROLES.nonsinks, ROLES.sinks)})),
     (8, "token_ablation", lambda t: t.assign(over_matched_low=-0.1)),  # any few tokens do it
     (9, "planned_comparisons", lambda t: flip(t, {(ROLES.front, ROLES.end)})),
-    (10, "planned_comparisons", lambda t: flip(t, {(ROLES.dual, ROLES.matched)})),
+    (10, "planned_comparisons", lambda t: flip(t, {(ROLES.dual, ROLES.parameter_matched)})),
     (10, "planned_comparisons", lambda t: t.assign(p_holm=0.2)),  # interval alone is not enough
     (10, "planned_comparisons", lambda t: t.assign(low=-0.01)),  # nor is the test
     (11, "planned_comparisons", lambda t: flip(t, {(ROLES.reweight, ROLES.dual)})),

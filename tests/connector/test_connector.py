@@ -12,7 +12,7 @@ from diysink.connector import (
     Connector,
     ConnectorKind,
     DualConnector,
-    MatchedConnector,
+    ParameterMatchedConnector,
     SingleConnector,
     build_connector,
 )
@@ -79,7 +79,7 @@ def test_all_or_no_tokens_are_sinks(fill):
 @given(st.integers(4, 2048), st.integers(4, 4096))
 def test_matched_has_the_parameters_of_dual(in_dim, out_dim):
     with torch.device("meta"):
-        matched, dual = MatchedConnector(in_dim, out_dim), DualConnector(in_dim, out_dim)
+        matched, dual = ParameterMatchedConnector(in_dim, out_dim), DualConnector(in_dim, out_dim)
     # Rounding to a whole hidden unit is all that separates them.
     assert abs(parameters(matched) - parameters(dual)) <= (in_dim + out_dim + 1) / 2
 

@@ -6,7 +6,7 @@ from diysink.evaluation import comparisons, verdict
 
 
 def row(
-    variant, group="all", difference=0.0, spread=0.02, p=1.0, baseline="matched", seeds=1,
+    variant, group="all", difference=0.0, spread=0.02, p=1.0, baseline="parameter-matched", seeds=1,
     training=0.02,
 ):  # fmt: skip
     return {
@@ -21,21 +21,24 @@ def row(
 
 
 def say(*rows, candidate="dual"):
-    return verdict(pd.DataFrame(rows), candidate=candidate, baseline="matched")
+    return verdict(pd.DataFrame(rows), candidate=candidate, baseline="parameter-matched")
 
 
 def test_words_follow_the_data():
     ahead = say(row("dual", difference=0.04, p=0.0004))[0]
     assert ahead == (
-        "dual beats matched: +4.0 points [+2.0, +6.0], McNemar p < .001, 500 images, "
+        "dual beats parameter-matched: +4.0 points [+2.0, +6.0], McNemar p < .001, 500 images, "
         "1500 questions."
     )
     undecided = say(row("dual", difference=-0.004, p=0.61))[0]
     assert undecided.startswith(
-        "dual does not beat matched: -0.4 points [-2.4, +1.6], McNemar p = .61, 500 images"
+        "dual does not beat parameter-matched: -0.4 points [-2.4, +1.6], McNemar p = .61, "
+        "500 images"
     )
     assert undecided.endswith("Neither is ahead at the 95 % level.")
-    assert say(row("dual", difference=-0.04, p=0.001))[0].startswith("dual does worse than matched")
+    assert say(row("dual", difference=-0.04, p=0.001))[0].startswith(
+        "dual does worse than parameter-matched"
+    )
 
 
 def test_interval_and_test_must_agree():
@@ -47,12 +50,12 @@ def test_interval_and_test_must_agree():
 def test_the_headline_is_not_corrected_but_the_look_around_is():
     rows = [row("dual", difference=0.04, p=0.03), row("other", difference=0.04, p=0.03)]
     says = say(*rows)
-    assert says[0].startswith("dual beats matched")
+    assert says[0].startswith("dual beats parameter-matched")
     assert says[1] == "None of the 1 other comparisons shows a difference (Holm's correction)."
     rows[1] = row("other", difference=0.04, p=0.001)
     assert say(*rows)[1] == (
-        "Of 1 other comparisons, after Holm's correction, above matched: other (+4.0 points "
-        "[+2.0, +6.0])."
+        "Of 1 other comparisons, after Holm's correction, above parameter-matched: other "
+        "(+4.0 points [+2.0, +6.0])."
     )
 
 
@@ -69,7 +72,7 @@ def test_groups_and_other_baselines_are_told():
         "local -8.0 points [-10.0, -6.0], behind."
     )
     assert says[2].startswith("dual beats random")
-    assert "below matched: sinks (-20.0 points" in says[3]
+    assert "below parameter-matched: sinks (-20.0 points" in says[3]
 
 
 def test_seeds_are_told():
@@ -81,9 +84,9 @@ def test_seeds_are_told():
 
 def test_what_depends_on_the_training_is_undecided():
     sure = row("dual", difference=-0.03, p=0.0001, seeds=5, training=0.02)
-    assert say(sure)[0].startswith("dual does worse than matched")
+    assert say(sure)[0].startswith("dual does worse than parameter-matched")
     torn = row("dual", difference=-0.03, p=0.0001, seeds=5, training=0.12)
-    assert say(torn)[0].startswith("dual does not beat matched")
+    assert say(torn)[0].startswith("dual does not beat parameter-matched")
     assert say(torn)[0].endswith(
         "The images would decide it, but the 5 trainings differ too much: over trainings and "
         "images the interval is [-15.0, +9.0]."
@@ -99,21 +102,21 @@ def test_trainings_that_differ_by_chance_rarely_make_a_difference():
     for _ in range(60):
         rows = []
         for seed in range(5):
-            for variant in ("dual", "matched"):
+            for variant in ("dual", "parameter-matched"):
                 chance = np.clip(0.85 + rng.normal(0, 0.06), 0, 1)
                 right = rng.random(200) < chance
                 rows += [
                     {"variant": variant, "seed": seed, "id": f"q{i}", "image": f"x{i}",
                      "group": "all of one", "correct": bool(r)} for i, r in enumerate(right)
                 ]  # fmt: skip
-        table = comparisons(pd.DataFrame(rows), [("dual", "matched")], resamples=100)
-        says = verdict(table, candidate="dual", baseline="matched")[0]
+        table = comparisons(pd.DataFrame(rows), [("dual", "parameter-matched")], resamples=100)
+        says = verdict(table, candidate="dual", baseline="parameter-matched")[0]
         wrong += not says.startswith("dual does not beat")
     assert wrong <= 6
 
 
 def test_refuses_a_pair_that_was_not_compared():
-    with pytest.raises(ValueError, match="do not hold 'x' against 'matched'"):
+    with pytest.raises(ValueError, match="do not hold 'x' against 'parameter-matched'"):
         say(row("dual"), candidate="x")
 
 
@@ -127,10 +130,12 @@ def test_no_difference_is_rarely_called_one():
                 "variant": variant, "seed": 0, "id": f"{i}", "image": f"{i}", "group": "global",
                 "correct": bool(rng.uniform() < 0.6),
             }
-            for variant in ("dual", "matched")
+            for variant in ("dual", "parameter-matched")
             for i in range(60)
         ]  # fmt: skip
-        made = comparisons(pd.DataFrame(rows), [("dual", "matched")], resamples=100, seed=trial)
-        says = verdict(made, candidate="dual", baseline="matched")[0]
+        made = comparisons(
+            pd.DataFrame(rows), [("dual", "parameter-matched")], resamples=100, seed=trial
+        )
+        says = verdict(made, candidate="dual", baseline="parameter-matched")[0]
         wrong += "does not beat" not in says
     assert wrong <= 6

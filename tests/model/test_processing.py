@@ -215,15 +215,15 @@ def test_a_template_that_takes_neither_form_is_refused(tokenizer):
 
 @pytest.mark.parametrize("template", [None, LISTS])
 def test_labels_are_found_whatever_the_form(tokenizer, template):
-    """A dialogue's answers are learnt, and nothing else, from a template of lists too."""
+    """A dialogue's answers have labels, and nothing else, from a template of lists too."""
     words = tokenizer
     if template is not None:
         end = "{% if m.role == 'assistant' %}</s> {% endif %}{% endfor %}"
         words = told(tokenizer, template.removesuffix("{% endfor %}") + end)
     turns = [Turn("human", "<image> a"), Turn("gpt", "b"), Turn("human", "c"), Turn("gpt", "d")]
     coded = ChatEncoder(words, 2).dialogue(turns)
-    learnt = coded.input_ids[coded.labels != -100].tolist()
-    kept = [t for t in learnt if words.decode([t]) in ("a", "b", "c", "d", "</s>")]
+    labelled = coded.input_ids[coded.labels != -100].tolist()
+    kept = [t for t in labelled if words.decode([t]) in ("a", "b", "c", "d", "</s>")]
     assert words.decode(kept).split() == ["b", "</s>", "d", "</s>"]
     assert (coded.input_ids == words.convert_tokens_to_ids("<image>")).sum() == 2
 

@@ -62,14 +62,24 @@ def test_training_free_passes_with_a_model(given: dict[str, Any]) -> None:
 
 NOT_COUNTS = [0, -1, 1.5, "3", True, None, [1]]
 COUNTS = [
-    *("align.batch", "align.steps", "finetune.steps", "reweight.epochs", "evaluate.batch"),
+    *(
+        "align.batch_size",
+        "align.max_steps",
+        "finetune.max_steps",
+        "reweight.epochs",
+        "evaluate.batch",
+    ),
     *("evaluate.resamples", "evaluate.max_new_tokens", "analyze.attention.items"),
     *("analyze.words.images", "analyze.attention.bins", "align.resampler.queries"),
     *("align.resampler.heads", "sinks.shard_size", "sinks.every", "sinks.bootstrap.replicates"),
-    *("align.trainer.accumulate", "align.trainer.checkpoint_every", "prepare.records_per_shard"),
+    *(
+        "align.trainer.accumulate_grad_batches",
+        "align.trainer.every_n_train_steps",
+        "prepare.records_per_shard",
+    ),
     *("prepare.generate.train.images", "prepare.generate.test.questions", "reweight.hidden"),
 ]
-SHARES = ["align.warmup", "prepare.quarantine_limit", "sinks.calibration.credible.images"]
+SHARES = ["align.warmup_ratio", "prepare.quarantine_limit", "sinks.calibration.credible.images"]
 SHARES += ["prepare.min_group_share.test", "promote.margin", "analyze.taxonomy.local"]
 NAMES = ["../x", "/some/where", "a/b", "", ".hidden", "a b", 2024, True, None]
 
@@ -173,12 +183,12 @@ def test_an_entry_is_a_mapping_with_all_its_keys(given: dict[str, Any], where: s
 @pytest.mark.parametrize(
     ("where", "known"),
     [
-        ("align.step", "steps"),
+        ("align.max_step", "max_steps"),
         ("evaluate.max_new_token", "max_new_tokens"),
-        ("align.trainer.acumulate", "accumulate"),
+        ("align.trainer.acumulate_grad_batches", "accumulate_grad_batches"),
         ("sinks.calibration.credible.stabillity", "stability"),
         ("algin", "align"),
-        ("align.nothing_like_it", "steps"),  # all known ones are named
+        ("align.nothing_like_it", "max_steps"),  # all known ones are named
         ("adopt.connectors.duel", "dual"),
     ],
 )
@@ -195,7 +205,7 @@ def test_names_of_one_s_own_are_let_be(given: dict[str, Any]) -> None:
 
 
 def test_all_is_told_at_once_and_only_of_stages_that_run(given: dict[str, Any]) -> None:
-    wrong = {"align.steps": 0, "evaluate.batch": 0, "sinks.every": 0, "prepare.workers": 0}
+    wrong = {"align.max_steps": 0, "evaluate.batch": 0, "sinks.every": 0, "prepare.workers": 0}
     assert set(problems(given, wrong)) == set(wrong)
     assert set(problems(given, wrong, {"evaluate", "register"})) == {"evaluate.batch"}
     more = wrong | {"register.seed": 5, "evaluate.variants.dual.connector": "dule"}
@@ -235,7 +245,7 @@ def test_a_variant_of_what_is_not_trained(
 
 def test_one_mistake_is_not_told_again_for_all_that_hangs_on_it(given: dict[str, Any]) -> None:
     for where, value in (
-        ("align.connectors", ["single", "matched", "duel"]),
+        ("align.connectors", ["single", "parameter-matched", "duel"]),
         ("seeds", "0"),
         ("reweight.selectors.reweight", 3),
         ("prepare.generate.test", {}),
@@ -261,7 +271,7 @@ def test_adopted_connectors_take_the_place_of_trained_ones() -> None:
 def test_models_of_an_earlier_run_are_asked_where_nothing_is_trained(
     given: dict[str, Any], tmp_path: Path
 ) -> None:
-    for name in ("single", "matched"):
+    for name in ("single", "parameter-matched"):
         (tmp_path / name / "seed0").mkdir(parents=True)
     (tmp_path / "dual/seed1").mkdir(parents=True)  # of another seed
     made = {"finetuned_models": tmp_path}
@@ -309,7 +319,9 @@ def test_what_is_taken_out_is_not_missed(given: dict[str, Any]) -> None:
     """A variant that is null is not compared; a selector that is null needs no split."""
     out = {"evaluate.variants.dual-random": None, "evaluate.variants.dual-oracle": None}
     check(changed(given, out), ALL)
-    assert set(problems(given, {"evaluate.variants.matched": None})) == {"evaluate.baseline"}
+    assert set(problems(given, {"evaluate.variants.parameter-matched": None})) == {
+        "evaluate.baseline"
+    }
     check(changed(given, {"analyze.probes": None, "analyze.ablation": None}), ALL)
     selectors = dict.fromkeys(given["reweight"]["selectors"])
     kept = {

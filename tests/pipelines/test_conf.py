@@ -88,15 +88,15 @@ def test_the_recipes_are_the_papers(env):
     """LLaVA's: 558K pairs at batch 256, lr 1e-3; 665K at batch 128, lr 2e-5, warm-up 3 %."""
     values = parameters(env)
     align, finetune = values["align"], values["finetune"]
-    assert align["batch"] * align["trainer"]["accumulate"] == 256
-    assert align["steps"] == -(-558_128 // 256) - 1
+    assert align["batch_size"] * align["trainer"]["accumulate_grad_batches"] == 256
+    assert align["max_steps"] == -(-558_128 // 256) - 1
     assert align["learning_rate"] == 1e-3
-    assert finetune["batch"] * finetune["trainer"]["accumulate"] == 128
-    assert finetune["steps"] == 665_298 // 128
-    assert (finetune["learning_rate"], finetune["warmup"]) == (2e-5, 0.03)
+    assert finetune["batch_size"] * finetune["trainer"]["accumulate_grad_batches"] == 128
+    assert finetune["max_steps"] == 665_298 // 128
+    assert (finetune["learning_rate"], finetune["warmup_ratio"]) == (2e-5, 0.03)
     reweight = values["reweight"]
     assert (reweight["epochs"], reweight["learning_rate"]) == (10, 1e-2)
-    assert reweight["batch"] * reweight["trainer"]["accumulate"] == 20
+    assert reweight["batch_size"] * reweight["trainer"]["accumulate_grad_batches"] == 20
 
 
 def test_paths_follow_the_project_that_the_command_runs_in(tmp_path: Path, monkeypatch):

@@ -50,7 +50,7 @@ def test_two_parts_and_tokens_for_one_are_refused(kind, connector, tmp_path):
     for said in ("'mine'", connector, "align.connectors", "sinks.calibration.method"):
         assert said in str(caught.value)
     # One part learns from all tokens, whatever they are called; and to look is not to train.
-    load_profile(profiles, MODEL, require=False, train=["single", "matched", "resampler"])
+    load_profile(profiles, MODEL, require=False, train=["single", "parameter-matched", "resampler"])
     load_profile(profiles, MODEL, require=False)
 
 
@@ -99,12 +99,12 @@ def test_dialogues_are_cut_to_the_parameter_or_to_the_models_positions(
     from tests.tiny_models import tiny_generator
 
     write_shards(tmp_path / "train", list(tiny_records))
-    settings = {"split": "train", "keep": 0, "max_length": max_length}
+    settings = {"split": "train", "cache_size": 0, "max_length": max_length}
     generator = tiny_generator(parts)
     data = Encodings(tmp_path, settings).of(generator)  # has what is asked: chat_encoder, processor
     assert isinstance(data.records, Records)
-    assert data.limit == (64 if max_length is None else 20)
-    assert len(data[0]["input_ids"]) <= data.limit
+    assert data.max_length == (64 if max_length is None else 20)
+    assert len(data[0]["input_ids"]) <= data.max_length
 
 
 @pytest.mark.parametrize("stage", ["align", "finetune", "reweight"])

@@ -62,7 +62,7 @@ def test_a_run_that_was_killed_outright_is_marked_by_the_next(whole, tmp_path):
 @pytest.mark.slow
 def test_a_run_that_is_at_work_is_not_taken_for_an_orphan(whole, tmp_path):
     project = before(whole, "align", tmp_path)
-    first, counter = start_child(project, "align", **{"align": {"steps": 5000}})
+    first, counter = start_child(project, "align", **{"align": {"max_steps": 5000}})
     while counter.value < 5:
         assert first.is_alive()
         time.sleep(0.05)
@@ -77,7 +77,7 @@ def test_a_run_that_is_at_work_is_not_taken_for_an_orphan(whole, tmp_path):
 def test_two_runs_of_one_stage_take_turns_and_spare_each_others_work(whole, tmp_path):
     """The shorter one's clean-up once removed what the longer one was at work on."""
     project = before(whole, "align", tmp_path)
-    steps = {"align": {"steps": 24, "trainer": {"checkpoint_every": 4}}}
+    steps = {"align": {"max_steps": 24, "trainer": {"every_n_train_steps": 4}}}
     code, _ = run_in_child(project, "align", 9, signal.SIGTERM, **steps)  # unfinished work of one
     assert code == 143
     unfinished = {p for p in (project / "data/.work/align").iterdir() if p.is_dir()}

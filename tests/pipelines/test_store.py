@@ -289,7 +289,7 @@ def _questions(project: Path) -> pd.DataFrame:
 
 def test_what_conf_local_says_besides_is_not_left_out_in_silence(tmp_path, monkeypatch):
     project = make_project(tmp_path)
-    (project / "conf/local/parameters_align.yml").write_text("align: {steps: 0}\n")
+    (project / "conf/local/parameters_align.yml").write_text("align: {max_steps: 0}\n")
     said: list[object] = []
     monkeypatch.setattr(store._log, "warning", lambda *words: said.append(words))
     with pytest.raises(ValueError, match="Failed to find the pipeline"):

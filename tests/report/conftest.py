@@ -21,7 +21,7 @@ from tests.claims.conftest import make_evidence
 
 VARIANTS = {  # chance of a right answer on global, local, mixed questions
     "single": (0.9, 0.8, 0.75),
-    "matched": (0.91, 0.81, 0.76),
+    "parameter-matched": (0.91, 0.81, 0.76),
     "single-front": (0.9, 0.8, 0.75),
     "single-end": (0.85, 0.74, 0.7),
     "dual": (0.93, 0.84, 0.8),
@@ -68,14 +68,16 @@ def make_predictions(images=60, seeds=(0, 1), seed=0):
 
 
 def make_results(predictions):
-    pairs = [(variant, "matched") for variant in VARIANTS if variant != "matched"]
+    pairs = [
+        (variant, "parameter-matched") for variant in VARIANTS if variant != "parameter-matched"
+    ]
     pairs += [("dual-reweight", "dual-random")]
     compared = comparisons(predictions, pairs, **OPTIONS)
     return {
         "accuracy": accuracy_table(predictions, **OPTIONS).to_dict("records"),
         "subtasks": accuracy_table(predictions, by="subtask", **OPTIONS).to_dict("records"),
         "comparisons": compared.to_dict("records"),
-        "verdict": verdict(compared, candidate="dual-reweight", baseline="matched"),
+        "verdict": verdict(compared, candidate="dual-reweight", baseline="parameter-matched"),
         "routes": [
             {
                 "variant": "dual-cot",
@@ -103,7 +105,7 @@ def make_results(predictions):
             },
         ],
         "settings": {
-            "baseline": "matched",
+            "baseline": "parameter-matched",
             "candidate": "dual-reweight",
             "oracle": "dual-oracle",
             "level": 0.95,
@@ -237,7 +239,9 @@ def make_inputs():
     tail = rng.lognormal(2.3, 0.5, norms.shape)
     says = "Two populations of norms with a valley between them, 97% deep."
     not_so = "No second population: the distribution has no valley at 33."
-    units = [f"{kind}/seed{seed}" for seed in (0, 1) for kind in ("single", "matched", "dual")]
+    units = [
+        f"{kind}/seed{seed}" for seed in (0, 1) for kind in ("single", "parameter-matched", "dual")
+    ]
     environment = {
         "python": "3.11.9",
         "platform": "Linux",
@@ -320,7 +324,9 @@ def make_inputs():
             for stage in stages
         },
         digests={"records": "cd" * 32},
-        parameters={"align": {"steps": 250, "connectors": ["single", "matched", "dual"]}},
+        parameters={
+            "align": {"max_steps": 250, "connectors": ["single", "parameter-matched", "dual"]}
+        },
     )
 
 

@@ -126,7 +126,7 @@ def test_the_most_and_the_candidate_are_named(inputs):
             "variant": variant, "group": "all", "accuracy": accuracy, "low": accuracy - 0.1,
             "high": accuracy, "n_items": 9, "n_images": 3, "n_seeds": 1,
         }
-        for variant, accuracy in (("matched", 0.5), ("dual-reweight", 0.7), ("dual", 0.8))
+        for variant, accuracy in (("parameter-matched", 0.5), ("dual-reweight", 0.7), ("dual", 0.8))
     ]  # fmt: skip
     drawn = draw_accuracy(rows, settings)
     assert drawn.title == "dual answers 80.0 % right (the most); dual-reweight answers 70.0 % right"
@@ -145,7 +145,10 @@ def test_curves_end_where_they_end(inputs):
     curves = inputs.curves["align"].copy()
     curves.loc[curves["step"] >= 54, "loss"] = 0.125
     drawn = draw_curves("align", curves)
-    assert drawn.title == "align: the loss ends at 0.125 (single), 0.125 (matched), 0.125 (dual)"
+    assert (
+        drawn.title
+        == "align: the loss ends at 0.125 (single), 0.125 (parameter-matched), 0.125 (dual)"
+    )
     one = draw_curves("reweight", inputs.curves["reweight"].head(1))
     assert one.title.startswith("reweight: the loss ends at")
 

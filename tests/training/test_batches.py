@@ -22,7 +22,7 @@ from tests.tiny_models import tiny_generator
 
 
 def schedule(**changes):
-    return BatchSchedule(**{"items": 23, "batch": 2, "steps": 40, "seed": 5, **changes})
+    return BatchSchedule(**{"items": 23, "batch_size": 2, "num_batches": 40, "seed": 5, **changes})
 
 
 def flat(batches):
@@ -46,13 +46,13 @@ def test_every_record_comes_once_in_an_epoch_and_in_another_order_in_the_next():
 
 @given(st.integers(2, 4))
 def test_processes_share_an_epoch_without_overlap(world):
-    step = [schedule(rank=rank, world=world).at(3) for rank in range(world)]
+    step = [schedule(rank=rank, world_size=world).at(3) for rank in range(world)]
     assert len(set(flat(step))) == 2 * world
 
 
 def test_a_world_of_two_sees_the_global_batches_of_one():
-    one = schedule(batch=4)
-    two = [schedule(batch=2, rank=rank, world=2) for rank in (0, 1)]
+    one = schedule(batch_size=4)
+    two = [schedule(batch_size=2, rank=rank, world_size=2) for rank in (0, 1)]
     assert [sorted(one.at(s)) for s in range(9)] == [
         sorted(two[0].at(s) + two[1].at(s)) for s in range(9)
     ]
@@ -64,7 +64,7 @@ def test_seeds_differ():
 
 def test_too_few_records_are_an_error():
     with pytest.raises(ValueError, match=r"23 records are fewer than one global batch of 12 x 2"):
-        schedule(batch=12, world=2)
+        schedule(batch_size=12, world_size=2)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def model(parts):
 
 
 def encoded(model, records, limit=64):
-    return EncodedRecords(records, model.chat_encoder, model.image_processor, limit=limit)
+    return EncodedRecords(records, model.chat_encoder, model.image_processor, max_length=limit)
 
 
 def test_dialogues_are_cut_to_the_limit_and_say_so(model, long_records):
@@ -111,14 +111,14 @@ def test_a_batch_without_anything_to_learn_has_loss_and_gradients_zero(model, lo
     data = encoded(model, long_records)
     lost, short = data[2], data[0]
     for kind in (ConnectorTraining, LanguageTraining):
-        training = kind(model.model, learning_rate=1e-2, steps=2)
+        training = kind(model.model, learning_rate=1e-2, max_steps=2)
         loss = training.training_step(data.collate([lost, lost]), 0)
         assert loss.item() == 0.0
         loss.backward()
         gradients = [p.grad for p in training.parameters() if p.requires_grad]
         assert all(gradient is not None and not gradient.any() for gradient in gradients)
         training.zero_grad()
-        # Beside others it changes nothing: the mean is over tokens that are learnt.
+        # Beside others it changes nothing: the mean is over tokens with labels.
         alone, both = (
             training.training_step(data.collate(items), 0) for items in ([short], [short, lost])
         )
@@ -131,9 +131,9 @@ def test_a_training_says_once_what_it_cut_and_whose_answers_are_lost(
     model, long_records, tmp_path, caplog, workers
 ):
     data = encoded(model, long_records)
-    batches = RecordsDataModule(data, batch=1, steps=8, seed=0, workers=workers)
-    settings = FitSettings(accelerator="cpu", progress=False)
-    training = ConnectorTraining(model.model, learning_rate=1e-2, steps=8)
+    batches = RecordsDataModule(data, batch_size=1, num_batches=8, seed=0, num_workers=workers)
+    settings = FitSettings(accelerator="cpu", enable_progress_bar=False)
+    training = ConnectorTraining(model.model, learning_rate=1e-2, max_steps=8)
     with caplog.at_level(logging.WARNING, "diysink"):
         rows = fit(training, batches, settings, tmp_path / "scratch")
     assert all(math.isfinite(row["loss"]) for row in rows)
@@ -147,7 +147,7 @@ def test_a_training_says_once_what_it_cut_and_whose_answers_are_lost(
 
 def test_short_records_are_not_touched(model, tiny_records):
     with_limit, without = (
-        EncodedRecords(tiny_records, model.chat_encoder, model.image_processor, limit=limit)
+        EncodedRecords(tiny_records, model.chat_encoder, model.image_processor, max_length=limit)
         for limit in (64, None)
     )
     for index in range(len(tiny_records)):

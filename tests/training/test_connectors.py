@@ -18,7 +18,7 @@ from diysink.training import (
     fit,
 )
 
-SETTINGS = FitSettings(accelerator="cpu", checkpoint_every=100, progress=False)
+SETTINGS = FitSettings(accelerator="cpu", every_n_train_steps=100, enable_progress_bar=False)
 
 
 @pytest.fixture(autouse=True)
@@ -41,18 +41,20 @@ def build(parts, kind):
 
 
 def encoded(made, records):
-    return EncodedRecords(records, made.chat_encoder, made.image_processor, keep=100)
+    return EncodedRecords(records, made.chat_encoder, made.image_processor, cache_size=100)
 
 
 def trained(training, data, folder, steps):
-    rows = fit(training, RecordsDataModule(data, batch=8, steps=steps, seed=3), SETTINGS, folder)
+    rows = fit(
+        training, RecordsDataModule(data, batch_size=8, num_batches=steps, seed=3), SETTINGS, folder
+    )
     return [row["loss"] for row in rows]
 
 
 @pytest.mark.parametrize("kind", get_args(ConnectorKind))
 def test_the_loss_falls(parts, tiny_records, tmp_path, kind):
     made = build(parts, kind)
-    training = ConnectorTraining(made.model, learning_rate=3e-2, steps=24, seed=3)
+    training = ConnectorTraining(made.model, learning_rate=3e-2, max_steps=24, seed=3)
     before = {n: p.detach().clone() for n, p in made.model.named_parameters()}
     losses = trained(training, encoded(made, tiny_records), tmp_path, 24)
     assert sum(losses[-4:]) < sum(losses[:4])
@@ -65,7 +67,7 @@ def test_each_part_of_a_dual_resampler_learns_from_its_own_view(parts, tiny_reco
     made = build(parts, "dual-resampler")
     data = encoded(made, tiny_records)
     batch = data.collate([data[0], data[1]])
-    training = ConnectorTraining(made.model, learning_rate=1e-2, steps=1)
+    training = ConnectorTraining(made.model, learning_rate=1e-2, max_steps=1)
     connector = made.model.model.multi_modal_projector
     for route, learns, rests in (
         ("sink", connector.sink, connector.nonsink),
@@ -79,7 +81,7 @@ def test_each_part_of_a_dual_resampler_learns_from_its_own_view(parts, tiny_reco
 
 def test_the_second_stage_goes_on_from_a_resampler(parts, tiny_records, tmp_path):
     made = build(parts, "dual-resampler")
-    training = LanguageTraining(made.model, learning_rate=1e-2, steps=16, seed=3)
+    training = LanguageTraining(made.model, learning_rate=1e-2, max_steps=16, seed=3)
     losses = trained(training, encoded(made, tiny_records), tmp_path / "fit", 16)
     assert sum(losses[-3:]) < sum(losses[:3])
     made.model = training.merged()

@@ -30,7 +30,7 @@ from diysink.training import (
 )
 
 DROPOUT = {"r": 2, "lora_alpha": 4, "lora_dropout": 0.5, "target_modules": ["q_proj"]}
-SETTINGS = FitSettings(accelerator="cpu", checkpoint_every=2, progress=False)
+SETTINGS = FitSettings(accelerator="cpu", every_n_train_steps=2, enable_progress_bar=False)
 
 
 @pytest.fixture
@@ -47,15 +47,15 @@ def made(parts):
 
 @pytest.fixture
 def data(made, tiny_records):
-    return EncodedRecords(tiny_records, made.chat_encoder, made.image_processor, keep=100)
+    return EncodedRecords(tiny_records, made.chat_encoder, made.image_processor, cache_size=100)
 
 
 def run(training, data, folder, *, steps=6, settings=SETTINGS, batch=2):
-    module = RecordsDataModule(data, batch=batch, steps=steps, seed=3)
+    module = RecordsDataModule(data, batch_size=batch, num_batches=steps, seed=3)
     return fit(training, module, settings, folder)
 
 
-def learnt(model, before):
+def changed_names(model, before):
     return {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
 
 
@@ -64,13 +64,13 @@ def copy(model):
 
 
 def options(**changes):
-    return {"learning_rate": 1e-2, "steps": 6, "warmup": 0.1, "seed": 3, **changes}
+    return {"learning_rate": 1e-2, "max_steps": 6, "warmup_ratio": 0.1, "seed": 3, **changes}
 
 
 def test_stage_1_trains_both_parts_of_the_connector_and_nothing_else(made, data, tmp_path):
     before = copy(made.model)
     rows = run(ConnectorTraining(made.model, **options()), data, tmp_path)
-    changed = learnt(made.model, before)
+    changed = changed_names(made.model, before)
     assert changed
     assert all(name.startswith("model.multi_modal_projector.") for name in changed)
     assert {name.split(".")[2] for name in changed} == {"sink", "nonsink"}
@@ -90,7 +90,7 @@ def test_each_part_learns_from_its_own_view(made, data):
 def test_stage_2_trains_connector_and_language_model_not_the_encoder(made, data, tmp_path):
     before = copy(made.model)
     run(LanguageTraining(made.model, **options()), data, tmp_path)
-    changed = learnt(made.model, before)
+    changed = changed_names(made.model, before)
     assert any("language_model" in name for name in changed)
     assert any("multi_modal_projector" in name for name in changed)
     assert not any("vision_tower" in name for name in changed)
@@ -106,7 +106,7 @@ def test_lora_folds_into_a_plain_model(made, data, tmp_path):
     adapted = training.loss(batch)
     model = training.merged()
     assert set(model.state_dict()) == names
-    changed = {n for n in learnt(model, before) if "language_model" in n}
+    changed = {n for n in changed_names(model, before) if "language_model" in n}
     assert changed
     assert all("q_proj" in n or "v_proj" in n for n in changed)
     torch.testing.assert_close(training.loss(batch), adapted, atol=1e-5, rtol=1e-5)
@@ -124,8 +124,8 @@ def test_reweighting_trains_r_alone(made, data, tmp_path, tiny_sentence, at, wor
     selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)), at)
     before, sentence = copy(made.model), copy(encoder)
     run(SelectionTraining(made.model, selection, **options()), data, tmp_path)
-    assert not learnt(made.model, before)
-    assert not learnt(encoder, sentence)
+    assert not changed_names(made.model, before)
+    assert not changed_names(encoder, sentence)
     question = QuestionBatch(("a b",), ("0",), (None,), ("x",))
     choice = selection(question)
     weights = choice.weights if at == "connector" else choice.gates.weights
@@ -137,8 +137,8 @@ def test_lsg_trains_its_gates_alone_each_of_them(made, data, tmp_path):
     gates = LayerGates(LayerGatesSettings(16, (0, 1), hidden=4))
     before, untrained = copy(made.model), copy(gates)
     rows = run(SelectionTraining(made.model, LSGSelection(gates), **options()), data, tmp_path)
-    assert not learnt(made.model, before)
-    assert learnt(gates, untrained) == {n for n, _ in gates.named_parameters()}
+    assert not changed_names(made.model, before)
+    assert changed_names(gates, untrained) == {n for n, _ in gates.named_parameters()}
     assert rows[-1]["loss"] != rows[0]["loss"]
 
 
@@ -169,7 +169,7 @@ def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
 
     whole, data = fresh()
     rows = run(whole, data, tmp_path / "whole")
-    settings = replace(SETTINGS, checkpoint_every=1)
+    settings = replace(SETTINGS, every_n_train_steps=1)
     for death in deaths:
         dying, data = fresh()
 
@@ -190,7 +190,7 @@ def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
 
 
 def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
-    """Same number of learnt tokens in each micro-batch, so the mean of means is the mean."""
+    """Same number of tokens with labels in each micro-batch, so the mean of means is the mean."""
     ends = []
     for batch, accumulate in ((4, 1), (2, 2)):
         made = assemble(
@@ -198,9 +198,11 @@ def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
             None, connector="single", arrangement="natural",
         )  # fmt: skip
         data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor)
-        settings = FitSettings(accelerator="cpu", accumulate=accumulate, progress=False)
-        module = RecordsDataModule(data, batch=batch, steps=3 * accumulate, seed=3)
-        training = ConnectorTraining(made.model, **options(steps=3))
+        settings = FitSettings(
+            accelerator="cpu", accumulate_grad_batches=accumulate, enable_progress_bar=False
+        )
+        module = RecordsDataModule(data, batch_size=batch, num_batches=3 * accumulate, seed=3)
+        training = ConnectorTraining(made.model, **options(max_steps=3))
         rows = fit(training, module, settings, tmp_path / str(batch))
         assert [row["step"] for row in rows] == [1, 2, 3]
         ends.append(made.model.model.multi_modal_projector.linear_2.weight)
@@ -230,7 +232,7 @@ def test_gradient_checkpointing_trains_the_same_model_with_less_kept(
             arrangement="front",
         )
         made.model.config.tau = 3.4
-        data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor, keep=100)
+        data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor, cache_size=100)
         settings = dataclasses.replace(SETTINGS, gradient_checkpointing=on)
         run(LanguageTraining(made.model, **options()), data, tmp_path / str(on), settings=settings)
         assert any(again) is on
@@ -253,9 +255,9 @@ def test_two_processes_train_the_global_batches_of_one(parts, tiny_records, tmp_
         )  # fmt: skip
         data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor)
         settings = FitSettings(
-            accelerator="cpu", devices=devices, strategy=strategy, progress=False
+            accelerator="cpu", devices=devices, strategy=strategy, enable_progress_bar=False
         )
-        training = ConnectorTraining(made.model, **options(steps=3))
+        training = ConnectorTraining(made.model, **options(max_steps=3))
         rows = run(training, data, tmp_path / strategy, steps=3, settings=settings, batch=batch)
         assert [row["step"] for row in rows] == [1, 2, 3]
         ends.append(made.model.model.multi_modal_projector.linear_2.weight)
@@ -269,7 +271,7 @@ def test_resumed_at_the_very_end_nothing_is_trained_again(made, data, tmp_path):
     trained = copy(made.model)
     (tmp_path / "curves.json").unlink()
     assert run(training, data, tmp_path) == rows
-    assert not learnt(made.model, trained)
+    assert not changed_names(made.model, trained)
 
 
 def selecting(kind, tiny_sentence):
@@ -283,7 +285,7 @@ def selecting(kind, tiny_sentence):
 
 @pytest.mark.parametrize("kind", ["connector", "keys", "lsg"])
 def test_selections_train_in_mixed_bf16(made, data, tiny_sentence, tmp_path, kind):
-    settings = FitSettings(accelerator="cpu", precision="bf16-mixed", progress=False)
+    settings = FitSettings(accelerator="cpu", precision="bf16-mixed", enable_progress_bar=False)
     training = SelectionTraining(made.model, selecting(kind, tiny_sentence), **options())
     rows = run(training, data, tmp_path, settings=settings)
     assert all(math.isfinite(row["loss"]) for row in rows)
@@ -314,6 +316,6 @@ def test_selections_train_the_same_under_gradient_checkpointing(
 
 @pytest.mark.parametrize("stage", [ConnectorTraining, LanguageTraining])
 def test_stages_train_in_mixed_bf16(made, data, tmp_path, stage):
-    settings = FitSettings(accelerator="cpu", precision="bf16-mixed", progress=False)
+    settings = FitSettings(accelerator="cpu", precision="bf16-mixed", enable_progress_bar=False)
     rows = run(stage(made.model, **options()), data, tmp_path, settings=settings)
     assert all(math.isfinite(row["loss"]) for row in rows)

@@ -17,7 +17,7 @@ class Roles:
         stock: one MLP, tokens in natural order.
         front: the same model, sinks before the other tokens.
         end: the same model, sinks after them.
-        matched: one MLP with as many parameters as the two.
+        parameter_matched: one MLP with as many parameters as the two.
         dual: two MLPs, both sets seen.
         sinks: the same model, sinks alone.
         nonsinks: the same model, nonsinks alone.
@@ -32,7 +32,7 @@ class Roles:
     stock: str = "single"
     front: str = "single-front"
     end: str = "single-end"
-    matched: str = "matched"
+    parameter_matched: str = "parameter-matched"
     dual: str = "dual"
     sinks: str = "dual-sinks"
     nonsinks: str = "dual-nonsinks"

@@ -24,7 +24,7 @@ def plan(roles: Roles) -> list[tuple[str, str, str]]:
         (roles.nonsinks, roles.dual, roles.detail),
         (roles.front, roles.stock, "all"),
         (roles.front, roles.end, "all"),
-        (roles.dual, roles.matched, "all"),
+        (roles.dual, roles.parameter_matched, "all"),
         *((s, fixed, "all") for s in selections for fixed in (roles.dual, roles.sinks)),
         *((s, roles.nonsinks, "all") for s in selections),
         *((s, roles.random, "all") for s in selections),

@@ -10,7 +10,7 @@ from diysink.claims.cost import COT, FRONT, PLAIN, REWEIGHT, SINKS, latencies
 from diysink.claims.evidence import Evidence
 from diysink.claims.parts import Estimate, Row, Verdict, told
 
-_MLPS = ("single", "matched", "dual")
+_MLPS = ("single", "parameter-matched", "dual")
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,9 @@ def _equal_parameters(found: Evidence) -> Answer:
     roles = found.roles
     says = []
     for variant, baseline, of in (
-        (roles.dual, roles.matched, "Two MLPs against one with as many parameters"),
+        (roles.dual, roles.parameter_matched, "Two MLPs against one with as many parameters"),
         (roles.dual, roles.stock, "Two MLPs against one of half the size, as in the paper"),
-        (roles.stock, roles.matched, "Half the size against the full one"),
+        (roles.stock, roles.parameter_matched, "Half the size against the full one"),
     ):
         row = _pair(found, variant, baseline)
         if row is not None:
@@ -159,8 +159,8 @@ def _equal_parameters(found: Evidence) -> Answer:
                 f"{of}: {told(Estimate.of(row, 'difference'), 'difference')}, p = "
                 f"{row['p_holm']:.2g} (Holm)."
             )
-    would = "" if says else "Variants of the connectors matched and dual."
-    if (row := _pair(found, roles.dual, roles.matched)) is not None:
+    would = "" if says else "Variants of the connectors parameter-matched and dual."
+    if (row := _pair(found, roles.dual, roles.parameter_matched)) is not None:
         if row["n_seeds"] == 1:
             would = "Several trainings: one does not decide it."
         else:

@@ -81,7 +81,7 @@ def front(found: Evidence) -> list[Part]:
 
 def dual(found: Evidence) -> list[Part]:
     """Two MLPs beat one of equal size. The baseline is itself the control that the paper lacks."""
-    return [ahead(found, found.roles.dual, found.roles.matched)]
+    return [ahead(found, found.roles.dual, found.roles.parameter_matched)]
 
 
 def selections(found: Evidence) -> list[Part]:

@@ -2,7 +2,7 @@
 
 from diysink.connector.dual import DualConnector
 from diysink.connector.kinds import TWO_PARTS, ConnectorKind, build_connector
-from diysink.connector.matched import MatchedConnector, matched_hidden
+from diysink.connector.parameter_matched import ParameterMatchedConnector, parameter_matched_hidden
 from diysink.connector.protocol import Connector
 from diysink.connector.resampler import DualResamplerConnector, ResamplerConnector
 from diysink.connector.single import SingleConnector
@@ -13,9 +13,9 @@ __all__ = [
     "ConnectorKind",
     "DualConnector",
     "DualResamplerConnector",
-    "MatchedConnector",
+    "ParameterMatchedConnector",
     "ResamplerConnector",
     "SingleConnector",
     "build_connector",
-    "matched_hidden",
+    "parameter_matched_hidden",
 ]

@@ -3,11 +3,11 @@
 from typing import Literal, get_args
 
 from diysink.connector.dual import DualConnector
-from diysink.connector.matched import MatchedConnector
+from diysink.connector.parameter_matched import ParameterMatchedConnector
 from diysink.connector.resampler import DualResamplerConnector, ResamplerConnector
 from diysink.connector.single import SingleConnector
 
-ConnectorKind = Literal["single", "matched", "dual", "resampler", "dual-resampler"]
+ConnectorKind = Literal["single", "parameter-matched", "dual", "resampler", "dual-resampler"]
 TWO_PARTS: frozenset[ConnectorKind] = frozenset({"dual", "dual-resampler"})
 """The kinds that have ``sink`` and ``nonsink``, each learning from tokens of its own."""
 
@@ -23,7 +23,11 @@ def build_connector(
     sink_queries: int = 8,
     heads: int = 8,
 ) -> (
-    SingleConnector | MatchedConnector | DualConnector | ResamplerConnector | DualResamplerConnector
+    SingleConnector
+    | ParameterMatchedConnector
+    | DualConnector
+    | ResamplerConnector
+    | DualResamplerConnector
 ):
     """A fresh connector of the named kind.
 
@@ -44,8 +48,8 @@ def build_connector(
     match kind:
         case "single":
             return SingleConnector(in_dim, out_dim, bias=bias, activation=activation)
-        case "matched":
-            return MatchedConnector(in_dim, out_dim, bias=bias, activation=activation)
+        case "parameter-matched":
+            return ParameterMatchedConnector(in_dim, out_dim, bias=bias, activation=activation)
         case "dual":
             return DualConnector(in_dim, out_dim, bias=bias, activation=activation)
         case "resampler":

@@ -1,4 +1,4 @@
-"""Learnt queries in place of an MLP: does the dual idea need an MLP at all?
+"""Learned queries in place of an MLP: does the dual idea need an MLP at all?
 
 Reviewers of the paper asked. A resampler reads an image's visual tokens into a fixed number of
 tokens by one cross-attention layer (as Qwen-VL's adapter does, arXiv 2308.12966). In dual form,
@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
-class Reader(nn.Module):
-    """``count`` learnt queries that read a set of tokens.
+class CrossAttentionResampler(nn.Module):
+    """``count`` learned queries that read a set of tokens.
 
     Tokens are normalised before they are read: a sink's norm tells which set it is in, and must
     not decide how much of the attention it gets.
@@ -62,8 +62,8 @@ class Reader(nn.Module):
             self._split(self.value(tokens)),
             attn_mask=seen[:, None, None, :],
         )
-        written: Tensor = self.out(self.norm_read(queries + read.transpose(1, 2).flatten(2)))
-        return written
+        tokens_out: Tensor = self.out(self.norm_read(queries + read.transpose(1, 2).flatten(2)))
+        return tokens_out
 
     def _split(
         self, states: Float[Tensor, "images length dim"]
@@ -78,7 +78,7 @@ class ResamplerConnector(nn.Module):
     Its tokens stand for no set: none is a sink.
 
     Args:
-        in_dim, out_dim, heads, bias: as in `Reader`.
+        in_dim, out_dim, heads, bias: as in `CrossAttentionResampler`.
         queries: how many tokens the language model gets for an image.
     """
 
@@ -86,18 +86,18 @@ class ResamplerConnector(nn.Module):
         self, in_dim: int, out_dim: int, *, queries: int, heads: int, bias: bool = True
     ) -> None:
         super().__init__()
-        self.reader = Reader(in_dim, out_dim, queries, heads, bias=bias)
+        self.resampler = CrossAttentionResampler(in_dim, out_dim, queries, heads, bias=bias)
 
     def forward(
         self, features: Float[Tensor, "images tokens in_dim"], sinks: Bool[Tensor, "images tokens"]
     ) -> tuple[Float[Tensor, "images queries out_dim"], Bool[Tensor, "images queries"]]:
         """The queries' tokens, none of them a sink."""
-        tokens = self.reader(features, torch.ones_like(sinks))
+        tokens = self.resampler(features, torch.ones_like(sinks))
         return tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
 
     def tokens_out(self, tokens: int) -> int:
         """As many as there are queries, whatever comes in."""
-        return self.reader.queries.num_embeddings
+        return self.resampler.queries.num_embeddings
 
 
 class DualResamplerConnector(nn.Module):
@@ -108,7 +108,7 @@ class DualResamplerConnector(nn.Module):
     same falling back to the other set as of a route, and a fixed number of tokens.
 
     Args:
-        in_dim, out_dim, heads, bias: as in `Reader`.
+        in_dim, out_dim, heads, bias: as in `CrossAttentionResampler`.
         sink_queries: how many tokens stand for an image's sinks.
         queries: how many stand for its other tokens.
     """
@@ -124,8 +124,8 @@ class DualResamplerConnector(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.sink = Reader(in_dim, out_dim, sink_queries, heads, bias=bias)
-        self.nonsink = Reader(in_dim, out_dim, queries, heads, bias=bias)
+        self.sink = CrossAttentionResampler(in_dim, out_dim, sink_queries, heads, bias=bias)
+        self.nonsink = CrossAttentionResampler(in_dim, out_dim, queries, heads, bias=bias)
 
     def forward(
         self, features: Float[Tensor, "images tokens in_dim"], sinks: Bool[Tensor, "images tokens"]

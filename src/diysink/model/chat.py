@@ -1,4 +1,4 @@
-"""Dialogues as token ids: chat template, placeholders, and which tokens are learnt.
+"""Dialogues as token ids: chat template, placeholders, and which tokens have labels.
 
 Works with any fast tokenizer that has a chat template, of either form (`diysink.model.template`).
 Labels are found by rendering the dialogue up to each answer and comparing text, so no template
@@ -24,7 +24,7 @@ ROLES = {"human": "user", "gpt": "assistant"}
 
 @dataclass(frozen=True)
 class Encoded:
-    """One dialogue: token ids and labels (IGNORE where nothing is learnt).
+    """One dialogue: token ids and labels (IGNORE where the loss ignores the token).
 
     Attributes:
         input_ids: of the dialogue.
@@ -37,8 +37,8 @@ class Encoded:
     cut: bool = False
 
     @property
-    def learns(self) -> bool:
-        """Whether any token is learnt; the first one of a sequence never is."""
+    def has_labels(self) -> bool:
+        """Whether any token has a label; the first one of a sequence is never predicted."""
         return bool((self.labels[1:] != IGNORE).any())
 
 
@@ -63,7 +63,7 @@ class ChatEncoder:
         self._empty: int | None = None  # length of a prompt with an empty question
 
     def dialogue(self, turns: Sequence[Turn], limit: int | None = None) -> Encoded:
-        """A dialogue; the answers (and the end-of-turn after each) are learnt.
+        """A dialogue; the answers (and the end-of-turn after each) have labels.
 
         Args:
             turns: of the dialogue.

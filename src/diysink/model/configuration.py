@@ -17,7 +17,7 @@ class DIYSinkConfig(LlavaConfig):
     """Configuration of a LLaVA-shaped model that knows its sinks.
 
     Attributes:
-        connector: ``single``, ``matched``, ``dual``, ``resampler`` or ``dual-resampler``
+        connector: ``single``, ``parameter-matched``, ``dual``, ``resampler`` or ``dual-resampler``
             (:mod:`diysink.connector`).
         connector_queries: of a dual resampler, queries that read nonsinks.
         connector_sink_queries: of a dual resampler, queries that read sinks; a plain resampler has

@@ -24,15 +24,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class BatchSchedule(Sampler[list[int]]):
-    """Indices of every micro-batch of a run, for one of ``world`` processes.
+    """Indices of every micro-batch of a run, for one of ``world_size`` processes.
 
     Attributes:
         items: number of records.
-        batch: records per micro-batch and process.
-        steps: number of micro-batches of the whole run.
+        batch_size: records per micro-batch and process.
+        num_batches: micro-batches of the whole run.
         seed: seed of the shuffles.
         rank: this process.
-        world: number of processes.
+        world_size: number of processes.
         start: first micro-batch to yield; set when a run resumes.
 
     Raises:
@@ -40,39 +40,39 @@ class BatchSchedule(Sampler[list[int]]):
     """
 
     items: int
-    batch: int
-    steps: int
+    batch_size: int
+    num_batches: int
     seed: int
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     start: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
-        if self.items < self.batch * self.world:
+        if self.items < self.batch_size * self.world_size:
             raise ValueError(
-                f"{self.items} records are fewer than one global batch of {self.batch} x "
-                f"{self.world}: give more records or a smaller batch"
+                f"{self.items} records are fewer than one global batch of {self.batch_size} x "
+                f"{self.world_size}: give more records or a smaller batch"
             )
 
     @property
     def per_epoch(self) -> int:
         """Micro-batches in one shuffle; the records left over wait for the next one."""
-        return self.items // (self.batch * self.world)
+        return self.items // (self.batch_size * self.world_size)
 
     def at(self, step: int) -> list[int]:
         """Indices of this process's micro-batch number ``step``."""
         epoch, offset = divmod(step, self.per_epoch)
         shuffled = np.random.default_rng([self.seed, epoch]).permutation(self.items)
-        first = (offset * self.world + self.rank) * self.batch
-        return [int(i) for i in shuffled[first : first + self.batch]]
+        first = (offset * self.world_size + self.rank) * self.batch_size
+        return [int(i) for i in shuffled[first : first + self.batch_size]]
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.start, self.steps):
+        for step in range(self.start, self.num_batches):
             yield self.at(step)
 
     def __len__(self) -> int:
         """Of the whole run: Lightning goes on counting where the checkpoint stopped."""
-        return self.steps
+        return self.num_batches
 
 
 class EncodedRecords(Dataset[dict[str, Any]]):
@@ -82,8 +82,8 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         records: one split.
         chat_encoder: prompts for the model's tokenizer.
         image_processor: images to pixel values.
-        keep: how many encoded records to keep in memory (a small data set is encoded once).
-        limit: how many tokens a dialogue may have, visual ones included; of a longer one, the
+        cache_size: how many encoded records stay in memory (a small data set is encoded once).
+        max_length: how many tokens a dialogue may have, visual ones included; of a longer one, the
             beginning is learnt. None: no limit. See :func:`diysink.model.training_length`.
     """
 
@@ -92,43 +92,43 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         records: Records,
         chat_encoder: ChatEncoder,
         image_processor: ImageProcessor,
-        keep: int = 0,
-        limit: int | None = None,
+        cache_size: int = 0,
+        max_length: int | None = None,
     ) -> None:
         self.records = records
         self.chat_encoder = chat_encoder
         self.image_processor = image_processor
-        self.keep = keep
-        self.limit = limit
-        self._kept: dict[int, dict[str, Any]] = {}
+        self.cache_size = cache_size
+        self.max_length = max_length
+        self._cache: dict[int, dict[str, Any]] = {}
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        if index in self._kept:
-            return self._kept[index]
+        if index in self._cache:
+            return self._cache[index]
         record = self.records[index]
         visual = len(record.images) * self.chat_encoder.image_tokens
-        if self.limit is not None and visual >= self.limit:
+        if self.max_length is not None and visual >= self.max_length:
             raise ValueError(
                 f"record {record.id!r} has {len(record.images)} images of "
                 f"{self.chat_encoder.image_tokens} visual tokens each, {visual} together, and a "
-                f"dialogue may have {self.limit} tokens: nothing is left for text, and visual "
+                f"dialogue may have {self.max_length} tokens: nothing is left for text, and visual "
                 "tokens are never cut. Leave the record out, give a greater max_length, or take a "
                 "connector with fewer visual tokens"
             )
-        encoded = self.chat_encoder.dialogue(record.conversations, self.limit)
+        encoded = self.chat_encoder.dialogue(record.conversations, self.max_length)
         images = [image.open() for image in record.images]
         item = {
             "input_ids": encoded.input_ids,
             "labels": encoded.labels,
             "pixel_values": self.image_processor(images) if images else None,
             "question": first_question(record),
-            "cut": (record.id, encoded.learns) if encoded.cut else None,
+            "cut": (record.id, encoded.has_labels) if encoded.cut else None,
         }
-        if len(self._kept) < self.keep:
-            self._kept[index] = item
+        if len(self._cache) < self.cache_size:
+            self._cache[index] = item
         return item
 
     def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -170,18 +170,25 @@ class RecordsDataModule(lightning.LightningDataModule):
 
     Args:
         data: encoded records.
-        batch: records per micro-batch and process.
-        steps: micro-batches of the whole run.
+        batch_size: records per micro-batch and process.
+        num_batches: micro-batches of the whole run.
         seed: seed of the shuffles.
-        workers: loader processes (0 = in this one).
+        num_workers: loader processes (0 = in this one).
     """
 
     def __init__(
-        self, data: EncodedRecords, *, batch: int, steps: int, seed: int, workers: int = 0
+        self,
+        data: EncodedRecords,
+        *,
+        batch_size: int,
+        num_batches: int,
+        seed: int,
+        num_workers: int = 0,
     ) -> None:
         super().__init__()
         self.data = data
-        self.batch, self.steps, self.seed, self.workers = batch, steps, seed, workers
+        self.batch_size, self.num_batches, self.seed = batch_size, num_batches, seed
+        self.num_workers = num_workers
         self.start = 0
         self.cut: dict[str, bool] = {}
 
@@ -190,7 +197,7 @@ class RecordsDataModule(lightning.LightningDataModule):
         trainer = self.trainer
         rank, world = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
         return BatchSchedule(
-            len(self.data), self.batch, self.steps, self.seed, rank, world, self.start
+            len(self.data), self.batch_size, self.num_batches, self.seed, rank, world, self.start
         )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -199,8 +206,8 @@ class RecordsDataModule(lightning.LightningDataModule):
             self.data,
             batch_sampler=self.schedule(),
             collate_fn=self.data.collate,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
         )
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -215,7 +222,7 @@ class RecordsDataModule(lightning.LightningDataModule):
                 "%d records are longer than %s tokens (max_length); their beginnings were learnt: "
                 "%s",
                 len(self.cut),
-                self.data.limit,
+                self.data.max_length,
                 _some(self.cut),
             )
         if lost := [name for name, learns in self.cut.items() if not learns]:

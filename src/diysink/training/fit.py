@@ -27,23 +27,23 @@ class FitSettings:
         devices: how many, or which, or ``auto``.
         strategy: ``auto``, ``ddp_spawn``, ...
         precision: ``32-true``, ``bf16-mixed``, ...
-        accumulate: micro-batches per optimizer step.
-        clip: largest gradient norm.
+        accumulate_grad_batches: micro-batches per optimizer step.
+        gradient_clip_val: largest gradient norm.
         gradient_checkpointing: compute the language model's activations again in the backward pass
             in place of keeping them: the same gradients, less memory, about a third slower.
-        checkpoint_every: optimizer steps between resumable checkpoints.
-        progress: show progress bars.
+        every_n_train_steps: optimizer steps between resumable checkpoints.
+        enable_progress_bar: show progress bars.
     """
 
     accelerator: str = "auto"
     devices: int | str | list[int] = 1
     strategy: str = "auto"
     precision: str = "32-true"
-    accumulate: int = 1
-    clip: float = 1.0
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: float = 1.0
     gradient_checkpointing: bool = False
-    checkpoint_every: int = 100
-    progress: bool = True
+    every_n_train_steps: int = 100
+    enable_progress_bar: bool = True
 
 
 class TrainingEndedError(RuntimeError):
@@ -108,7 +108,7 @@ def fit(
     checkpoint = ModelCheckpoint(
         folder,
         filename="{step}",
-        every_n_train_steps=settings.checkpoint_every,
+        every_n_train_steps=settings.every_n_train_steps,
         save_top_k=2,  # the one before, where the newest turns out to be damaged
         monitor="step",
         mode="max",
@@ -122,10 +122,10 @@ def fit(
     rows: list[dict[str, Any]] = curves.rows
     if curves.path.exists():  # else resumed from the very last step: nothing was left to train
         rows = json.loads(curves.path.read_text())
-    if len(rows) < training.steps:
+    if len(rows) < training.max_steps:
         raise TrainingEndedError(
-            f"the training ended after {len(rows)} of {training.steps} steps; its last checkpoint "
-            f"is in {folder}. Run again to go on."
+            f"the training ended after {len(rows)} of {training.max_steps} steps; its last "
+            f"checkpoint is in {folder}. Run again to go on."
         )
     return rows
 
@@ -137,15 +137,15 @@ def _trainer(
     logger: Any,
     callbacks: list[Callback],
 ) -> lightning.Trainer:
-    bar = [RichProgressBar(refresh_rate=10)] if settings.progress else []
+    bar = [RichProgressBar(refresh_rate=10)] if settings.enable_progress_bar else []
     return lightning.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
         strategy=settings.strategy,
         precision=settings.precision,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.clip,
-        max_steps=training.steps,
+        accumulate_grad_batches=settings.accumulate_grad_batches,
+        gradient_clip_val=settings.gradient_clip_val,
+        max_steps=training.max_steps,
         max_epochs=1,
         limit_val_batches=0,
         num_sanity_val_steps=0,
@@ -154,7 +154,7 @@ def _trainer(
         logger=logger or False,
         plugins=[AtomicCheckpointIO()],
         callbacks=[*callbacks, *bar],
-        enable_progress_bar=settings.progress,
+        enable_progress_bar=settings.enable_progress_bar,
         enable_model_summary=False,
         default_root_dir=folder,
     )
@@ -162,7 +162,7 @@ def _trainer(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Lightning's advertisements and its advice on workers (``workers`` is ours)."""
+    """Without Lightning's advertisements and its advice on workers (``num_workers`` is ours)."""
     # Lightning under its old name, which a tracking library may import, takes the messages over.
     names = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric")
     talkers = [logging.getLogger(name) for name in names]

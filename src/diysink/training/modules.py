@@ -25,8 +25,8 @@ class StageTraining(lightning.LightningModule):
     Args:
         model: the whole model; frozen except for what the stage trains.
         learning_rate: peak learning rate.
-        steps: optimizer steps of the whole run.
-        warmup: share of the steps spent warming up.
+        max_steps: optimizer steps of the whole run.
+        warmup_ratio: share of the steps spent warming up.
         weight_decay: AdamW's.
         betas: AdamW's.
         seed: seed of anything random in a step (dropout): a pure function of seed and step.
@@ -37,16 +37,17 @@ class StageTraining(lightning.LightningModule):
         model: DIYSinkForConditionalGeneration,
         *,
         learning_rate: float,
-        steps: int,
-        warmup: float = 0.03,
+        max_steps: int,
+        warmup_ratio: float = 0.03,
         weight_decay: float = 0.0,
         betas: Sequence[float] = (0.9, 0.999),
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
-        self.learning_rate, self.steps, self.warmup = learning_rate, steps, warmup
-        self.weight_decay, self.seed = weight_decay, seed
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.max_steps, self.warmup_ratio = max_steps, warmup_ratio
+        self.seed = seed
         self.betas = (betas[0], betas[1])
         self.model.requires_grad_(False).train()
         self.model.model.vision_tower.eval()
@@ -65,12 +66,12 @@ class StageTraining(lightning.LightningModule):
             betas=self.betas,
             weight_decay=self.weight_decay,
         )
-        warm = max(1, round(self.warmup * self.steps))
+        warm = max(1, round(self.warmup_ratio * self.max_steps))
 
         def factor(step: int) -> float:
             if step < warm:
                 return (step + 1) / warm
-            done = (step - warm) / max(1, self.steps - warm)
+            done = (step - warm) / max(1, self.max_steps - warm)
             return 0.5 * (1 + float(torch.cos(torch.tensor(min(done, 1.0) * torch.pi))))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -6,13 +6,13 @@ The paper compares two MLPs with one of half their parameters; reviewers asked f
 from diysink.connector.single import SingleConnector
 
 
-def matched_hidden(in_dim: int, out_dim: int, hidden_dim: int | None = None) -> int:
+def parameter_matched_hidden(in_dim: int, out_dim: int, hidden_dim: int | None = None) -> int:
     """Hidden width at which one MLP has the parameters of two of width ``hidden_dim``.
 
     One MLP has h (in + 1) + out (h + 1) parameters; twice that, solved for h and rounded, is
     within half a hidden unit of the dual connector.
 
-    >>> matched_hidden(96, 128)
+    >>> parameter_matched_hidden(96, 128)
     257
     """
     hidden = out_dim if hidden_dim is None else hidden_dim
@@ -20,7 +20,7 @@ def matched_hidden(in_dim: int, out_dim: int, hidden_dim: int | None = None) -> 
     return round((twice - out_dim) / (in_dim + 1 + out_dim))
 
 
-class MatchedConnector(SingleConnector):
+class ParameterMatchedConnector(SingleConnector):
     """A single connector, as wide inside as makes its parameters equal the dual one's."""
 
     def __init__(
@@ -32,5 +32,5 @@ class MatchedConnector(SingleConnector):
         bias: bool = True,
         activation: str = "gelu",
     ) -> None:
-        hidden = matched_hidden(in_dim, out_dim, hidden_dim)
+        hidden = parameter_matched_hidden(in_dim, out_dim, hidden_dim)
         super().__init__(in_dim, out_dim, hidden, bias=bias, activation=activation)
