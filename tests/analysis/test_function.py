@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from diysink.analysis.attention_layers import Layer
 from diysink.analysis.function import head_output, head_outputs, kind_of, sink_function
+from diysink.architectures.hooks import Layer
 from diysink.selection import QuestionBatch
 from tests.tiny_models import tiny_generator, tiny_questions
 

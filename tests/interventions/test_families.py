@@ -1,13 +1,12 @@
 """What must hold in every family, on tiny random weights."""
 
 from dataclasses import dataclass
-from operator import attrgetter
 
 import pytest
 import torch
 
+from diysink.architectures import ENCODERS, LVLMS, encoder_family
 from diysink.interventions import (
-    FAMILIES,
     Drop,
     Keep,
     Reposition,
@@ -15,7 +14,6 @@ from diysink.interventions import (
     intervene,
     visual_norms,
 )
-from diysink.interventions.families import BLOCKS
 from tests.interventions.tiny_lvlms import BUILDERS, IMAGE
 
 # Blocks (from 0) whose output the connector of a tiny model reads; each encoder has three or two.
@@ -53,7 +51,7 @@ def words(tiny):
 
 
 def test_every_family_has_a_tiny_model():
-    assert set(FAMILIES) <= {*BUILDERS, "diysink"}  # which has tests of its own
+    assert set(LVLMS) <= {*BUILDERS, "diysink"}  # which has tests of its own
 
 
 def test_no_intervention_is_stock(tiny):
@@ -111,7 +109,7 @@ def test_generation_is_what_a_call_without_cache_computes(tiny, interventions):
 def stock_positions(tiny):
     """Position ids of a padded batch, as ``generate`` has them."""
     ids, mask = tiny.inputs["input_ids"], tiny.inputs["attention_mask"]
-    family = FAMILIES[tiny.model.config.model_type]
+    family = LVLMS[tiny.model.config.model_type]
     if not family.coordinates:
         return (mask.cumsum(1) - 1).clamp(min=0)
     kinds, grids = tiny.inputs["mm_token_type_ids"], tiny.inputs["image_grid_thw"]
@@ -197,8 +195,8 @@ def test_masked_is_compacted(tiny):
 def test_norms_are_those_of_the_states_that_each_token_reads(tiny):
     """Which patches make a token is asked of the gradient; the layer, of a table in this file."""
     inner = tiny.model.model
-    tower = getattr(inner, FAMILIES[tiny.model.config.model_type].tower)
-    blocks = attrgetter(BLOCKS[tower.config.model_type])(tower)
+    tower = getattr(inner, LVLMS[tiny.model.config.model_type].tower)
+    blocks = ENCODERS[encoder_family(tower.config.model_type)].blocks_of(tower)
     reads = [blocks[index] for index in READS.get(tiny.name, [len(blocks) - 1])]
     states = {}
 

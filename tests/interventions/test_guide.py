@@ -7,7 +7,7 @@ import pytest
 import transformers
 from transformers import BatchFeature
 
-from diysink.interventions import FAMILIES
+from diysink.architectures import LVLMS
 from tests.interventions.conftest import built
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/interventions.md"
@@ -46,7 +46,7 @@ def test_the_code_runs(monkeypatch, capsys):
 
 def rows():
     """The table as the adapters have it."""
-    for kind, family in sorted(FAMILIES.items()):
+    for kind, family in sorted(LVLMS.items()):
         positions = "coordinates (M-RoPE)" if family.coordinates else "places"
         yield f"| `{kind}` | {family.mapping} | {positions} | {family.note} |"
 
@@ -57,6 +57,6 @@ def test_the_table_is_that_of_the_adapters():
     assert table.strip().splitlines()[2:] == list(rows())
 
 
-@pytest.mark.parametrize("kind", sorted(FAMILIES))
+@pytest.mark.parametrize("kind", sorted(LVLMS))
 def test_every_family_is_one_that_transformers_has(kind):
     assert kind == "diysink" or kind in transformers.CONFIG_MAPPING

@@ -5,9 +5,9 @@ from copy import deepcopy
 import pytest
 import torch
 
+from diysink.architectures import EncodedImage
 from diysink.encoders import Encoder
 from diysink.interventions import encoder_identity, visual_norms, visual_states
-from diysink.interventions.families import Picture
 from diysink.interventions.reading import Seen
 from diysink.sinks import token_norms
 
@@ -52,7 +52,9 @@ def test_a_key_is_of_the_picture_and_not_of_its_padding():
     other[2, 3, 5] += 1
 
     def key(pixels):
-        return Seen.of(Picture(torch.ones(1, 2), torch.zeros(1, 1, dtype=torch.long), pixels)).key
+        return Seen.of(
+            EncodedImage(torch.ones(1, 2), torch.zeros(1, 1, dtype=torch.long), pixels)
+        ).key
 
     assert key(pixels) == key(padded) != key(other)
 

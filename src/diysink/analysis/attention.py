@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from diysink.analysis.attention_layers import Layer, patch_places, read_language
+from diysink.analysis.attention_layers import patch_places, read_language
+from diysink.architectures.hooks import Layer
 from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Spliced
 from diysink.model.chat import IMAGE
 from diysink.model.keys import gated

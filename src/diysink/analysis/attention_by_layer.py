@@ -13,9 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diysink.analysis.attention import answered, reading, received
-from diysink.analysis.attention_layers import Layer, patch_places, read_language
+from diysink.analysis.attention_layers import patch_places, read_language
 from diysink.analysis.controls import drawn_orders
 from diysink.analysis.massive import MassiveRule, first_places
+from diysink.architectures.hooks import Layer
 from diysink.model import AnswerGenerator
 from diysink.resampling import interval, resampled_ratios
 from diysink.selection import QuestionBatch

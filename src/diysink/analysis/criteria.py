@@ -21,9 +21,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from diysink.analysis.attention_layers import Layer, patch_places, read_language, read_vision
+from diysink.analysis.attention_layers import patch_places, read_language, read_vision
 from diysink.analysis.layers import connected_encoder, one_token_per_patch
 from diysink.analysis.massive import MassiveRule, ratios
+from diysink.architectures.hooks import Layer
 from diysink.model import AnswerGenerator
 from diysink.model.chat import IMAGE
 from diysink.resampling import interval, resampled_ratios

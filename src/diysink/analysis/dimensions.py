@@ -25,9 +25,10 @@ from safetensors.numpy import save_file
 from scipy.stats import norm
 from torch import Tensor
 
-from diysink.analysis.attention_layers import Layer, patch_places, read_language
+from diysink.analysis.attention_layers import patch_places, read_language
 from diysink.analysis.massive import MassiveRule, first_places, ratios
 from diysink.analysis.matched import matched_tokens
+from diysink.architectures.hooks import Layer
 from diysink.artifact import load_tensors
 from diysink.model import AnswerGenerator
 from diysink.model.chat import IMAGE

@@ -20,9 +20,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from diysink.analysis.attention_layers import Layer, read_language, read_vision
+from diysink.analysis.attention_layers import read_language, read_vision
 from diysink.analysis.layers import connected_encoder
 from diysink.analysis.matched import matched_tokens
+from diysink.architectures.hooks import Layer
 from diysink.model import AnswerGenerator
 from diysink.model.chat import IMAGE
 from diysink.resampling import interval, resampled_ratios

@@ -1,39 +1,11 @@
-"""States of visual tokens layer by layer, each seen as soon as it exists and then let go."""
+"""Where the visual tokens of a DIYSink model are: in its encoder, its prompts and its layers."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
-
-from jaxtyping import Float, Shaped
-from torch import Tensor, nn
+from jaxtyping import Shaped
+from torch import Tensor
 
 from diysink.encoders import Encoder
 from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Spliced, Visual
 from diysink.model.chat import IMAGE
-
-See = Callable[[int, Float[Tensor, "batch length dim"]], None]
-
-
-@contextmanager
-def watched(blocks: Iterable[nn.Module], see: See) -> Iterator[None]:
-    """Call ``see(layer, states)`` with what enters the first block (layer 0) and leaves each.
-
-    The hooks are gone afterwards, whatever happens inside.
-    """
-
-    def entering(module: nn.Module, args: Any, kwargs: Any) -> None:
-        see(0, args[0] if args else kwargs["hidden_states"])
-
-    def leaving(layer: int) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda module, args, output: see(layer, output)
-
-    with ExitStack() as hooks:
-        for index, block in enumerate(blocks):
-            if index == 0:
-                handle = block.register_forward_pre_hook(entering, with_kwargs=True)
-                hooks.callback(handle.remove)
-            hooks.callback(block.register_forward_hook(leaving(index + 1)).remove)
-        yield
 
 
 def connected_encoder(model: DIYSinkForConditionalGeneration) -> Encoder:

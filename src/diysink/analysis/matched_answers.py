@@ -5,7 +5,7 @@ nonsinks as the image has sinks (route ``sink``), or all tokens but those (route
 Every token is projected as what it is, a nonsink by f_nonsink: only which are kept is changed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diysink.analysis.layers import one_token_per_patch
 from diysink.analysis.matched import matched_tokens
+from diysink.architectures.hooks import patch_method
 from diysink.artifact import digest_bytes
 from diysink.model import DIYSinkForConditionalGeneration, Visual
 
@@ -28,9 +29,10 @@ def matched_in_place_of_sinks(model: DIYSinkForConditionalGeneration, seed: int)
         ValueError: a connector without a token for each patch.
     """
     inner = model.model
-    see = inner.see
 
-    def instead(pixel_values: Float[Tensor, "images channels height width"]) -> Visual:
+    def instead(
+        see: Callable[..., Visual], pixel_values: Float[Tensor, "images channels height width"]
+    ) -> Visual:
         true = see(pixel_values)
         one_token_per_patch(model, true.sinks.shape[1])
         keys = [digest_bytes(p.cpu().float().numpy().tobytes()) for p in pixel_values]
@@ -43,8 +45,5 @@ def matched_in_place_of_sinks(model: DIYSinkForConditionalGeneration, seed: int)
             matched.gather(1, order),
         )
 
-    inner.__dict__["see"] = instead  # on the instance, before the class's own
-    try:
+    with patch_method(inner, "see", instead):
         yield
-    finally:
-        del inner.__dict__["see"]

@@ -27,8 +27,8 @@ from diysink.analysis.layers import (
     connected_encoder,
     image_prompt,
     one_token_per_patch,
-    watched,
 )
+from diysink.architectures.hooks import on_hidden_states
 from diysink.model import AnswerGenerator, Visual
 from diysink.resampling import interval, never_certain, resampled_ratios
 
@@ -79,14 +79,14 @@ def token_means(
         if encoder.prefix:
             means["vit", layer, "class"] = tokens[:, 0].float().cpu()
 
-    with watched(encoder.blocks, see_vision):
+    with on_hidden_states(encoder.blocks, see_vision):
         model.model.visual_states(pixels)
     if not language:
         return means
     sinks = model.model.sink_mask(states)
     prompt = image_prompt(generator, Visual(*model.model.multi_modal_projector(states, sinks)))
     language_model = model.model.language_model
-    with watched(
+    with on_hidden_states(
         language_model.layers, lambda layer, tokens: keep("llm", layer, by_patch(tokens, prompt))
     ):
         language_model(

@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from diysink.analysis.layers import connected_encoder, watched
+from diysink.analysis.layers import connected_encoder
+from diysink.architectures import ENCODERS
+from diysink.architectures.hooks import on_hidden_states
 from diysink.encoders import Encoder
-from diysink.encoders.families import FAMILIES
 from diysink.model import DIYSinkForConditionalGeneration
 from diysink.resampling import interval, resampled_ratios
 
@@ -64,15 +65,15 @@ def each_map(
             see(layer, head, _maps(patches))
         see(layer, MEAN, _maps(total))
 
-    with watched(encoder.blocks, reduce):
+    with on_hidden_states(encoder.blocks, reduce):
         model.model.visual_states(pixels.to(model.device, model.dtype))
 
 
 def _queries_and_keys(
     encoder: Encoder, block: nn.Module, states: Float[Tensor, "images all dim"]
 ) -> tuple[Float[Tensor, "images heads all width"], Float[Tensor, "images heads all width"]]:
-    parts = FAMILIES[encoder.family]
-    attention = getattr(block, parts.attention)
+    parts = ENCODERS[encoder.family]
+    attention = getattr(block, str(parts.attention))
     normed = getattr(block, parts.norm)(states)
     shape = (*states.shape[:2], encoder.heads, -1)
     query, key = (

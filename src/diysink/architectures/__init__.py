@@ -1,5 +1,26 @@
-"""What differs between models: where their parts are, and what they cannot show."""
+"""What differs between models, and the one way into them.
 
+Two tables say where a vision encoder (`ENCODERS`) and a vision-language model (`LVLMS`) keep their
+parts; `diysink.architectures.hooks` captures and patches what runs in them.
+"""
+
+from diysink.architectures.encoders import ENCODERS, EncoderFamily, encoder_family
 from diysink.architectures.errors import UnsupportedInterventionError, UnsupportedModelError
+from diysink.architectures.language import decoder_layers, key_module
+from diysink.architectures.lvlms import LVLMS, LVLMFamily, lvlm_family
+from diysink.architectures.patches.image import Arguments, EncodedImage
 
-__all__ = ["UnsupportedInterventionError", "UnsupportedModelError"]
+__all__ = [
+    "ENCODERS",
+    "LVLMS",
+    "Arguments",
+    "EncodedImage",
+    "EncoderFamily",
+    "LVLMFamily",
+    "UnsupportedInterventionError",
+    "UnsupportedModelError",
+    "decoder_layers",
+    "encoder_family",
+    "key_module",
+    "lvlm_family",
+]

@@ -2,7 +2,6 @@
 
 from diysink.encoders.checkpoint import check_weights, checkpoint_source
 from diysink.encoders.encoder import Encoder, Observation
-from diysink.encoders.families import FAMILIES
 from diysink.encoders.formats import CheckpointError
 from diysink.encoders.identity import EncoderIdentity
 from diysink.encoders.images import (
@@ -20,7 +19,6 @@ from diysink.encoders.pretrained import (
 )
 
 __all__ = [
-    "FAMILIES",
     "CheckpointError",
     "Encoder",
     "EncoderIdentity",

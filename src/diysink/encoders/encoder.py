@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from diysink.architectures import ENCODERS, encoder_family
 from diysink.artifact import digest_json, digest_tensors
 from diysink.encoders.attention import attention_received
-from diysink.encoders.families import FAMILIES, family_of
 from diysink.encoders.identity import EncoderIdentity
 
 
@@ -48,17 +48,18 @@ class Encoder(nn.Module):
         name: what people call it.
 
     Raises:
-        ValueError: for an architecture that is not supported or a layer that does not exist.
+        UnsupportedModelError: for an architecture that is not supported.
+        ValueError: for a layer that does not exist.
     """
 
     def __init__(self, model: PreTrainedModel, layer: int, name: str) -> None:
         super().__init__()
-        self.family = family_of(model.config.model_type)
+        self.family = encoder_family(model.config.model_type, alone=True)
         vision = getattr(model.base_model, "vision_model", model.base_model)
         self.config = vision.config
         self.name = name
-        parts = FAMILIES[self.family]
-        blocks: nn.ModuleList = attrgetter(parts.blocks)(vision)
+        parts = ENCODERS[self.family]
+        blocks = parts.blocks_of(vision)
         count = len(blocks)
         if not -count - 1 <= layer <= count:
             raise ValueError(
@@ -87,7 +88,7 @@ class Encoder(nn.Module):
         """Hidden states at the layer, without class and register tokens, in raster order.
 
         Raises:
-            ValueError: the picture has a size that the encoder cannot take.
+            ValueError: the image has a size that the encoder cannot take.
         """
         self.grid(pixel_values)
         hidden = self._parts.embed(self, pixel_values)
@@ -112,7 +113,7 @@ class Encoder(nn.Module):
         for block in self.blocks:
             read, hidden = hidden, block(hidden, attention_mask=None)
         norm = getattr(self.blocks[-1], self._parts.norm)
-        attention = getattr(self.blocks[-1], self._parts.attention)
+        attention = getattr(self.blocks[-1], str(self._parts.attention))
         received = attention_received(read, norm, attention, self.heads)
         return Observation(
             hidden=hidden[:, self.prefix :],
@@ -124,20 +125,20 @@ class Encoder(nn.Module):
         """Rows and columns of patches.
 
         Raises:
-            ValueError: the picture has a size that the encoder cannot take.
+            ValueError: the image has a size that the encoder cannot take.
         """
         height, width = pixel_values.shape[-2:]
         rows, columns = height // self.patch[0], width // self.patch[1]
         if self._parts.any_size:
             if rows < 1 or columns < 1:
                 raise ValueError(
-                    f"Pictures of {height} x {width} pixels are smaller than one patch of "
+                    f"Images of {height} x {width} pixels are smaller than one patch of "
                     f"{self.name} ({self.patch[0]} x {self.patch[1]})."
                 )
         elif (height, width) != _pair(self.config.image_size):
-            wanted = _pair(self.config.image_size)
+            size = _pair(self.config.image_size)
             raise ValueError(
-                f"{self.name} takes pictures of {wanted[0]} x {wanted[1]} pixels; these have "
+                f"{self.name} takes images of {size[0]} x {size[1]} pixels; these have "
                 f"{height} x {width}. Prepare them with load_image_processor({self.name!r})."
             )
         return rows, columns

@@ -15,7 +15,7 @@ class EncoderIdentity:
             computation. Weights are rounded to bfloat16 first, so that a float32 checkpoint and
             its bfloat16 copy are one encoder.
         layer: index into the hidden states, counted from the embeddings (0); never negative.
-        family: the architecture, a key of `diysink.encoders.FAMILIES`.
+        family: the architecture, a key of `diysink.architectures.ENCODERS`.
     """
 
     name: str

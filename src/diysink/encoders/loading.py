@@ -7,9 +7,9 @@ import torch
 import transformers
 from transformers import AutoConfig, PreTrainedModel
 
+from diysink.architectures import ENCODERS, encoder_family
 from diysink.encoders.checkpoint import checkpoint_source
 from diysink.encoders.encoder import Encoder
-from diysink.encoders.families import FAMILIES, family_of
 from diysink.encoders.pretrained import load_pretrained
 
 _IN_LLAVA = {r"^(model\.)?vision_tower\.(vision_model\.)?": ""}
@@ -64,7 +64,8 @@ def load_vision_tower(
     if config.model_type == "llava":
         config = config.vision_config
         whole = {"config": config, "key_mapping": _IN_LLAVA}
-    architecture = getattr(transformers, FAMILIES[family_of(config.model_type)].architecture)
+    family = ENCODERS[encoder_family(config.model_type, alone=True)]
+    architecture = getattr(transformers, str(family.architecture))
     model: PreTrainedModel = load_pretrained(
         architecture,
         source,

@@ -18,11 +18,11 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
+from diysink.architectures import lvlm_family
 from diysink.encoders import checkpoint_source, load_pretrained, naming_damage
 from diysink.evaluation.processor import complete
 from diysink.evaluation.runner import Asked, Replies, question_of
 from diysink.interventions import VAR, Intervention, VisualTokens, intervene, visual_norms
-from diysink.interventions.families import family_of
 from diysink.model.lengths import beginning, fitting, positions
 from diysink.records import ImageFile, Record
 from diysink.sinks import SinkProfile
@@ -41,7 +41,7 @@ class LVLM:
     """
 
     def __init__(self, model: Any, processor: Any, *, max_new_tokens: int = 16) -> None:
-        family_of(model.config.model_type)
+        lvlm_family(model.config.model_type)
         if not processor.chat_template:
             raise ValueError(
                 f"The processor of {model.config.name_or_path or type(model).__name__} has no chat "
@@ -251,7 +251,7 @@ def load_lvlm(
     """
     source = checkpoint_source(path_or_id, revision)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-    family_of(config.model_type)
+    lvlm_family(config.model_type)
     with naming_damage(source):
         processor = AutoProcessor.from_pretrained(
             source, revision=revision, trust_remote_code=False

@@ -7,7 +7,7 @@ patch size, but not how many class tokens there are.
 
 from typing import Any
 
-from diysink.encoders.families import FAMILIES, family_of
+from diysink.architectures import ENCODERS, encoder_family
 
 
 def complete(processor: Any, config: Any, written: dict[str, Any]) -> None:
@@ -41,6 +41,6 @@ def complete(processor: Any, config: Any, written: dict[str, Any]) -> None:
 def _class_tokens(vision: Any) -> int:
     """Tokens that the vision encoder puts before its patches; 0 for one that is not known."""
     try:
-        return FAMILIES[family_of(vision.model_type)].prefix(vision)
+        return ENCODERS[encoder_family(vision.model_type)].prefix(vision)
     except ValueError:
         return 0

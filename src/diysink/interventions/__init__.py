@@ -13,16 +13,13 @@ from diysink.interventions.changes import (
     Reposition,
     Scale,
 )
-from diysink.interventions.families import FAMILIES, Family
 from diysink.interventions.reading import encoder_identity, visual_norms, visual_states
 from diysink.interventions.tokens import VisualTokens
 from diysink.interventions.var import VAR
 
 __all__ = [
-    "FAMILIES",
     "VAR",
     "Drop",
-    "Family",
     "Intervention",
     "Keep",
     "Matched",

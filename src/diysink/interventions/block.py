@@ -1,25 +1,23 @@
 """One call around anybody's code: what is done to visual tokens while a block runs.
 
-Two methods of the inner model are shadowed, on the instance and nowhere else. All state is tied to
+Two methods of the inner model are patched, on the instance and nowhere else. All state is tied to
 a call: to the features of its images, and to its cache.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import wraps
 from typing import Any
 
 import torch
 
 from diysink.architectures import UnsupportedInterventionError
+from diysink.architectures.hooks import is_patched, patch_method
 from diysink.interventions.changes import Intervention
 from diysink.interventions.interception import Interception
 from diysink.interventions.reading import encoder_identity, inner_model
 from diysink.interventions.spliced import SpliceInterception
 from diysink.interventions.var import VAR, attached
 from diysink.sinks import SinkProfile
-
-MARK = "_diysink_intervenes"
 
 
 @contextmanager
@@ -39,7 +37,7 @@ def intervene(
     an expanded attention mask, carried positions under flash attention.
 
     Args:
-        model: any supported vision-language model (`FAMILIES`), bare or under PEFT.
+        model: any model of `diysink.architectures.LVLMS`, bare or under PEFT.
         interventions: one, or several to be carried out in this order; at most one VAR.
         profile: what a sink is for this model's vision encoder.
         tau: in place of a profile, the L2 norm from which a token is a sink. A DIYSink model knows
@@ -52,12 +50,12 @@ def intervene(
         ProfileMismatchError: the profile is of another vision encoder or layer.
     """
     inner = inner_model(model)
-    wanted = tuple(interventions) if isinstance(interventions, Sequence) else (interventions,)
-    changes = [one for one in wanted if not isinstance(one, VAR)]
-    variants = [one for one in wanted if isinstance(one, VAR)]
+    every = tuple(interventions) if isinstance(interventions, Sequence) else (interventions,)
+    changes = [one for one in every if not isinstance(one, VAR)]
+    variants = [one for one in every if isinstance(one, VAR)]
     if len(variants) > 1:
         raise ValueError(f"{len(variants)} VAR in one block: give at most one.")
-    if any(hasattr(method, MARK) for method in vars(inner).values()):
+    if is_patched(inner):
         raise ValueError(
             "There is an intervention around this model already. Give intervene all interventions "
             "as one list, in the order in which they shall be carried out."
@@ -72,8 +70,8 @@ def intervene(
     with ExitStack() as stack:
         for one in variants:
             stack.enter_context(attached(one, inner))
-        for name in interception.shadows:
-            stack.enter_context(_shadowed(inner, name, getattr(interception, name)))
+        for name in interception.patches:
+            stack.enter_context(patch_method(inner, name, getattr(interception, name)))
         yield
 
 
@@ -109,24 +107,3 @@ def _refuse_for_our_own(
         raise UnsupportedInterventionError(
             "VAR does not work on a DIYSink model; use the LLaVA that it was made from."
         )
-
-
-@contextmanager
-def _shadowed(inner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
-    """Put a method in front of another, on this instance and for a time."""
-    had = name in vars(inner)
-    original = getattr(inner, name)
-
-    @wraps(original)  # generate reads its signature
-    def shadow(*args: Any, **kwargs: Any) -> Any:
-        return method(original, *args, **kwargs)
-
-    setattr(shadow, MARK, True)
-    setattr(inner, name, shadow)
-    try:
-        yield
-    finally:
-        if had:
-            setattr(inner, name, original)
-        else:
-            delattr(inner, name)

@@ -15,9 +15,8 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import Cache
 
-from diysink.architectures import UnsupportedInterventionError
+from diysink.architectures import UnsupportedInterventionError, lvlm_family
 from diysink.interventions.changes import Intervention
-from diysink.interventions.families import family_of
 from diysink.interventions.images import changed, levels_of, placed, with_levels
 from diysink.interventions.layout import LAYOUT_ON_CACHE, Layout
 from diysink.interventions.reading import Seen, arguments_of, image_arguments, read
@@ -36,23 +35,23 @@ class Interception:
         tau: norm from which a token is a sink.
     """
 
-    shadows = ("get_image_features", "forward")
+    patches = ("get_image_features", "forward")
 
     def __init__(
         self, inner: Any, changes: Sequence[Intervention], var: VAR | None, tau: float
     ) -> None:
         self.inner = inner
-        self.family = family_of(inner.config.model_type)
+        self.family = lvlm_family(inner.config.model_type)
         self.changes = changes
         self.var = var
         self.tau = tau
 
     def get_image_features(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The model's own features, with a note of what the vision encoder saw."""
-        features, pictures = read(self.inner, original, *args, **kwargs)
+        features, images = read(self.inner, original, *args, **kwargs)
         if not isinstance(features, tuple):
             # As an item, which also a copy on another device has.
-            features[SEEN_ON_FEATURES] = [Seen.of(picture) for picture in pictures]
+            features[SEEN_ON_FEATURES] = [Seen.of(image) for image in images]
         return features
 
     def forward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

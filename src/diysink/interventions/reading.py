@@ -5,29 +5,31 @@ are those *before* any final norm, which ``last_hidden_state`` is after.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
-from threading import RLock
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from diysink import encoders
-from diysink.architectures import UnsupportedModelError
+from diysink.architectures import (
+    ENCODERS,
+    Arguments,
+    EncodedImage,
+    LVLMFamily,
+    UnsupportedModelError,
+    encoder_family,
+    lvlm_family,
+)
+from diysink.architectures.hooks import capture_outputs
 from diysink.artifact import digest_bytes, digest_json, digest_tensors
 from diysink.encoders import Encoder, EncoderIdentity
-from diysink.interventions.families import BLOCKS, Arguments, Family, Picture, family_of
-
-_ONE_AT_A_TIME = RLock()  # hooks see every call of a module, also another thread's
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One picture as it was read in a call.
+    """One image (or tile) as it was read in a call.
 
     Attributes:
         norms: of each visual token; NaN for separators.
@@ -38,10 +40,10 @@ class Seen:
     key: str
 
     @classmethod
-    def of(cls, picture: Picture) -> "Seen":
-        """What is kept of a picture."""
-        shown = picture.pixels.detach()[picture.pixels != 0]
-        return cls(picture.norms, digest_bytes(shown.float().cpu().numpy().tobytes()))
+    def of(cls, image: EncodedImage) -> "Seen":
+        """What is kept of an image."""
+        shown = image.pixels.detach()[image.pixels != 0]
+        return cls(image.norms, digest_bytes(shown.float().cpu().numpy().tobytes()))
 
 
 def inner_model(model: Any) -> Any:
@@ -63,7 +65,7 @@ def inner_model(model: Any) -> Any:
             f"Interventions work on a model of transformers; this is a {type(model).__name__}."
         )
     inner = model.base_model
-    family_of(inner.config.model_type)
+    lvlm_family(inner.config.model_type)
     return inner
 
 
@@ -85,18 +87,18 @@ def image_arguments(encode: Callable[..., Any], call: Mapping[str, Any]) -> dict
 
 def read(
     inner: Any, function: Callable[..., Any], *args: Any, **kwargs: Any
-) -> tuple[Any, list[Picture]]:
-    """Encode images: what the function gives, and the pictures that it encoded.
+) -> tuple[Any, list[EncodedImage]]:
+    """Encode images: what the function gives, and the images that it encoded.
 
     Args:
         inner: the inner model.
         function: its method that encodes images.
         args, kwargs: the function's.
     """
-    family = family_of(inner.config.model_type)
+    family = lvlm_family(inner.config.model_type)
     arguments = arguments_of(function, *args, **kwargs)
     blocks, indices = _blocks_read(inner, family, arguments)
-    with _ONE_AT_A_TIME, _outputs([blocks[index] for index in indices]) as outputs:
+    with capture_outputs([blocks[index] for index in indices]) as outputs:
         result = function(*args, **kwargs)
     states = torch.cat([states if states.dim() == 3 else states[None] for states in outputs], -1)
     return result, family.read(inner, states, arguments)
@@ -104,7 +106,7 @@ def read(
 
 @torch.no_grad()
 def visual_states(model: Any, **inputs: Any) -> list[Float[Tensor, "_ dim"]]:
-    """ViT states that the connector reads, one tensor for each picture (image or tile).
+    """ViT states that the connector reads, one tensor for each image or tile.
 
     Args:
         model: any supported vision-language model.
@@ -117,12 +119,12 @@ def visual_states(model: Any, **inputs: Any) -> list[Float[Tensor, "_ dim"]]:
     Raises:
         UnsupportedModelError: an unsupported model.
     """
-    return [picture.states for picture in _pictures(model, inputs)]
+    return [image.states for image in _images(model, inputs)]
 
 
 @torch.no_grad()
 def visual_norms(model: Any, **inputs: Any) -> list[Float[Tensor, " _"]]:
-    """L2 norms of the visual tokens' ViT states, in float32, one tensor for each picture.
+    """L2 norms of the visual tokens' ViT states, in float32, one tensor for each image or tile.
 
     A token that is made of several patches has the largest of their norms; a separator has NaN.
 
@@ -133,12 +135,12 @@ def visual_norms(model: Any, **inputs: Any) -> list[Float[Tensor, " _"]]:
     Raises:
         UnsupportedModelError: an unsupported model.
     """
-    return [picture.norms for picture in _pictures(model, inputs)]
+    return [image.norms for image in _images(model, inputs)]
 
 
-def _pictures(model: Any, inputs: Mapping[str, Any]) -> list[Picture]:
+def _images(model: Any, inputs: Mapping[str, Any]) -> list[EncodedImage]:
     inner = inner_model(model)
-    encode = getattr(inner, family_of(inner.config.model_type).encodes)
+    encode = getattr(inner, lvlm_family(inner.config.model_type).encodes)
     return read(inner, encode, **image_arguments(encode, inputs))[1]
 
 
@@ -152,14 +154,15 @@ def encoder_identity(model: Any) -> EncoderIdentity:
         UnsupportedModelError: an unsupported model.
     """
     inner = inner_model(model)
-    family = family_of(inner.config.model_type)
+    family = lvlm_family(inner.config.model_type)
     blocks, indices = _blocks_read(inner, family, {})
     tower = getattr(inner, family.tower)
     kind = tower.config.model_type
     name = str(inner.config.name_or_path) or type(inner).__name__
-    if kind.removesuffix("_vision_model") in encoders.FAMILIES and len(indices) == 1:
+    row = ENCODERS[encoder_family(kind)]
+    if row.architecture and len(indices) == 1:
         return Encoder.of(tower, indices[0] + 1, name).identity
-    later = tuple(f"{BLOCKS[kind]}.{index}." for index in range(max(indices) + 1, len(blocks)))
+    later = tuple(f"{row.blocks}.{index}." for index in range(max(indices) + 1, len(blocks)))
     weights = {
         path: weight.detach().to(torch.bfloat16)
         for path, weight in tower.named_parameters()
@@ -170,17 +173,11 @@ def encoder_identity(model: Any) -> EncoderIdentity:
 
 
 def _blocks_read(
-    inner: Any, family: Family, arguments: Arguments
+    inner: Any, family: LVLMFamily, arguments: Arguments
 ) -> tuple[nn.ModuleList, list[int]]:
     """The encoder's blocks, and the indices of those whose output the connector reads."""
     tower = getattr(inner, family.tower)
-    kind = tower.config.model_type
-    if kind not in BLOCKS:
-        raise UnsupportedModelError(
-            f"The model's vision encoder is of model_type {kind!r}; supported are "
-            f"{', '.join(BLOCKS)}."
-        )
-    blocks: nn.ModuleList = attrgetter(BLOCKS[kind])(tower)
+    blocks = ENCODERS[encoder_family(tower.config.model_type)].blocks_of(tower)
     indices = [
         (layer if layer >= 0 else len(blocks) + 1 + layer) - 1
         for layer in family.layers(inner, arguments)
@@ -191,21 +188,3 @@ def _blocks_read(
             f"{len(blocks)} blocks; interventions need the output of a block, 1 to {len(blocks)}."
         )
     return blocks, indices
-
-
-@contextmanager
-def _outputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """What modules give while the block runs, in the order of the modules, gradients cut."""
-    outputs: list[Tensor] = [torch.empty(0)] * len(modules)
-    handles = []
-    for place, module in enumerate(modules):
-
-        def keep(_: nn.Module, __: Any, output: Any, place: int = place) -> None:
-            outputs[place] = (output[0] if isinstance(output, tuple) else output).detach()
-
-        handles.append(module.register_forward_hook(keep))
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()

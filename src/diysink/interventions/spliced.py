@@ -30,7 +30,7 @@ class SpliceInterception:
         changes: interventions on each image's tokens, in order.
     """
 
-    shadows = ("see", "splice")
+    patches = ("see", "splice")
 
     def __init__(self, inner: Any, changes: Sequence[Intervention]) -> None:
         self.inner = inner
@@ -43,14 +43,14 @@ class SpliceInterception:
             UnsupportedInterventionError: the connector makes tokens that are not patches (a
                 resampler).
         """
-        visual, pictures = read(self.inner, original, *args, **kwargs)
-        if any(len(picture.groups) != visual.features.shape[1] for picture in pictures):
+        visual, images = read(self.inner, original, *args, **kwargs)
+        if any(len(image.groups) != visual.features.shape[1] for image in images):
             raise UnsupportedInterventionError(
                 f"The connector {self.inner.config.connector!r} makes tokens of its own out of an "
                 "image's patches, so that no token has a norm. Interventions need a connector with "
                 "one token for each patch."
             )
-        object.__setattr__(visual, SEEN_ON_VISUAL, [Seen.of(picture) for picture in pictures])
+        object.__setattr__(visual, SEEN_ON_VISUAL, [Seen.of(image) for image in images])
         return visual
 
     def splice(

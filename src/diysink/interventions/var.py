@@ -11,18 +11,20 @@ numbers are the paper's; a public implementation reads its ``p`` the other way r
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from diysink.architectures import UnsupportedInterventionError
+from diysink.architectures import UnsupportedInterventionError, decoder_layers
+from diysink.architectures.hooks import attention_implementation, before_forward
 from diysink.interventions.layout import Layout
 
 NAME = "diysink_var"
@@ -175,33 +177,25 @@ def attached(var: VAR, inner: Any) -> Iterator[None]:
         UnsupportedInterventionError: an attention implementation that never holds the weights.
     """
     language = inner.get_decoder()
-    configs = {id(one): one for one in (language.config, inner.config.get_text_config())}.values()
     before = language.config._attn_implementation
     if before not in ("eager", "sdpa"):
         raise UnsupportedInterventionError(
             f"The language model attends with {before!r}, which never holds attention weights that "
             "VAR could change. Load it with attn_implementation='sdpa' or 'eager'."
         )
-    handles = []
-    if var.dimensions is not None:
-        for index, layer in enumerate(language.layers):
-
-            def look(_: nn.Module, args: Any, kwargs: Any, index: int = index) -> None:
-                active = _ACTIVE.get()
-                if active is not None:
-                    active.look(index, args[0] if args else kwargs["hidden_states"])
-
-            handles.append(layer.register_forward_pre_hook(look, with_kwargs=True))
-    earlier = [config._attn_implementation for config in configs]
-    try:
-        for config in configs:
-            config._attn_implementation = NAME
+    with ExitStack() as stack:
+        if var.dimensions is not None:
+            for index, layer in enumerate(decoder_layers(language)):
+                stack.enter_context(before_forward(layer, partial(_look, index)))
+        configs = (language.config, inner.config.get_text_config())
+        stack.enter_context(attention_implementation(configs, NAME))
         yield
-    finally:
-        for config, name in zip(configs, earlier, strict=True):
-            config._attn_implementation = name
-        for handle in handles:
-            handle.remove()
+
+
+def _look(layer: int, states: Float[Tensor, "batch length dim"], _: dict[str, Any]) -> None:
+    active = _ACTIVE.get()
+    if active is not None:
+        active.look(layer, states)
 
 
 def _attend(

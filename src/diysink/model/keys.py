@@ -14,20 +14,16 @@ that second time carries its own hook.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from diysink.architectures import UnsupportedModelError
+from diysink.architectures import decoder_layers, key_module
+from diysink.architectures.hooks import after_forward, before_forward, patch_method
 from diysink.model.splice import Spliced
 from diysink.selection import Choice, KeyGates
-
-# Children of an attention module that normalise keys, and those that leave keys alone.
-KEY_NORMS = ("k_norm", "k_layernorm", "key_layernorm")
-OTHER_NORMS = ("q_norm", "q_layernorm", "query_layernorm", "v_norm")
 
 
 @contextmanager
@@ -91,12 +87,7 @@ def gated_keys(
         ValueError: no such layer; and, while it runs, a prompt that is not read from its beginning
             and in one piece.
     """
-    layers = getattr(language_model, "layers", None)
-    if not isinstance(layers, nn.ModuleList):
-        raise UnsupportedModelError(
-            f"{type(language_model).__name__} has no list 'layers': keys can be gated in language "
-            "models of the Llama kind, with layers[i].self_attn.k_proj"
-        )
+    layers = decoder_layers(language_model)
     numbers = range(len(layers)) if gates.layers is None else gates.layers
     if unknown := [number for number in numbers if not 0 <= number < len(layers)]:
         raise ValueError(
@@ -123,27 +114,23 @@ class _GatedLayer:
     ) -> None:
         self.layer, self.number, self.gates = layer, number, gates
         self.sinks, self.visual, self.last = sinks, visual, last
-        self.keys = _key_module(layer, number)
+        self.keys = key_module(layer, number)
         self.factors: Float[Tensor, "rows positions"] | None = None  # of the call under way
         self.read = False
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        checkpoint = vars(self.layer).get("_gradient_checkpointing_func")
         with ExitStack() as stack:
-            handle = self.layer.register_forward_pre_hook(self._enter, with_kwargs=True)
-            stack.callback(handle.remove)
-            handle = self.keys.register_forward_hook(self._scale)
-            stack.callback(handle.remove)
-            if checkpoint is not None:
-                stack.callback(setattr, self.layer, "_gradient_checkpointing_func", checkpoint)
-                twice = partial(self._checkpointed, checkpoint)
-                setattr(self.layer, "_gradient_checkpointing_func", twice)  # noqa: B010
+            stack.enter_context(before_forward(self.layer, self._enter))
+            stack.enter_context(after_forward(self.keys, self._scale))
+            if vars(self.layer).get("_gradient_checkpointing_func") is not None:
+                stack.enter_context(
+                    patch_method(self.layer, "_gradient_checkpointing_func", self._checkpointed)
+                )
             yield
 
-    def _enter(self, layer: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def _enter(self, states: Float[Tensor, "rows positions dim"], named: dict[str, Any]) -> None:
         """Before the layer: factors for the prompt, nothing for what comes after it."""
-        states = arguments[0] if arguments else named["hidden_states"]
         cache = named.get("past_key_values")
         before = 0 if cache is None else int(cache.get_seq_length(self.number))
         if before and self.read:
@@ -175,7 +162,7 @@ class _GatedLayer:
         more = states.shape[1] - length
         return nn.functional.pad(factors, (0, more), value=1.0).repeat_interleave(repeats, 0)
 
-    def _scale(self, module: nn.Module, arguments: Any, keys: Tensor) -> Tensor | None:
+    def _scale(self, keys: Tensor) -> Tensor | None:
         return None if self.factors is None else scaled(keys, self.factors)
 
     def _checkpointed(self, checkpoint: Callable[..., Any], run: Any, *arguments: Any) -> Any:
@@ -185,11 +172,8 @@ class _GatedLayer:
             return checkpoint(run, *arguments)
 
         def gated_run(*inner: Any) -> Any:
-            handle = self.keys.register_forward_hook(lambda _, __, keys: scaled(keys, factors))
-            try:
+            with after_forward(self.keys, lambda keys: scaled(keys, factors)):
                 return run(*inner)
-            finally:
-                handle.remove()
 
         return checkpoint(gated_run, *arguments)
 
@@ -213,17 +197,3 @@ def scaled(keys: Float[Tensor, "..."], factors: Float[Tensor, "rows positions"])
         )
     shape = [rows] + [positions if axis == axes[0] else 1 for axis in range(1, keys.ndim)]
     return keys * factors.to(keys.dtype).reshape(shape)
-
-
-def _key_module(layer: nn.Module, number: int) -> nn.Module:
-    """The module whose output are the keys as the attention uses them, but for their rotation."""
-    attention = getattr(layer, "self_attn", None)
-    parts = dict(attention.named_children()) if isinstance(attention, nn.Module) else {}
-    strange = [n for n in parts if "norm" in n and n not in KEY_NORMS + OTHER_NORMS]
-    found = next((parts[name] for name in (*KEY_NORMS, "k_proj") if name in parts), None)
-    if "k_proj" not in parts or found is None or strange:
-        raise UnsupportedModelError(
-            f"layer {number} of the language model ({type(layer).__name__}) has no self_attn whose "
-            f"keys come from k_proj through a known norm; it has: {', '.join(parts) or 'nothing'}"
-        )
-    return found

@@ -1,51 +1,95 @@
-"""The families of models that interventions know, by ``model_type``: one entry each.
+"""Every vision-language model that is supported: one row of one table each, by ``model_type``.
 
-Nothing else in the room asks what kind of model it has. What a family must have is the seam that
-these share: an inner model whose ``get_image_features`` gives projected tokens, whose ``forward``
-takes them back as ``mm_encoder_outputs``, and one placeholder for each token in the prompt. Our own
-model has another seam (`diysink.interventions.spliced`).
+A row is added to `LVLMS` to support another family, and a reader in
+`diysink.architectures.patches` if its patches become tokens in a new way. What a family must have:
+an inner model whose ``get_image_features`` gives projected tokens, whose ``forward`` takes them
+back as ``mm_encoder_outputs``, and one placeholder for each token in the prompt. A DIYSink model
+splices its tokens itself.
 """
 
-from diysink.architectures import UnsupportedModelError
-from diysink.interventions.families import anyres, packed, rows
-from diysink.interventions.families.picture import (
-    Arguments,
-    Family,
-    Picture,
-    feature_layer,
-    last_layer,
-)
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
-FAMILIES = {
-    "llava": Family(
+from jaxtyping import Float
+from torch import Tensor
+
+from diysink.architectures.errors import UnsupportedModelError
+from diysink.architectures.patches import anyres, packed, rows
+from diysink.architectures.patches.image import Arguments, EncodedImage
+
+
+@dataclass(frozen=True)
+class LVLMFamily:
+    """How one family of models makes its visual tokens.
+
+    Attributes:
+        tower: name of the vision encoder in the inner model.
+        layers: hidden states that the connector reads, given the inner model and the arguments of
+            ``get_image_features``: 0 is what enters the first block, -1 what leaves the last. Of
+            several, the connector reads the concatenation.
+        read: the images, in the order of their tokens, given the inner model, the states at each
+            layer in one tensor, and the arguments.
+        mapping: ``exact``: a token is one patch; ``group-wise``: it is several, and as large as the
+            largest.
+        note: how patches become tokens, for people.
+        coordinates: whether position ids are coordinates in the image (M-RoPE).
+        one_run: whether images whose placeholders touch are tiles of one image.
+        encodes: name of the inner model's method that encodes images.
+    """
+
+    tower: str
+    layers: Callable[[Any, Arguments], tuple[int, ...]]
+    read: Callable[[Any, Float[Tensor, "rows patches dim"], Arguments], list[EncodedImage]]
+    mapping: Literal["exact", "group-wise"]
+    note: str
+    coordinates: bool = False
+    one_run: bool = False
+    encodes: str = "get_image_features"
+
+
+def last_layer(inner: Any, arguments: Arguments) -> tuple[int, ...]:
+    """The output of the last block."""
+    return (-1,)
+
+
+def feature_layer(inner: Any, arguments: Arguments) -> tuple[int, ...]:
+    """``vision_feature_layer``: of the call, else of the configuration."""
+    layer = arguments.get("vision_feature_layer")
+    layer = inner.config.vision_feature_layer if layer is None else layer
+    return (layer,) if isinstance(layer, int) else tuple(layer)
+
+
+LVLMS = {
+    "llava": LVLMFamily(
         tower="vision_tower",
         layers=feature_layer,
         read=rows.llava,
         mapping="exact",
         note="one patch",
     ),
-    "llava_next": Family(
+    "llava_next": LVLMFamily(
         tower="vision_tower",
         layers=feature_layer,
         read=anyres.llava_next,
         mapping="exact",
         note="one patch of the overview or of a tile; newline tokens are separators",
     ),
-    "llava_onevision": Family(
+    "llava_onevision": LVLMFamily(
         tower="vision_tower",
         layers=feature_layer,
         read=anyres.llava_onevision,
         mapping="group-wise",
         note="one patch; up to four where a large image is shrunk; newline tokens are separators",
     ),
-    "vipllava": Family(
+    "vipllava": LVLMFamily(
         tower="vision_tower",
         layers=feature_layer,
         read=rows.vipllava,
         mapping="exact",
         note="one patch, its states at several layers side by side",
     ),
-    "internvl": Family(
+    "internvl": LVLMFamily(
         tower="vision_tower",
         layers=feature_layer,
         read=rows.internvl,
@@ -53,35 +97,35 @@ FAMILIES = {
         note="pixel shuffle; the tiles of an image are one image",
         one_run=True,
     ),
-    "gemma3": Family(
+    "gemma3": LVLMFamily(
         tower="vision_tower",
         layers=last_layer,
         read=rows.gemma3,
         mapping="group-wise",
         note="the mean of a square of patches",
     ),
-    "paligemma": Family(
+    "paligemma": LVLMFamily(
         tower="vision_tower",
         layers=last_layer,
         read=rows.plain,
         mapping="exact",
         note="one patch",
     ),
-    "idefics3": Family(
+    "idefics3": LVLMFamily(
         tower="vision_model",
         layers=last_layer,
         read=rows.idefics3,
         mapping="group-wise",
         note="pixel shuffle; every tile is an image",
     ),
-    "smolvlm": Family(
+    "smolvlm": LVLMFamily(
         tower="vision_model",
         layers=last_layer,
         read=rows.idefics3,
         mapping="group-wise",
         note="pixel shuffle; every tile is an image",
     ),
-    "qwen2_vl": Family(
+    "qwen2_vl": LVLMFamily(
         tower="visual",
         layers=last_layer,
         read=packed.merged,
@@ -89,7 +133,7 @@ FAMILIES = {
         note="a square of patches side by side",
         coordinates=True,
     ),
-    "qwen2_5_vl": Family(
+    "qwen2_5_vl": LVLMFamily(
         tower="visual",
         layers=last_layer,
         read=packed.windowed,
@@ -97,7 +141,7 @@ FAMILIES = {
         note="a square of patches side by side, out of window order",
         coordinates=True,
     ),
-    "qwen3_vl": Family(
+    "qwen3_vl": LVLMFamily(
         tower="visual",
         layers=last_layer,
         read=packed.merged,
@@ -105,7 +149,7 @@ FAMILIES = {
         note="a square of patches side by side; deepstack features go along",
         coordinates=True,
     ),
-    "glm4v": Family(
+    "glm4v": LVLMFamily(
         tower="visual",
         layers=last_layer,
         read=packed.merged,
@@ -113,21 +157,21 @@ FAMILIES = {
         note="a convolution over a square of patches",
         coordinates=True,
     ),
-    "mistral3": Family(
+    "mistral3": LVLMFamily(
         tower="vision_tower",
         layers=feature_layer,
         read=packed.mistral3,
         mapping="group-wise",
         note="a square of patches side by side; row ends in the prompt stay where they are",
     ),
-    "aya_vision": Family(
+    "aya_vision": LVLMFamily(
         tower="vision_tower",
         layers=feature_layer,
         read=rows.aya_vision,
         mapping="group-wise",
         note="pixel shuffle; every tile is an image",
     ),
-    "cohere2_vision": Family(
+    "cohere2_vision": LVLMFamily(
         tower="vision_tower",
         layers=last_layer,
         read=rows.cohere2_vision,
@@ -135,14 +179,14 @@ FAMILIES = {
         note="pixel shuffle; the tiles of an image are one image",
         one_run=True,
     ),
-    "deepseek_vl": Family(
+    "deepseek_vl": LVLMFamily(
         tower="vision_model",
         layers=last_layer,
         read=rows.plain,
         mapping="exact",
         note="one patch",
     ),
-    "diysink": Family(
+    "diysink": LVLMFamily(
         tower="vision_tower",
         layers=feature_layer,
         read=rows.llava,
@@ -153,33 +197,16 @@ FAMILIES = {
 }
 """Every supported family by ``model_type``."""
 
-BLOCKS = {
-    "clip_vision_model": "encoder.layers",
-    "siglip_vision_model": "encoder.layers",
-    "pixtral": "transformer.layers",
-    "internvl_vision": "encoder.layer",
-    "idefics3_vision": "encoder.layers",
-    "smolvlm_vision": "encoder.layers",
-    "qwen2_vl_vision": "blocks",
-    "qwen2_5_vl_vision": "blocks",
-    "qwen3_vl_vision": "blocks",
-    "glm4v_vision": "blocks",
-}
-"""Where each vision encoder (by its own ``model_type``) keeps its blocks."""
 
-
-def family_of(model_type: str) -> Family:
+def lvlm_family(model_type: str) -> LVLMFamily:
     """The family of a configuration's ``model_type``.
 
     Raises:
         UnsupportedModelError: for a family that is not supported, naming those that are.
     """
-    if model_type not in FAMILIES:
+    if model_type not in LVLMS:
         raise UnsupportedModelError(
-            f"The model's configuration says model_type {model_type!r}, which interventions do not "
-            f"support. Supported are {', '.join(FAMILIES)}."
+            f"The model's configuration says model_type {model_type!r}, which is not supported. "
+            f"Supported are {', '.join(LVLMS)}."
         )
-    return FAMILIES[model_type]
-
-
-__all__ = ["BLOCKS", "FAMILIES", "Arguments", "Family", "Picture", "family_of"]
+    return LVLMS[model_type]

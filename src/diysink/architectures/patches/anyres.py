@@ -15,20 +15,20 @@ from transformers.models.llava_next.modeling_llava_next import (
     image_size_to_num_patches,
 )
 
-from diysink.interventions.families.picture import Arguments, Picture, without_class_token
+from diysink.architectures.patches.image import Arguments, EncodedImage, without_class_token
 
 States = Float[Tensor, "rows tokens dim"]
 CLOSE = 1e-6  # of a patch; coordinates are doubles
 
 
-def llava_next(inner: Any, states: States, arguments: Arguments) -> list[Picture]:
+def llava_next(inner: Any, states: States, arguments: Arguments) -> list[EncodedImage]:
     """All images in tiles."""
     counts = [_tiles(inner, size) for size in arguments["image_sizes"]]
     strategy = {"vision_feature_select_strategy": "full"}  # it only words a warning
-    return _pictures(inner, states, arguments, counts, strategy)
+    return _images(inner, states, arguments, counts, strategy)
 
 
-def llava_onevision(inner: Any, states: States, arguments: Arguments) -> list[Picture]:
+def llava_onevision(inner: Any, states: States, arguments: Arguments) -> list[EncodedImage]:
     """Images in tiles, unless their prompt has several."""
     sizes, together = arguments["image_sizes"], arguments.get("batch_num_images")
     alone = (
@@ -38,7 +38,7 @@ def llava_onevision(inner: Any, states: States, arguments: Arguments) -> list[Pi
     )
     counts = [_tiles(inner, size) if tiled else 1 for size, tiled in zip(sizes, alone, strict=True)]
     ratio = arguments.get("vision_aspect_ratio") or inner.config.vision_aspect_ratio
-    return _pictures(inner, states, arguments, counts, {"vision_aspect_ratio": ratio})
+    return _images(inner, states, arguments, counts, {"vision_aspect_ratio": ratio})
 
 
 def _tiles(inner: Any, size: Any) -> int:
@@ -47,19 +47,19 @@ def _tiles(inner: Any, size: Any) -> int:
     return int(image_size_to_num_patches(size, inner.config.image_grid_pinpoints, side))
 
 
-def _pictures(
+def _images(
     inner: Any, states: States, arguments: Arguments, counts: list[int], options: dict[str, str]
-) -> list[Picture]:
+) -> list[EncodedImage]:
     states = without_class_token(inner, states, arguments)
     pixels = arguments["pixel_values"]
     if pixels.dim() == 5:
-        pictures = [one[:count] for one, count in zip(pixels, counts, strict=True)]
+        images = [one[:count] for one, count in zip(pixels, counts, strict=True)]
     else:
-        pictures = list(torch.split(pixels, counts))
+        images = list(torch.split(pixels, counts))
     return [
-        Picture(part.flatten(0, 1), _groups(inner, part, size, options), picture)
-        for part, size, picture in zip(
-            torch.split(states, counts), arguments["image_sizes"], pictures, strict=True
+        EncodedImage(part.flatten(0, 1), _groups(inner, part, size, options), image)
+        for part, size, image in zip(
+            torch.split(states, counts), arguments["image_sizes"], images, strict=True
         )
     ]
 
@@ -79,7 +79,7 @@ def _groups(
         columns = get_anyres_image_grid_shape(
             size, inner.config.image_grid_pinpoints, vision.image_size
         )[1]
-    # Row and column in the picture that the tiles make together; the overview needs no place in it.
+    # Row and column in the image that the tiles make together; the overview needs no place in it.
     tile = torch.arange(tiles)[:, None] - 1
     number = torch.arange(patches)[None]
     row = tile // columns * side + number // side

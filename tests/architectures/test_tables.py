@@ -1,0 +1,65 @@
+"""The two tables: one row adds an encoder, and what is not in them is refused by name."""
+
+import pytest
+import torch
+from transformers import DeiTConfig, DeiTModel
+
+from diysink.architectures import (
+    ENCODERS,
+    LVLMS,
+    EncoderFamily,
+    UnsupportedInterventionError,
+    UnsupportedModelError,
+    encoder_family,
+    lvlm_family,
+)
+from diysink.encoders import Encoder
+from tests.encoders.towers import MAKERS
+
+
+def test_one_row_adds_an_encoder(monkeypatch):
+    """DeiT, which has a class token and a distillation token."""
+    row = EncoderFamily(
+        model_types=("deit",),
+        architecture="DeiTModel",
+        blocks="layers",
+        norm="layernorm_before",
+        attention="attention",
+        prefix=lambda config: 2,
+    )
+    monkeypatch.setitem(ENCODERS, "deit", row)
+    config = DeiTConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=4,
+        attn_implementation="eager",
+    )
+    model = DeiTModel(config, add_pooling_layer=False).eval()
+    pixels = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        seen = Encoder.of(model, -2).observe(pixels)
+        whole = model(pixels, output_hidden_states=True, output_attentions=True)
+    torch.testing.assert_close(seen.hidden, whole.hidden_states[-2][:, 2:])
+    received = whole.attentions[-2].mean((1, 2))[:, 2:]
+    torch.testing.assert_close(seen.attention, received)
+
+
+def test_an_unknown_architecture_is_refused_with_the_names_of_the_known_ones():
+    with pytest.raises(UnsupportedModelError, match="siglip2_vision_model"):
+        encoder_family("bert")
+    with pytest.raises(UnsupportedModelError, match="qwen2_5_vl"):
+        lvlm_family("bert")
+    with pytest.raises(UnsupportedModelError):  # it only runs inside a vision-language model
+        encoder_family("pixtral", alone=True)
+    assert encoder_family("pixtral") == "pixtral"
+    assert issubclass(UnsupportedInterventionError, UnsupportedModelError)
+
+
+def test_rows_are_complete():
+    kinds = [kind for row in ENCODERS.values() for kind in row.model_types]
+    assert len(kinds) == len(set(kinds))
+    assert {name for name, row in ENCODERS.items() if row.architecture} == set(MAKERS)
+    assert all(row.note and row.mapping in ("exact", "group-wise") for row in LVLMS.values())
