@@ -1,9 +1,11 @@
-"""DIYSink: ViT sinks in large vision-language models (arXiv 2510.08510)."""
+"""DIYSink: ViT sinks in large vision-language models (arXiv 2510.08510).
+
+This module imports neither torch nor transformers. Importing `diysink.model`, or one of its names
+from here, registers DIYSink with transformers' Auto classes.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from diysink.registration import register_when_asked
 
 if TYPE_CHECKING:
     from diysink.interventions import (
@@ -38,23 +40,17 @@ __all__ = [
     "from_llava",
     "intervene",
 ]
-_OF_INTERVENTIONS = {
-    "VAR",
-    "Drop",
-    "Keep",
-    "Matched",
-    "Replace",
-    "Reposition",
-    "Scale",
-    "intervene",
+_OF_MODEL = {
+    "DIYSinkConfig",
+    "DIYSinkForConditionalGeneration",
+    "DIYSinkProcessor",
+    "from_llava",
 }
-
-register_when_asked()
 
 
 def __getattr__(name: str) -> Any:
-    """Names of other rooms, imported when they are first used (see `diysink.registration`)."""
+    """Names of two packages, imported at their first use."""
     if name in __all__:
-        room = "interventions" if name in _OF_INTERVENTIONS else "model"
-        return getattr(import_module(f"diysink.{room}"), name)
+        package = "model" if name in _OF_MODEL else "interventions"
+        return getattr(import_module(f"diysink.{package}"), name)
     raise AttributeError(f"module 'diysink' has no attribute {name!r}")

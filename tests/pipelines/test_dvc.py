@@ -310,7 +310,7 @@ def checkout(toy: Toy) -> Path:
         if file.name != "pipeline_registry.py":
             shutil.copy(file, root / "pipelines")
     shutil.copytree(PROJECT / "pipelines/hooks", root / "pipelines/hooks")
-    for name in ("__init__.py", "registration.py", "artifact"):
+    for name in ("__init__.py", "artifact"):
         (shutil.copytree if name == "artifact" else _copy)(
             PROJECT / "src/diysink" / name, root / "src/diysink" / name
         )
