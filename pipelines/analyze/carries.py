@@ -172,7 +172,7 @@ class _Images:
         import torch
 
         from diysink.analysis.layers import connected_encoder
-        from diysink.analysis.matched import matched_tokens
+        from diysink.analysis.random_matched import random_matched_tokens
 
         self.generator, self.start = generator, batch.start
         self.images = [record.images[0].sha256 for record in batch.items]
@@ -184,7 +184,7 @@ class _Images:
         with torch.no_grad():
             states = model.model.visual_states(self.pixels)
         self.sinks = model.model.sink_mask(states).cpu()
-        self.matched = matched_tokens(self.sinks, self.images, seed)
+        self.matched = random_matched_tokens(self.sinks, self.images, seed)
 
     def inside(self, boxes: dict[str, list[list[float]]]) -> 'Bool[Tensor, "images tokens"]':
         """The patches inside any of each image's boxes."""

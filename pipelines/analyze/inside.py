@@ -102,31 +102,6 @@ def find_dimensions(
     )
 
 
-def compare_criteria(
-    records: Path,
-    finetuned_models: Path,
-    analyze: dict[str, Any],
-    seed: int,
-    workspace: str,
-    device: str,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """How many visual tokens each criterion flags, and how far two flag the same.
-
-    Both tables are empty where ``analyze.criteria`` is null.
-    """
-    from diysink.analysis.criteria import criteria_agreement, criteria_shares, token_criteria
-
-    if analyze["criteria"] is None:
-        return pd.DataFrame(), pd.DataFrame()
-    massive = analyze["massive"]
-    rule = massive_rule(massive)
-    place = (records, finetuned_models, analyze, workspace, device)
-    study = Study("criteria", *place, massive=massive)
-    seen = study.ask(lambda generator, questions, _: token_criteria(generator, questions, rule))
-    options = intervals(analyze, seed)
-    return criteria_shares(seen, **options), criteria_agreement(seen, **options)
-
-
 def tell_functions(
     records: Path,
     finetuned_models: Path,

@@ -12,8 +12,9 @@ from pipelines.analyze.attention import (
 )
 from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
 from pipelines.analyze.claims import TABLES, judge_claims
-from pipelines.analyze.inside import compare_criteria, find_dimensions, tell_functions
+from pipelines.analyze.inside import find_dimensions, tell_functions
 from pipelines.analyze.labels import label_images
+from pipelines.analyze.nodes import run_analyses
 from pipelines.analyze.sweep import sweep_tau
 
 # What every analysis that asks a model takes: whom, about what, and how.
@@ -41,7 +42,6 @@ def create_pipeline() -> Pipeline:
             [*MODEL, "sink_profiles", "aligned_connectors", "params:model", "params:align", *HOW],
             ["sink_dimensions", "dimension_overlap"],
         ),
-        compare_criteria: ([*MODEL, *HOW], ["criteria", "criteria_agreement"]),
         tell_functions: ([*MODEL, *HOW], "sink_function"),
         label_images: (["records", "params:prepare", *COUNTS], "image_labels"),
         probe_tokens: ([*MODEL, "image_labels", *HOW], ["probes", "probe_contrasts"]),
@@ -72,9 +72,26 @@ def create_pipeline() -> Pipeline:
             ["claims", "claim_parts", "planned_comparisons", "robustness", "costs", "claims_page"],
         ),
     }
+    from diysink.analysis import ANALYSES
+
+    outputs = ["analyses_left_out", *(f"{name}_analysis" for name in ANALYSES)]
+    outputs += [f"{name}_rows" for name, kind in ANALYSES.items() if kind.keep_rows]
+    together = node(
+        run_analyses,
+        [
+            *("records", "finetuned_models", "sink_profiles", "aligned_connectors"),
+            *("predictions", "image_labels", "params:model", "params:align", "params:evaluate"),
+            *HOW,
+        ],
+        {name: name for name in outputs},
+        name="run_analyses",
+    )
     return Pipeline(
         [
-            node(function, inputs, outputs, name=function.__name__)
-            for function, (inputs, outputs) in named.items()
+            together,
+            *(
+                node(function, inputs, outputs, name=function.__name__)
+                for function, (inputs, outputs) in named.items()
+            ),
         ]
     )

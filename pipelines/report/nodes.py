@@ -36,8 +36,6 @@ EVIDENCE = (
     "attention_by_layer",
     "sink_dimensions",
     "dimension_overlap",
-    "criteria",
-    "criteria_agreement",
     "sink_function",
     "replacement",
     "probes",
@@ -97,9 +95,11 @@ def write_report(
         timings: seconds and memory of each stage.
         runs: the MLflow run, code and environment of each stage.
         report: the page's own parameters.
-        others: the datasets named in ``CURVES``, ``TABLES`` and ``EVIDENCE`` (None: that analysis
-            was not run) and the values of the parameters named in ``PARAMETERS``, by name.
+        others: by name, the table of each analysis and why some were left out, the datasets named
+            in ``CURVES``, ``TABLES`` and ``EVIDENCE`` (None: that analysis was not run), and the
+            values of the parameters named in ``PARAMETERS``.
     """
+    from diysink.analysis import ANALYSES
     from diysink.claims import Roles
     from diysink.report import Inputs, render
 
@@ -113,6 +113,8 @@ def write_report(
             results=evaluation_results,
             predictions=predictions,
             evidence={name: others[name] for name in EVIDENCE},
+            analyses={name: others[f"{name}_analysis"] for name in ANALYSES},
+            left_out=others["analyses_left_out"] or {},
             encoder=parameters["model"]["profile"],
             controls=tuple(name for name, verdict in expected.items() if verdict == "none"),
             roles=None if claims is None else Roles(**claims["roles"]),

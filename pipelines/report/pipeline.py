@@ -8,6 +8,8 @@ from pipelines.report.plots import PLOTS, draw_plots
 
 def create_pipeline() -> Pipeline:
     """All that a run made in; one HTML page and a few figures as files of their own out."""
+    from diysink.analysis import ANALYSES
+
     datasets = (
         "evaluation_results",
         "predictions",
@@ -20,6 +22,8 @@ def create_pipeline() -> Pipeline:
         *CURVES.values(),
         *TABLES,
         *EVIDENCE,
+        *(f"{name}_analysis" for name in ANALYSES),
+        "analyses_left_out",
     )
     inputs = {name: name for name in datasets}
     inputs |= {name: f"params:{name}" for name in ("report", *PARAMETERS)}

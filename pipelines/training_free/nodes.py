@@ -64,7 +64,8 @@ def answer_variants(
     """
     from diysink.evaluation import contains, exact_match
     from diysink.evaluation.lvlm import answering
-    from diysink.evaluation.runner import question_of, tabulate
+    from diysink.evaluation.runner import tabulate
+    from diysink.records import question_of
     from diysink.sinks import ProfileMismatchError, SinkProfile
 
     changes = changes_of(training_free["variants"], seed)

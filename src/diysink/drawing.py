@@ -167,6 +167,13 @@ def short(name: str, length: int = 24) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
+def rows_of(table: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """The rows of a table; none of a table that is missing."""
+    if table is None:
+        return []
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
 def level_name(level: float) -> str:
     """As it is written: ``95 %``."""
     return f"{100 * level:g} %"

@@ -5,14 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from diysink.analysis.criteria import (
-    criteria_agreement,
-    criteria_shares,
-    flagged_by_attention,
-    kappa,
-    token_criteria,
-)
+from diysink.analysis import Context, Settings
+from diysink.analysis.criteria import CELLS, Criteria, draw_criteria, flagged_by_attention, kappa
 from diysink.analysis.massive import MassiveRule
+from diysink.analysis.table import select
+from diysink.resampling import Bootstrap
+from tests.analysis.batches import measured
 from tests.tiny_models import tiny_generator, tiny_questions
 
 TOKENS = 9
@@ -37,47 +35,47 @@ def questions():
     return tiny_questions(("a b", "c", "d"))
 
 
+def criteria(rule=None, resamples=20):
+    return Criteria(Settings(), Context(Bootstrap(resamples), massive=rule or MassiveRule()))
+
+
 def test_a_planted_sink_is_flagged_by_norm_massive_and_ratio_in_the_vit(generator, questions):
-    measured = token_criteria(generator, questions, MassiveRule(ratio=60.0))
-    vit = measured[(measured["where"] == "vit") & (measured["a"] == measured["b"])]
+    analysis = criteria(MassiveRule(ratio=60.0))
+    rows = measured(analysis, generator, questions)
+    vit = rows[(rows["where"] == "vit") & (rows["a"] == rows["b"])]
     flagged = vit.groupby("a")["both"].apply(list)
     for name in ("norm", "massive", "ratio"):
         assert flagged[name] == [1, 1, 1], name
-    assert (vit[["both", "a_only", "b_only", "neither"]].sum(axis=1) == TOKENS).all()
-    agreement = criteria_agreement(measured, resamples=20)
-    rows = agreement[agreement["where"] == "vit"].set_index(["a", "b"])
-    assert rows.loc[("norm", "massive"), "kappa"] == 1
-    assert rows.loc[("norm", "ratio"), "jaccard"] == 1
-    # A threshold that chance passes flags almost all of them, and is marked.
-    loose = token_criteria(generator, questions, MassiveRule(ratio=16.0))
-    table = criteria_shares(loose, resamples=20)
-    ratio = table[(table["criterion"] == "ratio") & (table["where"] == "vit")].iloc[0]
-    assert ratio["share"] > 0.5
-    assert ratio["warning"]
+    assert (vit[list(CELLS)].sum(axis=1) == TOKENS).all()
+    table = select(analysis.summarize(rows), where="vit").set_index(["metric", "condition"])
+    assert table.loc[("kappa", "norm & massive"), "value"] == 1
+    assert table.loc[("jaccard", "norm & ratio"), "value"] == 1
+    assert table.loc[("share", "norm"), "value"] == pytest.approx(1 / TOKENS)
+    # A threshold that chance passes flags almost all of them.
+    loose = criteria(MassiveRule(ratio=16.0))
+    shares = select(loose.summarize(measured(loose, generator, questions)), metric="share")
+    ratio = select(shares, where="vit", condition="ratio").iloc[0]
+    assert ratio["value"] > 0.5
     width = generator.model.config.vision_config.hidden_size
-    assert ratio["threshold"] == pytest.approx(16 * (width / 4096) ** 0.5)  # what was asked here
-    tight = criteria_shares(measured, resamples=20).query("where == 'vit'")
-    assert not tight.query("criterion == 'norm'")["warning"].item()
+    assert ratio["threshold"] == pytest.approx(16 * (width / 4096) ** 0.5)  # of this rule
 
 
 def test_the_language_model_has_its_layers_and_the_vit_s_norm(generator, questions):
-    measured = token_criteria(generator, questions, MassiveRule())
-    table = criteria_shares(measured, resamples=20)
-    llm = table[table["where"] == "llm"]
+    table = criteria().summarize(measured(criteria(), generator, questions))
+    llm = select(table, where="llm")
     assert set(llm["layer"]) == {0, 1}
-    assert "norm" not in set(llm["criterion"])
-    agreement = criteria_agreement(measured, resamples=20).query("where == 'llm'")
-    assert {"norm"} < set(agreement["a"]) | set(agreement["b"])
+    assert "norm" not in set(select(llm, metric="share")["condition"])
+    assert "norm & massive" in set(select(llm, metric="kappa")["condition"])
 
 
 def test_without_tau_there_is_no_norm_criterion(generator, questions):
     config, tau = generator.model.config, generator.model.config.tau
     try:
         config.tau = None
-        measured = token_criteria(generator, questions, MassiveRule())
+        rows = measured(criteria(), generator, questions)
     finally:
         config.tau = tau
-    assert set(measured["a"]) == {"massive", "ratio", "attention"}
+    assert set(rows["a"]) == {"massive", "ratio", "attention"}
 
 
 def test_attention_is_shared_over_those_that_can_see():
@@ -121,9 +119,26 @@ def test_shuffled_flags_do_not_agree():
             rows.append((kind, 0, f"i{image}", "norm", "massive", (first & second).sum(),
                          (first & ~second).sum(), (~first & second).sum(),
                          (~(first | second)).sum()))  # fmt: skip
-    names = ["where", "layer", "image", "a", "b", "both", "a_only", "b_only", "neither"]
-    table = criteria_agreement(pd.DataFrame(rows, columns=names), resamples=200)
-    table = table.set_index("where")
-    assert table.loc["same", ["kappa", "low", "high"]].tolist() == [1, 1, 1]
+    names = ["where", "layer", "image", "a", "b", *CELLS]
+    rows = pd.DataFrame(rows, columns=names).assign(threshold=0.0)
+    table = select(criteria(resamples=200).summarize(rows), metric="kappa").set_index("where")
+    assert table.loc["same", ["value", "low", "high"]].tolist() == [1, 1, 1]
     assert table.loc["any", "low"] < 0 < table.loc["any", "high"]
     assert (table["n_images"] == 300).all()
+
+
+def shares(ratio):
+    return pd.DataFrame(
+        [
+            {"metric": "share", "condition": name, "where": where, "layer": layer, "value": value,
+             "low": value, "high": value, "n_images": 40}
+            for where, layer in (("vit", 3), ("llm", 0), ("llm", 1))
+            for name, value in (("norm", 0.1), ("ratio", ratio))
+            if (where, name) != ("llm", "norm")
+        ]
+    )  # fmt: skip
+
+
+def test_a_criterion_that_flags_most_tokens_is_marked_in_the_figure():
+    assert draw_criteria(shares(0.9), 0.95).title.startswith("ratio flags more than half")
+    assert draw_criteria(shares(0.2), 0.95).title.startswith("Share of the ViT's visual tokens")

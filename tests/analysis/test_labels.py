@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diysink.analysis.labels import box_tokens, checked, one_per_image, record_labels
-from diysink.analysis.matched import matched_tokens
+from diysink.analysis.random_matched import random_matched_tokens
 from diysink.records import Turn
 
 
@@ -100,11 +100,11 @@ def test_one_object_per_image_the_same_for_all_it_has():
 def test_matched_tokens_are_as_many_others(masks, seed):
     sinks = torch.tensor(masks)
     keys = [f"image{i}" for i in range(len(masks))]
-    drawn = matched_tokens(sinks, keys, seed)
+    drawn = random_matched_tokens(sinks, keys, seed)
     assert not (drawn & sinks).any()
     wanted = torch.minimum(sinks.sum(1), (~sinks).sum(1))
     assert torch.equal(drawn.sum(1), wanted)
-    alone = matched_tokens(sinks[-1:], keys[-1:], seed)
+    alone = random_matched_tokens(sinks[-1:], keys[-1:], seed)
     assert torch.equal(alone, drawn[-1:])
 
 
@@ -112,8 +112,10 @@ def test_matched_tokens_are_spread_evenly_and_follow_image_and_seed():
     sinks = torch.zeros(900, 9, dtype=torch.bool)
     sinks[:, 4] = True
     keys = [f"image{i}" for i in range(900)]
-    drawn = matched_tokens(sinks, keys, 0)
+    drawn = random_matched_tokens(sinks, keys, 0)
     often = drawn.sum(0)[[0, 1, 2, 3, 5, 6, 7, 8]].float()
     assert (often - 900 / 8).abs().max() < 45  # over four standard deviations
-    assert not torch.equal(drawn, matched_tokens(sinks, keys, 1))
-    assert not torch.equal(drawn, matched_tokens(sinks, [f"other{i}" for i in range(900)], 0))
+    assert not torch.equal(drawn, random_matched_tokens(sinks, keys, 1))
+    assert not torch.equal(
+        drawn, random_matched_tokens(sinks, [f"other{i}" for i in range(900)], 0)
+    )

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from diysink.analysis.matched import matched_tokens
 from diysink.analysis.matched_answers import matched_in_place_of_sinks
+from diysink.analysis.random_matched import random_matched_tokens
 from diysink.artifact import digest_bytes
 from diysink.selection import Choice
 from tests.tiny_models import tiny_generator
@@ -31,7 +31,7 @@ def test_as_many_others_are_seen_alone_or_all_but_those_in_the_models_order(mode
     true = model.model.see(pixels)
     assert true.sinks.any(1).all()
     keys = [digest_bytes(p.numpy().tobytes()) for p in pixels]
-    matched = matched_tokens(true.sinks, keys, 0)
+    matched = random_matched_tokens(true.sinks, keys, 0)
     with matched_in_place_of_sinks(model, 0):
         alone, rest, both = (shown(model, pixels, route) for route in ("sink", "nonsink", "both"))
     for item in range(3):

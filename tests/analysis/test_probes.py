@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from diysink.analysis.matched import matched_tokens
 from diysink.analysis.probes import ProbeOptions, probe_tables, token_means, unseen_hits
+from diysink.analysis.random_matched import random_matched_tokens
 from tests.tiny_models import tiny_generator
 
 TOKENS, DIM, N = 12, 16, 150
@@ -29,7 +29,7 @@ def planted(shuffle=False, seed=0):
     if shuffle:
         sinks = rng.permuted(sinks, axis=1)
     keys = [f"image{i}" for i in range(N)]
-    matched = matched_tokens(torch.from_numpy(sinks), keys, 0).numpy()
+    matched = random_matched_tokens(torch.from_numpy(sinks), keys, 0).numpy()
     sources = {"sink": sinks, "matched": matched, "pooled": ~sinks, "place/shape": place}
     means = {
         ("vit", 3, name): (tokens * m[..., None]).sum(1) / m.sum(1)[:, None]

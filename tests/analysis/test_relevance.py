@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from diysink.analysis.matched import matched_tokens
+from diysink.analysis.random_matched import random_matched_tokens
 from diysink.analysis.relevance import (
     MEAN,
     each_map,
@@ -65,7 +65,7 @@ def test_each_image_has_the_means_of_its_chosen_tokens(model):
     sinks = torch.zeros(3, TOKENS, dtype=torch.bool)
     sinks[0, [1, 5]] = True
     sinks[1, 0] = True  # the third image has none: no rows
-    tokens = {"sink": sinks, "matched": matched_tokens(sinks, ["a", "b", "c"], 0)}
+    tokens = {"sink": sinks, "matched": random_matched_tokens(sinks, ["a", "b", "c"], 0)}
     inside = torch.zeros(3, TOKENS, dtype=torch.bool)
     inside[0, :3] = True  # the second image has no box
     made = relevance_by_image(model, pixels, ["a", "b", "c"], tokens, inside)
@@ -96,7 +96,7 @@ def planted(images=60, shuffle=False):
         entropy = np.where(sinks, 0.95, 0.4) + rng.normal(0, 0.03, TOKENS)
         share = np.where(sinks, 0.33, 0.7) + rng.normal(0, 0.03, TOKENS)
         mask = rng.permutation(sinks) if shuffle else sinks
-        drawn = matched_tokens(torch.from_numpy(mask)[None], [f"{image}"], 0)[0].numpy()
+        drawn = random_matched_tokens(torch.from_numpy(mask)[None], [f"{image}"], 0)[0].numpy()
         for name, chosen in (("sink", mask), ("matched", drawn)):
             rows.append(
                 {

@@ -1,4 +1,6 @@
-"""What sinks are and do: tensors and predictions in, tidy tables out."""
+"""What sinks are and do: one module per question, one tidy table each."""
+
+from typing import Any
 
 from diysink.analysis.ablation import dissociation, token_ablation
 from diysink.analysis.attention import VisualAttention, visual_attention
@@ -10,11 +12,23 @@ from diysink.analysis.attention_by_norm import (
     shuffled_order,
 )
 from diysink.analysis.attention_curve import attention_curve, norm_attention
+from diysink.analysis.base import Analysis, Context, Looks, Settings
+from diysink.analysis.criteria import Criteria
 from diysink.analysis.key_weights import attention_by_weight, weighted_attention
 from diysink.analysis.massive import MassiveRule
 
+ANALYSES: dict[str, type[Analysis[Any]]] = {
+    "criteria": Criteria,
+}
+"""Every analysis by name: of its parameters, its table and its section."""
+
 __all__ = [
+    "ANALYSES",
+    "Analysis",
+    "Context",
+    "Looks",
     "MassiveRule",
+    "Settings",
     "VisualAttention",
     "attention_by_kind",
     "attention_by_layer",

@@ -5,12 +5,12 @@
 - ``ratio``: max |x[d]| / RMS(x) >= 20 over all dimensions, scaled with the root of the width;
 - ``attention``: in some head, a share of at least .3 of the attention of those that can see it.
 
-A criterion that flags more than half of the tokens tells nothing apart, and is marked: the ratio
+A criterion that flags more than half of the tokens separates nothing, and is marked: the ratio
 does so in most language models (arXiv 2609.32808). Only visual tokens are counted. The control of
 an agreement is kappa itself: it is 0 where two criteria agree as often as chance would.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -18,84 +18,116 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
+from matplotlib.axes import Axes
 from numpy import ndarray
 from torch import Tensor
 
-from diysink.analysis.attention_layers import patch_places, read_language, read_vision
-from diysink.analysis.layers import connected_encoder, one_token_per_patch
+from diysink.analysis.base import Analysis, Looks, Settings
+from diysink.analysis.batch import Batch
 from diysink.analysis.massive import MassiveRule, ratios
+from diysink.analysis.table import select, tidy
 from diysink.architectures.hooks import Layer
-from diysink.model import AnswerGenerator
-from diysink.model.chat import IMAGE
-from diysink.resampling import interval, resampled_ratios
-from diysink.selection import QuestionBatch
-from diysink.sinks import token_norms
+from diysink.drawing import MARKERS, MUTED, SERIES, Drawing, draw_line, drawing, level_name, rows_of
+from diysink.resampling import Bootstrap
 from diysink.sinks.criteria import MASSIVE_VALUE, has_massive_activation
 
 CRITERIA = ("norm", "massive", "ratio", "attention")
 SHARE = 0.3
 TOO_MANY = 0.5
+CELLS = ("both", "a_only", "b_only", "neither")
+Flags = dict[str, Bool[Tensor, "batch tokens"]]
 
 
-@torch.no_grad()
-def token_criteria(
-    generator: AnswerGenerator, questions: QuestionBatch, rule: MassiveRule
-) -> pd.DataFrame:
-    """How many visual tokens each criterion flags, and each two together, per image and layer.
+class Criteria(Analysis[Settings]):
+    """How many visual tokens each criterion flags, and how far two criteria flag the same.
 
-    Args:
-        generator: the model; its selection is not used: it sees all tokens at weight one.
-        questions: about different images; they stand in the prompts.
-        rule: ratio threshold; its dimensions are not used.
+    Rows: ``image, where, layer`` (what enters it; of the ViT, the layer that feeds the connector,
+    and attention of the block that wrote it), ``a, b`` (criteria, each pair once and each with
+    itself), ``both, a_only, b_only, neither`` (tokens), ``threshold`` (of ``a`` at this width).
 
-    Returns:
-        ``image, where`` (vit, llm), ``layer`` (what enters it; for the ViT, the layer that feeds
-        the connector, and attention of the block that wrote it), ``a, b`` (criteria, each pair
-        once, in the order of ``CRITERIA``, and each with itself), ``both, a_only, b_only,
-        neither`` (tokens), ``threshold`` (what ``a`` asks for at this width: norm, magnitude,
-        ratio or share).
-
-    Raises:
-        ValueError: no pixel values; a connector without a token for each patch.
+    Table: ``share`` (condition: the criterion; ``threshold``; ``n``: tokens; the norm of the ViT is
+    there only), ``kappa`` and ``jaccard`` (condition: ``a & b``; kappa is Cohen's, NaN where one
+    flags no token or every one). Inside the language model ``norm`` is the ViT's.
     """
-    if questions.pixel_values is None:
-        raise ValueError("questions without pixel_values: there are no visual tokens to look at")
-    model = generator.model
-    pixels = questions.pixel_values.to(model.device, model.dtype)
-    encoder = connected_encoder(model)
-    blocks: list[Bool[Tensor, "batch length"]] = []
 
-    def look(layer: Layer) -> None:
-        blocks[:] = [flagged_by_attention(layer.attention, None)]
+    title = "What counts as a sink"
+    question = (
+        "Norm, massive value and attention are different observables. How many tokens does each "
+        "flag, and do they flag the same? A criterion that flags more than half of all tokens is "
+        "marked."
+    )
+    needs = frozenset({"vision", "language", "patch tokens"})
+    unit = "image"
 
-    states = read_vision(model.model.vision_tower, encoder, look, pixels)
-    one_token_per_patch(model, states.shape[1])
-    flags = {} if model.config.tau is None else {"norm": token_norms(states) >= model.config.tau}
-    flags |= {"massive": has_massive_activation(states), "ratio": _ratio(states, rule)}
-    if blocks:
-        flags["attention"] = blocks[0][:, encoder.prefix :]
-    thresholds = _thresholds(model.config.tau, rule, states.shape[-1])
-    tables = [_pairs(flags, questions.images, "vit", encoder.layer, thresholds)]
+    def measure(self, batch: Batch) -> Generator[Looks, None, pd.DataFrame]:
+        """Flags in the ViT, then layer by layer in the language model."""
+        encoded, prompts, rule = batch.encoded, batch.prompts, self.context.massive
+        last: list[Bool[Tensor, "batch length"]] = []
+        tables: list[pd.DataFrame] = []
+        norm = {"norm": encoded.sinks} if batch.subject.tau is not None else {}
 
-    rows = [generator.chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
-    ids, mask = (part.to(model.device) for part in generator.chat_encoder.pad(rows, side="left"))
-    prompt = model.model.splice(ids, mask, model.model.see(pixels), padding_side="left")
-    places = patch_places(prompt, states.shape[1])
-    norm = flags.get("norm")
+        def vision(layer: Layer) -> None:
+            last[:] = [flagged_by_attention(layer.attention, None)]
 
-    def look_inside(layer: Layer) -> None:
-        seen = layer.states.gather(1, places[..., None].expand(-1, -1, layer.states.shape[-1]))
-        inside = {} if norm is None else {"norm": norm}
-        inside |= {
-            "massive": has_massive_activation(seen),
-            "ratio": _ratio(seen, rule),
-            "attention": flagged_by_attention(layer.attention, prompt.mask).gather(1, places),
+        def language(layer: Layer) -> None:
+            states = prompts.visual_states(layer.states)
+            flags = norm | _by_state(states, rule)
+            by_attention = flagged_by_attention(layer.attention, prompts.mask)
+            flags["attention"] = by_attention.gather(1, prompts.index)
+            tables.append(self._pairs(batch, flags, "llm", layer.number, states.shape[-1]))
+
+        yield Looks(vision=vision, language=language)
+        flags = norm | _by_state(encoded.states, rule)
+        if last:
+            flags["attention"] = last[0][:, encoded.prefix :]
+        width = encoded.states.shape[-1]
+        vit = self._pairs(batch, flags, "vit", batch.subject.layer, width)
+        return pd.concat([vit, *tables], ignore_index=True)
+
+    def _pairs(
+        self, batch: Batch, flags: Flags, where: str, layer: int, width: int
+    ) -> pd.DataFrame:
+        thresholds = {
+            "norm": batch.subject.tau,
+            "massive": MASSIVE_VALUE,
+            "ratio": self.context.massive.threshold(width),
+            "attention": SHARE,
         }
-        thresholds = _thresholds(model.config.tau, rule, seen.shape[-1])
-        tables.append(_pairs(inside, questions.images, "llm", layer.number, thresholds))
+        parts = []
+        for a, b in combinations_with_replacement(flags, 2):
+            first, second = flags[a].cpu(), flags[b].cpu()
+            cells = (first & second, first & ~second, ~first & second, ~(first | second))
+            table = pd.DataFrame({key: cell.sum(1) for key, cell in zip(CELLS, cells, strict=True)})
+            own = {"where": where, "layer": layer, "a": a, "b": b, "threshold": thresholds[a]}
+            parts.append(pd.DataFrame({"image": batch.images, **own}).join(table))
+        return pd.concat(parts, ignore_index=True)
 
-    read_language(model.model.language_model, look_inside, prompt.embeds, prompt.mask)
-    return pd.concat(tables, ignore_index=True)
+    def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Shares, and agreements of two criteria."""
+        bootstrap, table = self.context.bootstrap, list[dict[str, Any]]()
+        for (where, layer, a, b), part in rows.groupby(["where", "layer", "a", "b"], sort=False):
+            cells = part.groupby("image")[list(CELLS)].sum().to_numpy(dtype=np.float64)
+            place = {"where": where, "layer": layer, "n_images": len(cells), "n": cells.sum()}
+            if a == b and not (where == "llm" and a == "norm"):
+                sums, counts = cells[:, :1], cells[:, [0]] + cells[:, [3]]
+                low, high = bootstrap.ratio_interval(sums, counts)
+                share = sums.sum() / counts.sum()
+                threshold = float(part["threshold"].iloc[0])
+                table.append({**place, "metric": "share", "condition": a, "value": share,
+                              "low": low[0], "high": high[0], "threshold": threshold})  # fmt: skip
+            elif a != b:
+                table += _agreement(cells, {**place, "condition": f"{a} & {b}"}, bootstrap)
+        return tidy(table, facts=["threshold"])
+
+    @classmethod
+    def figures(cls, table: pd.DataFrame, level: float) -> list[Drawing]:
+        """Share of the visual tokens that each criterion flags, layer by layer."""
+        return [draw_criteria(select(table, metric="share"), level)]
+
+
+def _by_state(states: Float[Tensor, "batch tokens dim"], rule: MassiveRule) -> Flags:
+    high = ratios(states).amax(-1) >= rule.threshold(states.shape[-1])
+    return {"massive": has_massive_activation(states), "ratio": high}
 
 
 def flagged_by_attention(
@@ -115,138 +147,22 @@ def flagged_by_attention(
         return (attention.float().mean(2) >= share).any(1)
     true = mask.to(torch.float32)
     total = torch.einsum("bq,bhqk->bhk", true, attention.float())
-    # Of the true tokens, those at or after each place.
+    # Of the true tokens, those at or after each position.
     viewers = true.flip(1).cumsum(1).flip(1).clamp(min=1)
     return (total / viewers[:, None] >= share).any(1) & mask.bool()
 
 
-def _ratio(
-    states: Float[Tensor, "batch tokens dim"], rule: MassiveRule
-) -> Bool[Tensor, "batch tokens"]:
-    return ratios(states).amax(-1) >= rule.threshold(states.shape[-1])
-
-
-def _thresholds(tau: float | None, rule: MassiveRule, width: int) -> dict[str, float]:
-    known = {"massive": MASSIVE_VALUE, "ratio": rule.threshold(width), "attention": SHARE}
-    return known if tau is None else {"norm": tau, **known}
-
-
-def _pairs(
-    flags: dict[str, Bool[Tensor, "batch tokens"]],
-    images: Sequence[str],
-    where: str,
-    layer: int,
-    thresholds: dict[str, float],
-) -> pd.DataFrame:
-    parts = []
-    for a, b in combinations_with_replacement(flags, 2):
-        first, second = flags[a], flags[b]
-        counts = {
-            "both": first & second,
-            "a_only": first & ~second,
-            "b_only": ~first & second,
-            "neither": ~(first | second),
-        }
-        table = pd.DataFrame({key: value.sum(1).cpu() for key, value in counts.items()})
-        parts.append(
-            table.assign(
-                image=list(images),
-                where=where,
-                layer=layer,
-                a=a,
-                b=b,
-                threshold=float(thresholds[a]),
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
-def criteria_shares(
-    measured: pd.DataFrame, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
-    """What share of the visual tokens each criterion flags.
-
-    Args:
-        measured: of :func:`token_criteria`; several batches may be one after the other.
-        resamples: bootstrap resamples of the images.
-        level: of the intervals.
-        seed: of the bootstrap.
-
-    Returns:
-        ``criterion, where, layer, threshold, share, low, high, warning`` (more than half of the
-        tokens are flagged), ``n_images``. The norm, which is the ViT's, is told there only.
-    """
-    same = measured[measured["a"] == measured["b"]]
-    rows: list[dict[str, Any]] = []
-    for (where, layer, name), part in same.groupby(["where", "layer", "a"], sort=False):
-        if where == "llm" and name == "norm":
-            continue
-        images = part.groupby("image")[["both", "neither"]].sum()
-        sums = images[["both"]].to_numpy(dtype=np.float64)
-        counts = sums + images[["neither"]].to_numpy(dtype=np.float64)
-        drawn = resampled_ratios(sums, counts, resamples=resamples, seed=seed)
-        low, high = interval(drawn, level)
-        share = float(sums.sum() / counts.sum())
-        rows.append(
-            {
-                "criterion": name,
-                "where": where,
-                "layer": layer,
-                "threshold": float(part["threshold"].iloc[0]),
-                "share": share,
-                "low": low[0],
-                "high": high[0],
-                "warning": share > TOO_MANY,
-                "n_images": len(images),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def criteria_agreement(
-    measured: pd.DataFrame, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
-    """How far two criteria flag the same visual tokens.
-
-    Args:
-        measured: of :func:`token_criteria`; several batches may be one after the other.
-        resamples: bootstrap resamples of the images.
-        level: of the intervals.
-        seed: of the bootstrap.
-
-    Returns:
-        ``where, layer, a, b, kappa, low, high`` (Cohen's, NaN where a criterion flags no token or
-        every one), ``jaccard`` (flagged by both over flagged by either, NaN where neither flags
-        any), ``n_images``. Inside the language model, ``norm`` is the ViT's.
-    """
-    rows: list[dict[str, Any]] = []
-    cells = ["both", "a_only", "b_only", "neither"]
-    for (where, layer, a, b), part in measured.groupby(["where", "layer", "a", "b"], sort=False):
-        if a == b:
-            continue
-        images = part.groupby("image")[cells].sum().to_numpy(dtype=np.float64)
-        drawn = kappa(resampled_ratios(images, np.ones((len(images), 1)), resamples=resamples,
-                                       seed=seed))  # fmt: skip
-        known = np.isfinite(drawn)
-        low = high = np.full(1, np.nan)
-        if known.any():
-            low, high = interval(drawn[known][:, None], level)
-        total = images.sum(0)
-        either = total[:3].sum()
-        rows.append(
-            {
-                "where": where,
-                "layer": layer,
-                "a": a,
-                "b": b,
-                "kappa": kappa(total[None])[0],
-                "low": low[0],
-                "high": high[0],
-                "jaccard": total[0] / either if either else np.nan,
-                "n_images": len(images),
-            }
-        )
-    return pd.DataFrame(rows)
+def _agreement(
+    cells: Float[ndarray, "images 4"], row: dict[str, Any], bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
+    drawn = kappa(bootstrap.ratios(cells, np.ones((len(cells), 1))))
+    low, high = bootstrap.interval(drawn[:, None])
+    total = cells.sum(0)
+    either = total[:3].sum()
+    return [
+        {**row, "metric": "kappa", "value": kappa(total[None])[0], "low": low[0], "high": high[0]},
+        {**row, "metric": "jaccard", "value": total[0] / either if either else np.nan},
+    ]
 
 
 def kappa(cells: Float[ndarray, "tables 4"]) -> Float[ndarray, " tables"]:
@@ -258,3 +174,49 @@ def kappa(cells: Float[ndarray, "tables 4"]) -> Float[ndarray, " tables"]:
     apart = (a > 0) & (a < 1) & (b > 0) & (b < 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(apart, (agreed - chance) / (1 - chance), np.nan)
+
+
+def draw_criteria(shares: pd.DataFrame, level: float) -> Drawing:
+    """Share of the visual tokens that each criterion flags, in the ViT and layer by layer.
+
+    Args:
+        shares: rows of the metric ``share``.
+        level: of the intervals.
+    """
+    places = list(dict.fromkeys(zip(shares["where"], shares["layer"], strict=True)))
+    x = {place: i for i, place in enumerate(places)}
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(100 * TOO_MANY, color=MUTED, linestyle="--", linewidth=1)
+        for i, (name, part) in enumerate(shares.groupby("condition", sort=False)):
+            rows = [
+                {**row, "x": x[row["where"], row["layer"]] + (i - 1.5) * 0.08}
+                for row in rows_of(part)
+            ]
+            colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+            draw_line(axes, rows, "x", 100.0, colour, marker, "", str(name))
+        shown = places[:: max(1, len(places) // 10)]
+        labels = ["ViT" if where == "vit" else f"L{layer}" for where, layer in shown]
+        axes.set_xticks([x[place] for place in shown], labels)
+        axes.set(ylabel="visual tokens flagged (%)", xlabel="ViT; layers of the language model")
+        axes.set_ylim(bottom=-1)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, columnspacing=1)
+
+    flagged = sorted(set(shares.loc[shares["value"] > TOO_MANY, "condition"]))
+    vit = select(shares, where="vit")
+    each = ", ".join(
+        f"{name} {100 * value:.1f} %"
+        for name, value in zip(vit["condition"], vit["value"], strict=True)
+    )
+    warning = f"{', '.join(flagged)} flags more than half of the tokens. " if flagged else ""
+    return drawing(
+        "criteria",
+        f"{warning}Share of the ViT's visual tokens that each criterion flags: {each}",
+        f"Visual tokens of {shares['n_images'].max()} images. norm: at least tau; "
+        "massive: at least 100 and 1000 times the median; ratio: largest dimension over the RMS, "
+        "at least 20 at a width of 4096; attention: at least .3 in some head. Above the dashed "
+        "line a criterion flags more than half. Lines: "
+        f"{level_name(level)} bootstrap intervals over images.",
+        2.9,
+        draw,
+    )

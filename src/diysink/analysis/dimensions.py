@@ -27,8 +27,8 @@ from torch import Tensor
 
 from diysink.analysis.attention_layers import patch_places, read_language
 from diysink.analysis.massive import MassiveRule, first_places, ratios
-from diysink.analysis.matched import matched_tokens
 from diysink.architectures.hooks import Layer
+from diysink.analysis.random_matched import random_matched_tokens
 from diysink.artifact import load_tensors
 from diysink.model import AnswerGenerator
 from diysink.model.chat import IMAGE
@@ -102,7 +102,7 @@ def dimension_profiles(
     places = patch_places(prompt, visual.sinks.shape[1])
     first, text = first_places(prompt.mask, prompt.visual)
     vsinks = prompt.sinks.gather(1, places)
-    matched = matched_tokens(vsinks, questions.images, seed)
+    matched = random_matched_tokens(vsinks, questions.images, seed)
     found: list[tuple[Float[Tensor, "batch sets dim"], Bool[Tensor, "batch sets"]]] = []
 
     def look(layer: Layer) -> None:

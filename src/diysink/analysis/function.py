@@ -22,8 +22,8 @@ from torch import Tensor
 
 from diysink.analysis.attention_layers import read_language, read_vision
 from diysink.analysis.layers import connected_encoder
-from diysink.analysis.matched import matched_tokens
 from diysink.architectures.hooks import Layer
+from diysink.analysis.random_matched import random_matched_tokens
 from diysink.model import AnswerGenerator
 from diysink.model.chat import IMAGE
 from diysink.resampling import interval, resampled_ratios
@@ -79,7 +79,7 @@ def head_outputs(
 
         return look
 
-    marked = {"true": sinks, "shuffled": matched_tokens(sinks, questions.images, seed)}
+    marked = {"true": sinks, "shuffled": random_matched_tokens(sinks, questions.images, seed)}
     padded = {key: torch.nn.functional.pad(mask, (prefix, 0)) for key, mask in marked.items()}
     everything = torch.ones_like(padded["true"])
     read_vision(
@@ -147,7 +147,7 @@ def _drawn(sinks: Tensor, among: Tensor, questions: QuestionBatch, seed: int) ->
     drawn = torch.zeros_like(sinks)
     for i, image in enumerate(questions.images):
         places = among[i].nonzero()[:, 0]
-        drawn[i, places] = matched_tokens(sinks[i : i + 1, places], [image], seed)[0]
+        drawn[i, places] = random_matched_tokens(sinks[i : i + 1, places], [image], seed)[0]
     return drawn
 
 

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diysink.analysis.layers import one_token_per_patch
-from diysink.analysis.matched import matched_tokens
 from diysink.architectures.hooks import patch_method
+from diysink.analysis.random_matched import random_matched_tokens
 from diysink.artifact import digest_bytes
 from diysink.model import DIYSinkForConditionalGeneration, Visual
 
@@ -36,7 +36,7 @@ def matched_in_place_of_sinks(model: DIYSinkForConditionalGeneration, seed: int)
         true = see(pixel_values)
         one_token_per_patch(model, true.sinks.shape[1])
         keys = [digest_bytes(p.cpu().float().numpy().tobytes()) for p in pixel_values]
-        matched = matched_tokens(true.sinks, keys, seed)
+        matched = random_matched_tokens(true.sinks, keys, seed)
         # Moved here as the arrangement would move them: the splice will see other sinks.
         rank = {"natural": true.sinks & False, "front": ~true.sinks, "end": true.sinks}
         order = rank[model.config.arrangement].int().argsort(dim=1, stable=True)

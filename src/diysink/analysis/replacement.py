@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from diysink.analysis.matched import matched_tokens
+from diysink.analysis.random_matched import random_matched_tokens
 from diysink.model import AnswerGenerator, Visual
 from diysink.model.chat import IMAGE
 from diysink.resampling import interval, resampled_ratios
@@ -58,7 +58,10 @@ def replaced_answers(
     rows = [chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
     ids, mask = (part.to(model.device) for part in chat_encoder.pad(rows, side="left"))
     visual = model.model.see(questions.pixel_values.to(model.device, model.dtype))
-    tokens = {"sink": visual.sinks, "matched": matched_tokens(visual.sinks, questions.images, seed)}
+    tokens = {
+        "sink": visual.sinks,
+        "matched": random_matched_tokens(visual.sinks, questions.images, seed),
+    }
     donors = donor_of(questions.images)
 
     def answers(shown: Visual) -> list[bool]:

@@ -21,10 +21,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 from diysink.architectures import lvlm_family
 from diysink.encoders import checkpoint_source, load_pretrained, naming_damage
 from diysink.evaluation.processor import complete
-from diysink.evaluation.runner import Asked, Replies, question_of
+from diysink.evaluation.runner import Asked, Replies
 from diysink.interventions import VAR, Intervention, VisualTokens, intervene, visual_norms
 from diysink.model.lengths import beginning, fitting, positions
-from diysink.records import ImageFile, Record
+from diysink.records import ImageFile, Record, question_of
 from diysink.sinks import SinkProfile
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from diysink.evaluation.metrics import exact_match
 from diysink.model import AnswerGenerator
-from diysink.records import Record, Records
+from diysink.records import Record, Records, question_of
 from diysink.selection import QuestionBatch
 
 logger = logging.getLogger(__name__)
@@ -126,21 +126,6 @@ def tabulate(
             ", ".join(cut[:5]) + (", ..." if len(cut) > 5 else ""),
         )
     return pd.DataFrame(rows)
-
-
-def question_of(record: Record) -> str:
-    """The question that a record asks about its one image.
-
-    Raises:
-        ValueError: a record without exactly one image, one question and one answer.
-    """
-    turns = [turn.speaker for turn in record.conversations]
-    if len(record.images) != 1 or turns != ["human", "gpt"]:
-        raise ValueError(
-            f"record {record.id!r} has {len(record.images)} images and turns {turns}; an "
-            "evaluation record has one image, one question (human) and one answer (gpt)"
-        )
-    return record.conversations[0].text.replace("<image>", "").strip()
 
 
 def question_batch(generator: AnswerGenerator, items: Sequence[Record]) -> QuestionBatch:

@@ -36,3 +36,18 @@ class Record:
     conversations: tuple[Turn, ...]
     group: str | None = None
     subtask: str | None = None
+
+
+def question_of(record: Record) -> str:
+    """The question that a record asks about its one image.
+
+    Raises:
+        ValueError: a record without exactly one image, one question and one answer.
+    """
+    turns = [turn.speaker for turn in record.conversations]
+    if len(record.images) != 1 or turns != ["human", "gpt"]:
+        raise ValueError(
+            f"record {record.id!r} has {len(record.images)} images and turns {turns}; an "
+            "evaluation record has one image, one question (human) and one answer (gpt)"
+        )
+    return record.conversations[0].text.replace(PLACEHOLDER, "").strip()

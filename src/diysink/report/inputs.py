@@ -30,6 +30,8 @@ class Inputs:
         attention_by_kind: attention per sink and per nonsink, and its control.
         attention_by_weight: attention to sinks under weights on them, in two places.
         evidence: other tables of the analyses and of the claims, by name.
+        analyses: the tidy table of each analysis, by name.
+        left_out: why analyses were left out, by name.
         encoder: whose sinks the models treat apart, by its name in the tables of sinks.
         controls: encoders that are expected to have no sinks.
         roles: which variant plays which part in the claims; None: the usual names.
@@ -57,6 +59,8 @@ class Inputs:
     attention_by_kind: pd.DataFrame | None = None
     attention_by_weight: pd.DataFrame | None = None
     evidence: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
+    analyses: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     encoder: str = ""
     controls: tuple[str, ...] = ()
     roles: Roles | None = None

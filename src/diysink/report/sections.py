@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from diysink.analysis import ANALYSES
 from diysink.claims import Answer, Evidence, Roles, Verdict, answers, measured
 from diysink.report import figures
 from diysink.report.inputs import Inputs, records
@@ -73,14 +74,6 @@ PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ("dimension_overlap", "sink_dimensions"),
     ),
     (
-        "criteria",
-        "What counts as a sink",
-        "Norm, massive value and attention are different observables. How many tokens does each "
-        "flag, and do they flag the same? A criterion that flags more than half of all tokens is "
-        "marked.",
-        ("criteria", "criteria_agreement"),
-    ),
-    (
         "function",
         "What a sink does",
         "Nothing (a head that looks at sinks and adds little), or the same to every token (a "
@@ -137,7 +130,18 @@ def sections(inputs: Inputs) -> list[Section]:
         sheets = [sheet(table, there[table]) for table in wanted if table in there]
         lacking = [table for table in wanted if table not in there]
         made.append(Section(name, title, asks, drawings, sheets, lacking))
-    return made
+    return made + [_analysis(name, inputs, level) for name in ANALYSES]
+
+
+def _analysis(name: str, inputs: Inputs, level: float) -> Section:
+    """One analysis: its figures and its table, or why there is none."""
+    kind, table = ANALYSES[name], inputs.analyses.get(name)
+    if table is None or table.empty:
+        return Section(
+            name, kind.title, kind.question, missing=[inputs.left_out.get(name, f"{name}_analysis")]
+        )
+    drawings = kind.figures(table, level)
+    return Section(name, kind.title, kind.question, drawings, [sheet(name, table)])
 
 
 def sheet(name: str, table: pd.DataFrame) -> Sheet:

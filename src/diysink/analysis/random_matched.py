@@ -15,7 +15,7 @@ from torch import Tensor
 from diysink.artifact import digest_json
 
 
-def matched_tokens(
+def random_matched_tokens(
     sinks: Bool[Tensor, "images tokens"], keys: Sequence[str], seed: int
 ) -> Bool[Tensor, "images tokens"]:
     """As many random nonsinks per image as it has sinks; all of them where there are no more.

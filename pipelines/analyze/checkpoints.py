@@ -1,0 +1,83 @@
+"""The checkpoints that analyses look into: of one training, before and after each of its stages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diysink.artifact import load_tensors
+from pipelines.learning import folder_digest, load_profile, parts_digest, untrained
+
+if TYPE_CHECKING:
+    from diysink.model import AnswerGenerator
+
+STAGES = ("untrained", "aligned", "finetuned")
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Where checkpoints come from.
+
+    Attributes:
+        finetuned_models, sink_profiles, aligned_connectors: folders of earlier stages.
+        model, align: parameters.
+        device: where models run.
+    """
+
+    finetuned_models: Path
+    sink_profiles: Path
+    aligned_connectors: Path
+    model: dict[str, Any]
+    align: dict[str, Any]
+    device: str
+
+    def digest(self, stage: str) -> dict[str, str]:
+        """What determines the checkpoints of a stage."""
+        if stage == "finetuned":
+            return {"models": folder_digest(self.finetuned_models)}
+        made_of = {
+            "parts": parts_digest(self.model),
+            "profiles": folder_digest(self.sink_profiles),
+            "options": str(self.align),
+        }
+        if stage == "aligned":
+            made_of["connectors"] = folder_digest(self.aligned_connectors)
+        return made_of
+
+    def open(self, connector: str, seed: int, stage: str) -> "AnswerGenerator":
+        """A checkpoint on its device.
+
+        Raises:
+            ValueError: an unknown stage.
+        """
+        makers: dict[str, Callable[[str], AnswerGenerator]] = {
+            "untrained": self._untrained,
+            "aligned": self._aligned,
+            "finetuned": self._finetuned,
+        }
+        if stage not in makers:
+            raise ValueError(f"checkpoint {stage!r}; expected one of {', '.join(STAGES)}")
+        return makers[stage](f"{connector}/seed{seed}")
+
+    def _finetuned(self, unit: str) -> "AnswerGenerator":
+        from diysink.engine import resolve_device
+        from diysink.model import load
+
+        return load(self.finetuned_models / unit, device=str(resolve_device(self.device)))
+
+    def _untrained(self, unit: str) -> "AnswerGenerator":
+        from diysink.engine import resolve_device
+        from diysink.model import AnswerGenerator
+
+        profile = load_profile(self.sink_profiles, self.model, require=False)
+        made, _ = untrained(unit, self.model, profile, self.align)
+        model = made.model.to(resolve_device(self.device))
+        return AnswerGenerator(model, made.chat_encoder, made.image_processor)
+
+    def _aligned(self, unit: str) -> "AnswerGenerator":
+        generator = self._untrained(unit)
+        projector = generator.model.model.multi_modal_projector
+        projector.load_state_dict(
+            load_tensors(self.aligned_connectors / unit / "connector.safetensors")
+        )
+        return generator

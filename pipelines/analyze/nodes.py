@@ -1,0 +1,152 @@
+"""All analyses: each checkpoint is walked once, then every analysis summarizes its rows."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from diysink.artifact import Workspace, digest_bytes
+from pipelines.analyze.checkpoints import Trainings
+from pipelines.learning import folder_digest
+
+if TYPE_CHECKING:
+    from diysink.analysis import Analysis
+    from diysink.analysis.base import Context
+
+logger = logging.getLogger(__name__)
+
+
+def run_analyses(
+    records: Path,
+    finetuned_models: Path,
+    sink_profiles: Path,
+    aligned_connectors: Path,
+    predictions: pd.DataFrame,
+    image_labels: pd.DataFrame,
+    model: dict[str, Any],
+    align: dict[str, Any],
+    evaluate: dict[str, Any],
+    analyze: dict[str, Any],
+    seed: int,
+    workspace: str,
+    device: str,
+) -> dict[str, Any]:
+    """Every analysis that is not null.
+
+    Returns:
+        ``<name>_analysis``: its tidy table, empty where it was left out; ``<name>_rows`` of those
+        that keep their rows; ``analyses_left_out``: why, by name.
+    """
+    from diysink.analysis import ANALYSES
+    from diysink.analysis.driver import Walk
+    from diysink.analysis.subject import DIYSinkSubject
+    from diysink.records import Records
+
+    context = _context(finetuned_models, predictions, image_labels, evaluate, analyze, seed)
+    analyses = _chosen(analyze, context)
+    trainings = Trainings(finetuned_models, sink_profiles, aligned_connectors, model, align, device)
+    asked = {name: analyze[name] for name in ("split", "batch_size", "max_new_tokens")}
+    split = Records(records / asked["split"])
+    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in analyses}
+    reasons: dict[str, str] = {}
+    for (connector, number, stage), group in _by_checkpoint(analyses).items():
+        inputs = {
+            "records": folder_digest(records),
+            "checkpoint": [connector, number, stage, trainings.digest(stage)],
+            "settings": {name: asdict(one.settings) for name, one in group.items()},
+            "context": {"massive": asdict(context.massive), "seed": seed, **asked},
+            "labels": digest_bytes(image_labels.to_csv().encode()),
+            "templates": asdict(context.templates),
+        }
+        walk = Walk(
+            lambda at=(connector, number, stage): DIYSinkSubject(trainings.open(*at)),  # type: ignore[misc]
+            split,
+            Workspace(workspace, "analyze", inputs),
+            batch_size=asked["batch_size"],
+            max_new_tokens=asked["max_new_tokens"],
+            seed=seed,
+        )
+        measured, lacking = walk.measure(group)
+        reasons |= lacking
+        for name, table in measured.items():
+            rows[name].append(table.assign(checkpoint=stage))
+    for name, reason in reasons.items():
+        logger.warning("The analysis %s is left out: %s", name, reason)
+    return _results(ANALYSES, analyses, rows, reasons)
+
+
+def _chosen(analyze: dict[str, Any], context: "Context") -> "dict[str, Analysis[Any]]":
+    from diysink.analysis import ANALYSES
+
+    chosen = {}
+    for name, kind in ANALYSES.items():
+        if analyze[name] is not None:
+            chosen[name] = kind(kind.settings_class(**analyze[name]), context)
+    return chosen
+
+
+def _by_checkpoint(
+    analyses: "Mapping[str, Analysis[Any]]",
+) -> "dict[tuple[str, int, str], dict[str, Analysis[Any]]]":
+    groups: dict[tuple[str, int, str], dict[str, Analysis[Any]]] = {}
+    for name, one in analyses.items():
+        if one.unit is not None:
+            for stage in one.settings.checkpoints:
+                key = (one.settings.connector, one.settings.seed, stage)
+                groups.setdefault(key, {})[name] = one
+    return groups
+
+
+def _results(
+    known: "Mapping[str, type[Analysis[Any]]]",
+    analyses: "Mapping[str, Analysis[Any]]",
+    rows: Mapping[str, list[pd.DataFrame]],
+    reasons: dict[str, str],
+) -> dict[str, Any]:
+    results: dict[str, Any] = {"analyses_left_out": reasons}
+    for name, kind in known.items():
+        measured = pd.concat(rows[name], ignore_index=True) if rows.get(name) else pd.DataFrame()
+        there = name in analyses and name not in reasons
+        results[f"{name}_analysis"] = (
+            analyses[name].summarize(measured) if there else pd.DataFrame()
+        )
+        if kind.keep_rows:
+            results[f"{name}_rows"] = measured
+    return results
+
+
+def _context(
+    finetuned_models: Path,
+    predictions: pd.DataFrame,
+    image_labels: pd.DataFrame,
+    evaluate: dict[str, Any],
+    analyze: dict[str, Any],
+    seed: int,
+) -> "Context":
+    from diysink.analysis.base import Context
+    from diysink.analysis.massive import MassiveRule
+    from diysink.resampling import Bootstrap
+    from diysink.selection import CoTTemplates
+
+    cot, massive = evaluate["cot"], analyze["massive"]
+    dimensions = massive["dimensions"]
+    return Context(
+        bootstrap=Bootstrap(analyze["resamples"], float(analyze["level"]), seed),
+        seed=seed,
+        massive=MassiveRule(
+            float(massive["ratio"]),
+            float(massive["times"]),
+            None if dimensions is None else tuple(dimensions),
+        ),
+        labels=image_labels,
+        predictions=predictions,
+        templates=CoTTemplates(
+            cot["image"],
+            (cot["image_choices"][0], cot["image_choices"][1]),
+            cot["scope"],
+            tuple(cot["scope_choices"]),
+        ),
+    )
