@@ -23,7 +23,9 @@ import pytest
 import torch
 
 from diysink.analysis import (
+    Context,
     MassiveRule,
+    Settings,
     attention_by_kind,
     attention_by_layer,
     attention_by_norm,
@@ -37,7 +39,7 @@ from diysink.analysis import (
     visual_attention,
     weighted_attention,
 )
-from diysink.analysis.criteria import criteria_agreement, criteria_shares, token_criteria
+from diysink.analysis.criteria import Criteria
 from diysink.analysis.dimension_overlap import dimension_overlap
 from diysink.analysis.dimensions import dimension_profiles, sink_dimensions
 from diysink.analysis.function import head_outputs, sink_function
@@ -51,6 +53,7 @@ from diysink.evaluation.metrics import exact_match
 from diysink.miniature.dialogue import GLOBAL_SUBTASKS, global_words
 from diysink.miniature.encoder import kinds_of_cell, plain_cells
 from diysink.miniature.world import GRID
+from diysink.resampling import Bootstrap
 from diysink.selection import FixedSelection
 from diysink.sinks import (
     CalibrationSettings,
@@ -60,6 +63,7 @@ from diysink.sinks import (
     measure,
     patch_contrast,
 )
+from tests.analysis.batches import measured
 from tests.analysis.two_encoders import IMAGES, LOUD, Pictures, Side, direction
 
 OPTIONS = {"resamples": 300, "level": 0.95, "seed": 0}
@@ -338,10 +342,10 @@ def test_a_dimension_planted_for_loudness_is_massive_at_induced_sinks_alone(mark
 
 def test_criteria_agree_on_induced_sinks_with_that_dimension_and_on_nothing_in_the_control(marked):
     def criteria(side):
-        measured = token_criteria(side.generator, side.ask("scene")[0], RULE)
-        agreement = criteria_agreement(measured, **OPTIONS)
-        norm = one(criteria_shares(measured, **OPTIONS), where="vit", criterion="norm")
-        return one(agreement, where="llm", layer=0, a="norm", b="ratio"), norm["share"]
+        analysis = Criteria(Settings(), Context(Bootstrap(**OPTIONS), massive=RULE))
+        table = analysis.summarize(measured(analysis, side.generator, side.ask("scene")[0]))
+        share = one(table, metric="share", where="vit", condition="norm")["value"]
+        return one(table, metric="kappa", where="llm", layer=0, condition="norm & ratio"), share
 
     (induced, share), (control, forced) = marked.each(criteria)
     assert share == pytest.approx(forced)

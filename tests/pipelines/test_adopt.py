@@ -15,7 +15,6 @@ from diysink.records import Turn, write_shards
 from diysink.sinks import SinkProfile
 from pipelines.adopt.nodes import adopt_checkpoint
 from pipelines.analyze.attention import measure_attention
-from pipelines.analyze.inside import compare_criteria
 from pipelines.card import says_induced
 from pipelines.pipeline_registry import register_pipelines
 from tests.pipelines.test_conf import parameters
@@ -129,7 +128,6 @@ def test_analyses_of_an_adopted_checkpoint_are_those_of_the_same_model_trained_h
         "level": 0.9,
         "resamples": 30,
         "massive": {"ratio": 20.0, "times": 10.0, "dimensions": None},
-        "criteria": asked,
         "attention": asked | {"max_new_tokens": 2},
     }
     models = adopt(checkpoint, tmp_path)[2]
@@ -139,7 +137,6 @@ def test_analyses_of_an_adopted_checkpoint_are_those_of_the_same_model_trained_h
         tables.append(
             [
                 measure_attention(*where, work, "cpu"),
-                *compare_criteria(*where, 0, work, "cpu"),
             ]
         )
     for trained, adopted in zip(*tables, strict=True):

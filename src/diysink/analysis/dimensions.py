@@ -27,8 +27,8 @@ from torch import Tensor
 
 from diysink.analysis.attention_layers import patch_places, read_language
 from diysink.analysis.massive import MassiveRule, first_places, ratios
-from diysink.architectures.hooks import Layer
 from diysink.analysis.random_matched import random_matched_tokens
+from diysink.architectures.hooks import Layer
 from diysink.artifact import load_tensors
 from diysink.model import AnswerGenerator
 from diysink.model.chat import IMAGE

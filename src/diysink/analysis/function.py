@@ -22,8 +22,8 @@ from torch import Tensor
 
 from diysink.analysis.attention_layers import read_language, read_vision
 from diysink.analysis.layers import connected_encoder
-from diysink.architectures.hooks import Layer
 from diysink.analysis.random_matched import random_matched_tokens
+from diysink.architectures.hooks import Layer
 from diysink.model import AnswerGenerator
 from diysink.model.chat import IMAGE
 from diysink.resampling import interval, resampled_ratios

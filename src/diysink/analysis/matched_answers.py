@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diysink.analysis.layers import one_token_per_patch
-from diysink.architectures.hooks import patch_method
 from diysink.analysis.random_matched import random_matched_tokens
+from diysink.architectures.hooks import patch_method
 from diysink.artifact import digest_bytes
 from diysink.model import DIYSinkForConditionalGeneration, Visual
 

@@ -1,4 +1,4 @@
-"""Dimensions, criteria and functions as nodes: on a tiny random model and its checkpoints."""
+"""Dimensions and functions as nodes: on a tiny random model and its checkpoints."""
 
 import pytest
 from safetensors.torch import save_file
@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from diysink.artifact import write_manifest
 from diysink.encoders import Encoder, load_vision_tower
 from diysink.sinks import SinkProfile
-from pipelines.analyze.inside import compare_criteria, find_dimensions, tell_functions
+from pipelines.analyze.inside import find_dimensions, tell_functions
 from tests.pipelines.analyze.conftest import PLACE, TAU
 
 IMAGES = PLACE | {"images": 10}
@@ -16,10 +16,9 @@ SETTINGS = {
     "resamples": 30,
     "massive": {"ratio": 20.0, "times": 10.0, "dimensions": None},
     "dimensions": IMAGES | {"top": 4, "checkpoints": CHECKPOINTS},
-    "criteria": IMAGES,
     "function": IMAGES,
 }
-OFF = SETTINGS | dict.fromkeys(("dimensions", "criteria", "function"))
+OFF = SETTINGS | dict.fromkeys(("dimensions", "function"))
 ALIGN = {
     "arrangement": {"single": "natural"},
     "resampler": {"queries": 4, "sink_queries": 2, "heads": 2},
@@ -66,24 +65,10 @@ def test_a_checkpoint_that_there_is_not_is_refused(dimensions):
         dimensions(wrong)
 
 
-def test_criteria_tell_the_threshold_that_was_asked_for(ask, made):
-    shares, agreement = ask(compare_criteria, SETTINGS)
-    told = shares.drop_duplicates(["criterion", "where"]).set_index(["criterion", "where"])
-    assert told.loc[("norm", "vit"), "threshold"] == TAU
-    for where, config in (
-        ("vit", made.model.config.vision_config),
-        ("llm", made.model.config.text_config),
-    ):
-        scaled = 20.0 * (config.hidden_size / 4096) ** 0.5
-        assert told.loc[("ratio", where), "threshold"] == pytest.approx(scaled)
-    assert len(agreement)
-
-
 def test_functions_are_told_of_both_models(ask):
     assert set(ask(tell_functions, SETTINGS)["where"]) == {"vit", "llm"}
 
 
 def test_what_is_turned_off_leaves_empty_tables(ask, dimensions):
     assert all(table.empty for table in dimensions(OFF))
-    assert all(table.empty for table in ask(compare_criteria, OFF))
     assert ask(tell_functions, OFF).empty
