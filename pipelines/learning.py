@@ -91,9 +91,9 @@ def _check_parts(name: str, profile: "SinkProfile", connectors: Sequence[str]) -
     Raises:
         ValueError: there are connectors with two parts, and no sinks, or nothing but sinks.
     """
-    from diysink.connector import TWO_PARTS
+    from diysink.connector import connector_class
 
-    two = [kind for kind in connectors if kind in TWO_PARTS]
+    two = [kind for kind in connectors if connector_class(kind).two_parts]
     if not two:
         return
     seen = sum(profile.histogram)
@@ -137,9 +137,9 @@ def untrained(
         model_parts(model),
         profile,
         connector=kind,
-        arrangement=align["arrangement"][kind],
+        arrangement=align["arrangement"].get(kind),
         seed=int(seed),
-        **align["resampler"],
+        connector_options=align["connector_options"].get(kind),
     )
     return assembled, int(seed)
 

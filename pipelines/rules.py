@@ -198,7 +198,7 @@ RULES: tuple[tuple[str, Kind], ...] = (
     ("prepare.workers", COUNT),
     ("*.workers *.num_workers *.cache_size *.decode_again *.examples *.differing", NONE_OR_MORE),
     ("*.batch *.batch_size *.steps *.max_steps *.epochs *.items *.images *.questions", COUNT),
-    ("*.resamples *.replicates *.max_new_tokens *.queries *.sink_queries *.heads *.hidden", COUNT),
+    ("*.resamples *.replicates *.max_new_tokens *.hidden", COUNT),
     ("*.accumulate_grad_batches", COUNT),
     ("*.every_n_train_steps *.shard_size *.records_per_shard *.every *.threads", COUNT),
     ("*.bins *.points *.top *.rows *.vocabulary *.scenes *.max_text_bytes", COUNT),
@@ -220,10 +220,13 @@ ENTRIES: dict[str, Any] = {
     "training_free.variants": None,
 }
 # Mappings that take other keys than conf/base shows.
-KEYS: dict[str, Any] = {"adopt.connectors": dict.fromkeys(CONNECTORS, "natural")}
+KEYS: dict[str, Any] = {
+    "adopt.connectors": dict.fromkeys(CONNECTORS, "natural"),
+    "align.arrangement": dict.fromkeys(CONNECTORS, "natural"),
+}
 # Keys that conf/base does not show: of training functions, which refuse what they do not know; of
 # an analysis with sinks at a multiple of tau; of a calibration.
-OPEN = "miniature.*.* analyze.*.tau training_free.calibration.*"
+OPEN = "align.connector_options.* miniature.*.* analyze.*.tau training_free.calibration.*"
 # Mappings that may be null: an analysis that is not made, a default that stands.
 NULL = "analyze.* sinks.expect prepare.splits prepare.generate prepare.image"
 NULL += " prepare.min_group_share"

@@ -68,8 +68,8 @@ def sweep_tau(
 
 def _knows_sinks(models: Path, asked: dict[str, Any]) -> bool:
     """Whether the model's input changes with the sinks: two parts, or sinks moved."""
-    from diysink.connector import TWO_PARTS
+    from diysink.connector import connector_class
     from diysink.model import DIYSinkConfig
 
     config = DIYSinkConfig.from_pretrained(models / asked["connector"] / f"seed{asked['seed']}")
-    return config.connector in TWO_PARTS or config.arrangement != "natural"
+    return connector_class(config.connector).two_parts or config.arrangement != "natural"

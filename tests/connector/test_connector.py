@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diysink.connector import (
-    TWO_PARTS,
+    CONNECTORS,
+    Arrangement,
     Connector,
-    ConnectorKind,
     DualConnector,
     ParameterMatchedConnector,
     SingleConnector,
     build_connector,
+    connector_options,
 )
 
 
@@ -84,18 +85,30 @@ def test_matched_has_the_parameters_of_dual(in_dim, out_dim):
     assert abs(parameters(matched) - parameters(dual)) <= (in_dim + out_dim + 1) / 2
 
 
-@pytest.mark.parametrize("kind", get_args(ConnectorKind))
+@pytest.mark.parametrize("kind", CONNECTORS)
 def test_every_kind_keeps_the_protocol(kind):
-    connector = build_connector(kind, 6, 8, queries=3, sink_queries=2, heads=2)
+    options = {name: 2 for name in connector_options(kind) if name != "hidden_dim"}
+    connector = build_connector(kind, 6, 8, bias=False, activation="relu", options=options)
     assert isinstance(connector, Connector)
     x, sinks = torch.randn(2, 7, 6), torch.rand(2, 7) < 0.4
     tokens, which = connector(x, sinks)
     assert tokens.shape == (2, connector.tokens_out(7), 8)
     assert which.shape == tokens.shape[:2]
     assert which.dtype == torch.bool
-    assert (kind in TWO_PARTS) == {"sink", "nonsink"}.issubset(dict(connector.named_children()))
+    assert connector.two_parts == {"sink", "nonsink"}.issubset(dict(connector.named_children()))
+    assert connector.arrangement in get_args(Arrangement)
+    assert not any(name.endswith("linear_1.bias") for name, _ in connector.named_parameters())
 
 
 def test_an_unknown_kind_names_the_known_ones():
     with pytest.raises(ValueError, match="unknown connector 'triple'; expected one of single"):
         build_connector("triple", 4, 4)
+
+
+def test_options_are_the_connectors_own():
+    wide = build_connector("dual", 6, 8, options={"hidden_dim": 3})
+    assert wide.nonsink.linear_1.weight.shape == (3, 6)
+    few = build_connector("dual-resampler", 6, 8, options={"queries": 3, "heads": 2})
+    assert few.tokens_out(99) == 3 + connector_options("dual-resampler")["sink_queries"]
+    with pytest.raises(ValueError, match=r"'resampler' has no option sink_queries; it has q"):
+        build_connector("resampler", 6, 8, options={"sink_queries": 2})

@@ -75,7 +75,7 @@ def test_a_sinks_norm_does_not_decide_how_much_it_is_read(dual, x):
 
 
 def test_the_plain_resampler_has_as_many_tokens_and_knows_no_sinks(x):
-    plain = build_connector("resampler", 6, 8, queries=3, sink_queries=2, heads=2)
+    plain = build_connector("resampler", 6, 8, options={"queries": 5, "heads": 2})
     assert isinstance(plain, ResamplerConnector)
     tokens, which = plain(x, SINKS)
     assert tokens.shape == (2, 5, 8)

@@ -96,7 +96,8 @@ def test_what_cannot_be_done_is_refused(pair):
 
 def test_a_resampler_is_refused(pair):
     ours, _ = pair
-    settings = ours.model.config.to_dict() | {"connector": "resampler", "connector_queries": 4}
+    settings = ours.model.config.to_dict() | {"connector": "resampler"}
+    settings["connector_options"] = {"queries": 4}
     settings.pop("model_type")
     other = DIYSinkForConditionalGeneration(DIYSinkConfig(**settings)).eval()
     with intervene(other, []), pytest.raises(ValueError, match="'resampler'"):

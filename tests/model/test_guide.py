@@ -2,14 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from diysink.connector import ConnectorKind
+from diysink.connector import CONNECTORS
 from diysink.encoders import load_encoder
 from tests.model.test_conversion import profile_of, write
 
@@ -71,6 +70,4 @@ def test_the_code_about_selections_runs(tmp_path, monkeypatch, tokenizer, tiny_s
 
 def test_the_table_has_every_connector():
     table = GUIDE.read_text().split("## Connectors")[1].split("##")[0]
-    assert re.findall(r"^\| `([\w-]+)` \|", table, flags=re.MULTILINE) == list(
-        get_args(ConnectorKind)
-    )
+    assert re.findall(r"^\| `([\w-]+)` \|", table, flags=re.MULTILINE) == list(CONNECTORS)

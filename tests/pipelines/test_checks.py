@@ -8,9 +8,8 @@ from typing import Any, get_args
 import pytest
 from kedro.framework.cli.utils import _split_params
 
-from diysink.connector import ConnectorKind
+from diysink.connector import CONNECTORS, Arrangement
 from diysink.model import Parts, assemble, selections_of
-from diysink.model.configuration import Arrangement
 from pipelines import rules
 from pipelines.agreement import SELECTIONS
 from pipelines.checks import ParameterError, base, blocks, check
@@ -70,8 +69,8 @@ COUNTS = [
         "evaluate.batch",
     ),
     *("evaluate.resamples", "evaluate.max_new_tokens", "analyze.attention.items"),
-    *("analyze.words.images", "analyze.attention.bins", "align.resampler.queries"),
-    *("align.resampler.heads", "sinks.shard_size", "sinks.every", "sinks.bootstrap.replicates"),
+    *("analyze.words.images", "analyze.attention.bins"),
+    *("sinks.shard_size", "sinks.every", "sinks.bootstrap.replicates"),
     *(
         "align.trainer.accumulate_grad_batches",
         "align.trainer.every_n_train_steps",
@@ -356,7 +355,7 @@ def test_the_training_free_table(
 
 
 def test_the_tables_know_what_the_library_knows(parts: Path) -> None:
-    assert get_args(ConnectorKind) == rules.CONNECTORS
+    assert tuple(CONNECTORS) == rules.CONNECTORS
     assert get_args(Arrangement) == ("natural", "front", "end")
     assert all(rules.ARRANGEMENT.accepts(name) for name in get_args(Arrangement))
     folders = Parts(encoder=str(parts / "encoder"), language=str(parts / "language"))
@@ -380,7 +379,10 @@ def test_every_rule_speaks_of_a_parameter_that_there_is() -> None:
 
     paths = set(leaves(base(), ""))
     paths |= {f"{at}.x.{key}" for at, entry in rules.ENTRIES.items() for key in entry or {}}
-    paths |= {f"{at}.x" for at in rules.ENTRIES} | {"adopt.connectors.dual"}
+    paths |= {f"{at}.x" for at in rules.ENTRIES} | {
+        "adopt.connectors.dual",
+        "align.arrangement.dual",
+    }
     patterns = [pattern for patterns, _ in rules.RULES for pattern in patterns.split()]
     assert [p for p in patterns if not any(fnmatchcase(path, p) for path in paths)] == []
 

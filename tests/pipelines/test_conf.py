@@ -17,7 +17,7 @@ from tests.pipelines.project import ROOT
 PRESETS = sorted(p.name for p in (ROOT / "conf").iterdir() if p.is_dir() and p.name != "base")
 # Mappings whose keys are the user's names, not ours.
 OPEN = {"prepare.splits", "prepare.generate", "sinks.encoders", "sinks.expect", "evaluate.variants"}
-OPEN |= {"training_free.variants"}
+OPEN |= {"training_free.variants", "align.arrangement", "align.connector_options"}
 # Keywords of training functions, which refuse what they do not know.
 OPEN |= {f"miniature.{part}" for part in ("encoder", "control", "language", "sentence")}
 

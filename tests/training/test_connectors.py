@@ -1,11 +1,9 @@
 """Every connector trains: the loss falls, and of two parts each learns from its own tokens."""
 
-from typing import get_args
-
 import pytest
 import torch
 
-from diysink.connector import ConnectorKind
+from diysink.connector import CONNECTORS
 from diysink.model import Parts, assemble
 from diysink.selection import Choice
 from diysink.sinks import token_norms
@@ -51,7 +49,7 @@ def trained(training, data, folder, steps):
     return [row["loss"] for row in rows]
 
 
-@pytest.mark.parametrize("kind", get_args(ConnectorKind))
+@pytest.mark.parametrize("kind", CONNECTORS)
 def test_the_loss_falls(parts, tiny_records, tmp_path, kind):
     made = build(parts, kind)
     training = ConnectorTraining(made.model, learning_rate=3e-2, max_steps=24, seed=3)

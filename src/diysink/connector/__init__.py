@@ -1,21 +1,23 @@
 """Connectors: vision width to language width, knowing which tokens are sinks."""
 
+from diysink.connector.base import Arrangement, Connector
 from diysink.connector.dual import DualConnector
-from diysink.connector.kinds import TWO_PARTS, ConnectorKind, build_connector
+from diysink.connector.kinds import CONNECTORS, build_connector, connector_class, connector_options
 from diysink.connector.parameter_matched import ParameterMatchedConnector, parameter_matched_hidden
-from diysink.connector.protocol import Connector
 from diysink.connector.resampler import DualResamplerConnector, ResamplerConnector
 from diysink.connector.single import SingleConnector
 
 __all__ = [
-    "TWO_PARTS",
+    "CONNECTORS",
+    "Arrangement",
     "Connector",
-    "ConnectorKind",
     "DualConnector",
     "DualResamplerConnector",
     "ParameterMatchedConnector",
     "ResamplerConnector",
     "SingleConnector",
     "build_connector",
+    "connector_class",
+    "connector_options",
     "parameter_matched_hidden",
 ]

@@ -6,9 +6,13 @@ some queries read only sinks and the others only nonsinks, each kind with weight
 what a query wrote belongs to the set that it read. Sizes are ours: the paper has no resampler.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+from diysink.connector.base import Arrangement, Connector
 
 
 class CrossAttentionResampler(nn.Module):
@@ -37,7 +41,7 @@ class CrossAttentionResampler(nn.Module):
         if heads < 1 or out_dim % heads:
             raise ValueError(
                 f"{heads} attention heads do not divide the language model's width {out_dim}; "
-                "set connector_heads to a divisor of it"
+                "set the option heads to a divisor of it"
             )
         self.heads = heads
         self.queries = nn.Embedding(count, out_dim)
@@ -72,7 +76,7 @@ class CrossAttentionResampler(nn.Module):
         return states.reshape(images, length, self.heads, -1).transpose(1, 2)
 
 
-class ResamplerConnector(nn.Module):
+class ResamplerConnector(Connector):
     """Every query reads every token, sinks or not: the dual resampler's baseline.
 
     Its tokens stand for no set: none is a sink.
@@ -83,7 +87,7 @@ class ResamplerConnector(nn.Module):
     """
 
     def __init__(
-        self, in_dim: int, out_dim: int, *, queries: int, heads: int, bias: bool = True
+        self, in_dim: int, out_dim: int, *, queries: int = 72, heads: int = 8, bias: bool = True
     ) -> None:
         super().__init__()
         self.resampler = CrossAttentionResampler(in_dim, out_dim, queries, heads, bias=bias)
@@ -100,7 +104,7 @@ class ResamplerConnector(nn.Module):
         return self.resampler.queries.num_embeddings
 
 
-class DualResamplerConnector(nn.Module):
+class DualResamplerConnector(Connector):
     """Queries that read sinks alone, then queries that read nonsinks alone.
 
     The tokens of the first are sinks to all that follows, those of the others are not. Of an image
@@ -109,18 +113,21 @@ class DualResamplerConnector(nn.Module):
 
     Args:
         in_dim, out_dim, heads, bias: as in `CrossAttentionResampler`.
-        sink_queries: how many tokens stand for an image's sinks.
-        queries: how many stand for its other tokens.
+        queries: how many tokens stand for an image's nonsinks.
+        sink_queries: how many stand for its sinks.
     """
+
+    arrangement: ClassVar[Arrangement] = "front"
+    two_parts: ClassVar[bool] = True
 
     def __init__(
         self,
         in_dim: int,
         out_dim: int,
         *,
-        sink_queries: int,
-        queries: int,
-        heads: int,
+        queries: int = 64,
+        sink_queries: int = 8,
+        heads: int = 8,
         bias: bool = True,
     ) -> None:
         super().__init__()

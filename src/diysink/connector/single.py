@@ -4,8 +4,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
+from diysink.connector.base import Connector
 
-class SingleConnector(nn.Module):
+
+class SingleConnector(Connector):
     """``linear_2(act(linear_1(x)))``, the same for sinks and nonsinks.
 
     Parameter names are those of LLaVA's projector, so that its weights load by name.
@@ -38,7 +40,3 @@ class SingleConnector(nn.Module):
     ) -> tuple[Float[Tensor, "*batch out_dim"], Bool[Tensor, "*batch"]]:
         """Project every token alike; ``sinks`` is handed back."""
         return self.linear_2(self.act(self.linear_1(features))), sinks
-
-    def tokens_out(self, tokens: int) -> int:
-        """As many as come in."""
-        return tokens

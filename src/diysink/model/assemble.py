@@ -1,12 +1,15 @@
 """The composition root: a vision encoder, a language model and a sink profile become DIYSink."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM
 
+from diysink.connector import connector_class
 from diysink.encoders import (
     Encoder,
     ImageProcessor,
@@ -83,26 +86,22 @@ def assemble(
     profile: SinkProfile | None,
     *,
     connector: str,
-    arrangement: str,
+    arrangement: str | None = None,
     seed: int = 0,
-    queries: int = 64,
-    sink_queries: int = 8,
-    heads: int = 8,
+    connector_options: Mapping[str, Any] | None = None,
 ) -> Assembled:
     """A LLaVA-shaped model from its parts, its connector fresh from ``seed``.
 
     Args:
         parts: the pretrained parts.
         profile: the encoder's sinks; None: no token is a sink.
-        connector: one of :data:`diysink.connector.ConnectorKind`.
-        arrangement: ``natural``, ``front`` or ``end``.
+        connector: one of :data:`diysink.connector.CONNECTORS`.
+        arrangement: ``natural``, ``front`` or ``end``; None: the connector's own.
         seed: seed of the connector's first weights.
-        queries: of a dual resampler, that read nonsinks; other connectors have no use for these
-            three (:func:`diysink.connector.build_connector`).
-        sink_queries: of a dual resampler, that read sinks.
-        heads: attention heads of a resampler.
+        connector_options: keyword arguments of that connector's own.
 
     Raises:
+        ValueError: an unknown connector or option.
         ProfileMismatchError: the profile was made for another encoder or layer.
         CheckpointError: a part is another kind of checkpoint, or not whole.
         BrokenFileError: a file of a part is damaged.
@@ -131,11 +130,9 @@ def assemble(
         vision_feature_layer=parts.layer,
         vision_feature_select_strategy="default" if encoder.prefix else "full",
         connector=connector,
-        connector_queries=queries,
-        connector_sink_queries=sink_queries,
-        connector_heads=heads,
+        connector_options=dict(connector_options or {}),
         tau=None if profile is None else profile.tau,
-        arrangement=arrangement,
+        arrangement=arrangement or connector_class(connector).arrangement,
         lm_head_bias=language.lm_head.bias is not None,
     )
     torch.manual_seed(seed)

@@ -1,14 +1,12 @@
 """LLaVA's configuration, and what DIYSink adds: connector, threshold, arrangement."""
 
-from typing import Literal, no_type_check
+from typing import Any, no_type_check
 
 from huggingface_hub.dataclasses import strict
 from transformers import LlavaConfig
 
-from diysink.connector import ConnectorKind
+from diysink.connector import Arrangement
 from diysink.model.saving import portable
-
-Arrangement = Literal["natural", "front", "end"]
 
 
 @no_type_check  # strict validates the fields, and takes keys that no signature shows
@@ -17,12 +15,8 @@ class DIYSinkConfig(LlavaConfig):
     """Configuration of a LLaVA-shaped model that knows its sinks.
 
     Attributes:
-        connector: ``single``, ``parameter-matched``, ``dual``, ``resampler`` or ``dual-resampler``
-            (:mod:`diysink.connector`).
-        connector_queries: of a dual resampler, queries that read nonsinks.
-        connector_sink_queries: of a dual resampler, queries that read sinks; a plain resampler has
-            as many queries as both together.
-        connector_heads: attention heads of a resampler.
+        connector: one of :data:`diysink.connector.CONNECTORS`.
+        connector_options: keyword arguments of that connector's own; None: its defaults.
         tau: L2 norm of a visual token from which it is a sink; from the encoder's SinkProfile.
             None: no token is (a stock LLaVA).
         arrangement: where sinks stand among an image's tokens: ``natural`` (raster order),
@@ -32,10 +26,8 @@ class DIYSinkConfig(LlavaConfig):
 
     model_type = "diysink"
 
-    connector: ConnectorKind = "dual"
-    connector_queries: int = 64
-    connector_sink_queries: int = 8
-    connector_heads: int = 8
+    connector: str = "dual"
+    connector_options: dict[str, Any] | None = None
     tau: float | None = None
     arrangement: Arrangement = "front"
     lm_head_bias: bool = False

@@ -18,7 +18,7 @@ from transformers import (
     LlavaProcessor,
 )
 
-from diysink.connector import ConnectorKind
+from diysink.connector import Arrangement
 from diysink.encoders import (
     Encoder,
     checkpoint_source,
@@ -28,7 +28,7 @@ from diysink.encoders import (
     to_pixels,
 )
 from diysink.model.assemble import Assembled
-from diysink.model.configuration import Arrangement, DIYSinkConfig
+from diysink.model.configuration import DIYSinkConfig
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.processing import DIYSinkProcessor
 from diysink.model.template import IMAGE
@@ -49,7 +49,7 @@ def from_llava(
     path_or_id: str | Path,
     profile: SinkProfile | None,
     *,
-    connector: ConnectorKind | str = "dual",
+    connector: str = "dual",
     arrangement: Arrangement = "front",
     revision: str | None = None,
     dtype: str | torch.dtype = "auto",

@@ -39,9 +39,7 @@ class DIYSinkModel(LlavaModel):
             config.text_config.hidden_size,
             bias=config.multimodal_projector_bias,
             activation=config.projector_hidden_act,
-            queries=config.connector_queries,
-            sink_queries=config.connector_sink_queries,
-            heads=config.connector_heads,
+            options=config.connector_options,
         )
         self.post_init()
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from diysink.model.configuration import Arrangement
+from diysink.connector import Arrangement
 from diysink.selection import Choice
 
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from diysink.connector import TWO_PARTS
 from diysink.model import IGNORE, DIYSinkForConditionalGeneration
 from diysink.selection import Choice, LSGSelection, QuestionBatch, ReweightSelection, Route
 
@@ -122,7 +121,7 @@ class ConnectorTraining(StageTraining):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of the views of one batch."""
-        if self.model.config.connector not in TWO_PARTS:
+        if not self.model.model.multi_modal_projector.two_parts:
             return self.loss(batch)
         items = len(batch["input_ids"])
         views = [Choice.of([route] * items) for route in (Route.SINK, Route.NONSINK)]
