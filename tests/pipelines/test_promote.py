@@ -13,7 +13,7 @@ from kedro.config import OmegaConfigLoader
 
 from diysink.artifact import read_manifest, write_manifest
 from diysink.registry import UnusableVersionError, decisions
-from diysink.registry.state import alias_version
+from diysink.registry.state import state
 from pipelines.promote.nodes import decide
 from pipelines.register.nodes import assemble_candidate, register_candidate
 from pipelines.settings import CONFIG_LOADER_ARGS
@@ -92,7 +92,7 @@ def test_what_the_stage_registered_is_judged(version: Version) -> None:  # noqa:
         version(answers(share), digest)
     made = decide(SETTINGS, REGISTER, 0, registration(2, "y"))
     assert (made["challenger"], made["champion"]) == (2, 2)
-    assert alias_version(NAME, "challenger") == 2
+    assert state(NAME).version("challenger") == 2
     made = decide(SETTINGS, REGISTER, 0, registration(7, "x"))  # of another registry's numbers
     assert (made["action"], made["challenger"]) == ("refuse", 1)
     with pytest.raises(LookupError, match="pipelines register"):

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from diysink.registry import CHAMPION, deciding, decisions, promote, register, rollback
 from diysink.registry.decisions import record
 from diysink.registry.lock import lock_path
-from diysink.registry.state import alias_version, state
+from diysink.registry.state import state
 from tests.registry.conftest import NAME, answers, files
 
 Version = Callable[[pd.DataFrame], int]
@@ -73,7 +73,7 @@ def test_six_processes_lose_no_decision(version: Version) -> None:
     kept = [made.to_json() for made in decisions(NAME)][1:]
     assert sorted(map(json.dumps, returned)) == sorted(map(json.dumps, kept))
     assert [made["number"] for made in kept] == list(range(2, len(kept) + 2))
-    assert alias_version(NAME, CHAMPION) == kept[-1]["champion"]
+    assert state(NAME).version(CHAMPION) == kept[-1]["champion"]
     assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 4 + 2 * rounds
     for earlier, later in itertools.pairwise(kept):
         assert later["before"] == earlier["champion"]
@@ -113,11 +113,11 @@ def test_two_machines_that_use_one_number_are_both_kept(
     monkeypatch.setattr(module, "_set_tag", also)
     promote(NAME, margin=0.0, resamples=200, version=2)
     assert [(made.number, made.champion) for made in decisions(NAME)] == [(1, 1), (2, 2), (2, 3)]
-    assert alias_version(NAME, CHAMPION) == 3  # the last in the order that every reader sees
+    assert state(NAME).version(CHAMPION) == 3  # the last in the order that every reader sees
     monkeypatch.undo()
     MlflowClient().set_registered_model_alias(NAME, CHAMPION, "2")  # the earlier one's move, late
     assert promote(NAME, margin=0.0, version=3).action == "keep"
-    assert alias_version(NAME, CHAMPION) == 3
+    assert state(NAME).version(CHAMPION) == 3
     assert [made.action for made in decisions(NAME)][1:] == ["promote", "promote", "keep"]
 
 

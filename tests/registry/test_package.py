@@ -68,7 +68,7 @@ def test_signature_example_tags_and_evidence_travel_along(package: ModelInfo) ->
     assert package.signature.inputs.input_names() == ["image", "question"]
     root = Path(mlflow.artifacts.download_artifacts(package.model_uri))
     assert (root / "input_example.json").is_file()
-    assert (root / "code" / "diysink" / "model" / "answer.py").is_file()
+    assert (root / "code" / "diysink" / "model" / "generation.py").is_file()
     assert mlflow.get_logged_model(package.model_id).tags["git.revision"] == "abc"
     version = register(package, "toy", digest="d", tags={"digest.data": "e"})
     pd.testing.assert_frame_equal(read_predictions("toy", version), answers(0.5, n=10))

@@ -16,14 +16,14 @@ from diysink.registry import (
     rollback,
 )
 from diysink.registry.decisions import record
-from diysink.registry.state import alias_version
+from diysink.registry.state import state
 from tests.registry.conftest import NAME, answers
 
 Version = Callable[[pd.DataFrame], int]
 
 
 def champion() -> int | None:
-    return alias_version(NAME, CHAMPION)
+    return state(NAME).version(CHAMPION)
 
 
 def test_the_first_challenger_is_put_in_charge(version: Version) -> None:
@@ -189,4 +189,4 @@ def test_the_record_outlives_its_alias(version: Version) -> None:
     record(NAME, "first", champion=1, before=None, challenger=1, reason="x" * 5000)
     MlflowClient().delete_registered_model_alias(NAME, CHAMPION)
     assert decisions(NAME)[0].reason == "x" * 5000
-    assert alias_version(NAME, CHALLENGER) == 1
+    assert state(NAME).version(CHALLENGER) == 1

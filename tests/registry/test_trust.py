@@ -27,14 +27,14 @@ from diysink.registry import (
     rollback,
     usable_version,
 )
-from diysink.registry.state import alias_version
+from diysink.registry.state import state
 from tests.registry.conftest import NAME, answers, files
 
 Version = Callable[..., int]
 
 
 def champion() -> int | None:
-    return alias_version(NAME, CHAMPION)
+    return state(NAME).version(CHAMPION)
 
 
 def delete_files(number: int) -> None:
@@ -238,7 +238,7 @@ def test_a_named_version_is_judged_and_becomes_the_challenger(version: Version) 
         version(answers(share))
     promote(NAME, margin=0.0, version=1)
     assert promote(NAME, margin=0.0, resamples=200, version=2).champion == 2
-    assert alias_version(NAME, "challenger") == 2
+    assert state(NAME).version("challenger") == 2
 
 
 @pytest.mark.parametrize("named", [4, 99])

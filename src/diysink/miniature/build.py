@@ -20,27 +20,6 @@ from diysink.miniature.world import SIZE
 logger = logging.getLogger(__name__)
 
 
-def build(
-    directory: Path, *, seed: int, parameters: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, float]]:
-    """Builds all parts in `directory`, one folder each.
-
-    Args:
-        directory: where the folders go.
-        seed: of everything; the figures are measured with other seeds.
-        parameters: for each part and for "tokenizer" the keywords of its training function, and for
-            "figures" `images` and `scenes`, how many to measure with.
-
-    Returns:
-        What was measured, for each part.
-
-    Raises:
-        ValueError: for parameters of a part that does not exist, or parts without parameters.
-    """
-    check_parameters(parameters)
-    return {part: build_part(part, directory, seed=seed, parameters=parameters) for part in PARTS}
-
-
 def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises ValueError unless there are parameters for every part and for nothing else."""
     known = {*PARTS, "tokenizer", "figures"}

@@ -13,7 +13,7 @@ SCOPE_ANSWERS = {"global": "whole", "local": "detail", "mixed": "both"}
 
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven")
 
-_PHRASES: dict[str, tuple[str, ...]] = {
+PHRASES: dict[str, tuple[str, ...]] = {
     "scene": (
         "what is the scene?",
         "which kind of ground is it?",
@@ -78,10 +78,5 @@ _PHRASES: dict[str, tuple[str, ...]] = {
 
 def phrase(subtask: str, rng: np.random.Generator, **blanks: str) -> str:
     """One of the wordings of a subtask's question, with its blanks filled in."""
-    wordings = _PHRASES[subtask]
+    wordings = PHRASES[subtask]
     return wordings[rng.integers(len(wordings))].format(**blanks)
-
-
-def phrases(subtask: str) -> tuple[str, ...]:
-    """All wordings of a subtask's question, with `{colour}` and `{shape}` left blank."""
-    return _PHRASES[subtask]

@@ -149,12 +149,6 @@ def decisions(name: str) -> list[Decision]:
         return list(state(name).record.values())
 
 
-def alias_version(name: str, alias: str) -> int | None:
-    """The version that carries ``alias``, or None."""
-    with reaching():
-        return state(name).version(alias)
-
-
 def state(name: str) -> State:
     """What the registry holds of ``name``; nothing where there is no such model."""
     check_model_name(name)
