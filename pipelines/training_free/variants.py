@@ -26,7 +26,7 @@ def changes_of(
 
 
 def _change(name: str, described: Mapping[str, Any], seed: int) -> "Intervention | VAR | None":
-    from diysink.interventions import VAR, Drop, Keep, Matched, Replace, Reposition, Scale
+    from diysink.interventions import VAR, Drop, Keep, RandomMatched, Replace, Reposition, Scale
 
     kinds = {
         "reposition": Reposition,
@@ -37,14 +37,14 @@ def _change(name: str, described: Mapping[str, Any], seed: int) -> "Intervention
         "var": VAR,
     }
     settings = dict(described)
-    kind, matched = settings.pop("change", None), settings.pop("matched", False)
-    if kind == "none" and not settings and not matched:
+    kind, control = settings.pop("change", None), settings.pop("random_matched", False)
+    if kind == "none" and not settings and not control:
         return None
-    if kind not in kinds or matched not in (True, False) or (matched and kind == "var"):
+    if kind not in kinds or control not in (True, False) or (control and kind == "var"):
         raise ValueError(
             f"training_free.variants.{name} is {dict(described)}. It must be {{change: none}} (the "
-            f"stock model), or have a change of {', '.join(kinds)} with its settings; and matched, "
-            "if given, true or false (with VAR there is no matched control)."
+            f"stock model), or have a change of {', '.join(kinds)} with its settings; and "
+            "random_matched, if given, true or false (not with VAR)."
         )
     if kind == "replace":
         settings = {"seed": seed} | settings
@@ -52,4 +52,4 @@ def _change(name: str, described: Mapping[str, Any], seed: int) -> "Intervention
         change: Any = kinds[kind](**settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"training_free.variants.{name} is {dict(described)}: {error}") from error
-    return Matched(change, seed) if matched else change
+    return RandomMatched(change, seed) if control else change

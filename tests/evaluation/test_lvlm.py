@@ -11,7 +11,7 @@ from transformers import ProcessorMixin, Qwen2VLImageProcessorPil
 
 from diysink.evaluation.lvlm import LVLM, answering, load_lvlm
 from diysink.evaluation.runner import tabulate
-from diysink.interventions import Drop, Keep, Matched, Reposition, encoder_identity, intervene
+from diysink.interventions import Drop, Keep, RandomMatched, Reposition, encoder_identity, intervene
 from diysink.model import Parts, assemble
 from diysink.records import Record, Records, Turn
 from diysink.sinks import (
@@ -144,7 +144,7 @@ def test_visual_tokens_are_those_that_the_language_model_sees(loaded, name):
     norms = lvlm.norms([record.images[0] for record in asked])
     every = [len(one) for one in norms]
     assert lvlm.ask(asked).visual_tokens == every
-    without = answers(lvlm, Drop("sinks"), profile, asked).visual_tokens
+    without = answers(lvlm, Drop("sink"), profile, asked).visual_tokens
     if name == "idefics3":  # every tile is an image: one without sinks keeps all its tokens
         assert all(0 < left <= all_ for left, all_ in zip(without, every, strict=True))
     else:
@@ -156,7 +156,7 @@ def test_visual_tokens_are_those_that_the_language_model_sees(loaded, name):
 def test_no_sinks_no_change(loaded):
     lvlm = loaded["llava"]
     nothing = profile_of(lvlm, 1e9)
-    for change in (Reposition("front"), Keep("sinks"), Matched(Reposition("front"))):
+    for change in (Reposition("front"), Keep("sink"), RandomMatched(Reposition("front"))):
         assert answers(lvlm, change, nothing).texts == lvlm.ask(questions()[:10]).texts
 
 
@@ -201,7 +201,7 @@ def test_a_model_whose_positions_are_coordinates():
     assert stock.texts == lvlm.ask(asked).texts
     profile = with_some_sinks(lvlm)
     assert [len(one) for one in lvlm.norms([r.images[0] for r in asked])] == stock.visual_tokens
-    assert answers(lvlm, Keep("nonsinks"), profile, asked).visual_tokens != stock.visual_tokens
+    assert answers(lvlm, Keep("nonsink"), profile, asked).visual_tokens != stock.visual_tokens
     front = answers(lvlm, Reposition("front"), profile, asked)
     assert front.texts != stock.texts
 
@@ -223,7 +223,7 @@ def test_a_diysink_model_goes_by_its_own_sinks(parts, tmp_path):
     records = questions(1)[:6]
     profile = profile_of(lvlm, 1e9)  # which is not looked at
     assert lvlm.ask(records).visual_tokens == [9] * 6
-    without = answers(lvlm, Drop("sinks"), profile, records).visual_tokens
+    without = answers(lvlm, Drop("sink"), profile, records).visual_tokens
     norms = lvlm.norms([record.images[0] for record in records])
     sinks = [int((one >= made.model.config.tau).sum()) for one in norms]
     assert without == [9 - n for n in sinks]

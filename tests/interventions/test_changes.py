@@ -5,7 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diysink.interventions import Drop, Keep, Matched, Replace, Reposition, Scale, VisualTokens
+from diysink.interventions import (
+    Drop,
+    Keep,
+    RandomMatched,
+    Replace,
+    Reposition,
+    Scale,
+    VisualTokens,
+)
 
 NAN = float("nan")
 
@@ -38,15 +46,15 @@ def test_sinks_move_and_both_parts_keep_their_order(where, order):
 
 
 def test_dropping_and_keeping_are_two_words_for_one_thing():
-    gone = Drop("sinks")(image(FIVE))
+    gone = Drop("sink")(image(FIVE))
     assert gone.kept.tolist() == [False, True, True, False, True]
     assert gone.closed.tolist() == [True, False, False, True, False]
-    assert Keep("nonsinks")(image(FIVE)).kept.tolist() == gone.kept.tolist()
-    assert not Drop("sinks", "carry")(image(FIVE)).closed.any()
-    assert Keep("sinks")(image(FIVE)).kept.tolist() == [True, False, False, True, False]
+    assert Keep("nonsink")(image(FIVE)).kept.tolist() == gone.kept.tolist()
+    assert not Drop("sink", "carry")(image(FIVE)).closed.any()
+    assert Keep("sink")(image(FIVE)).kept.tolist() == [True, False, False, True, False]
 
 
-@pytest.mark.parametrize("intervention", [Keep("sinks"), Drop("sinks"), Reposition("front")])
+@pytest.mark.parametrize("intervention", [Keep("sink"), Drop("sink"), Reposition("front")])
 @pytest.mark.parametrize("norms", [[1.0, 2.0, NAN], [200.0, 300.0, NAN]])
 def test_an_image_with_one_kind_of_patches_keeps_them(intervention, norms):
     after = intervention(image(norms))
@@ -55,20 +63,20 @@ def test_an_image_with_one_kind_of_patches_keeps_them(intervention, norms):
 
 
 def test_contents_are_replaced_by_hand():
-    assert numbers(Replace("sinks", "zero")(image(FIVE))) == [0, 1, 2, 0, 4]
-    assert numbers(Replace("nonsinks", "zero")(image(FIVE))) == [0, 0, 2, 3, 0]
-    assert numbers(Replace("sinks", "mean")(image(FIVE))) == [2, 1, 2, 2, 4]  # of 0, 1, 3, 4
-    assert numbers(Replace("sinks", "shuffle")(image(FIVE))) == [3, 1, 2, 0, 4]
-    assert numbers(Scale("nonsinks", 0.5)(image(FIVE))) == [0, 0.5, 2, 3, 2]
-    assert numbers(Replace("sinks", "mean")(image([1.0, 2.0]))) == [0, 1]
+    assert numbers(Replace("sink", "zero")(image(FIVE))) == [0, 1, 2, 0, 4]
+    assert numbers(Replace("nonsink", "zero")(image(FIVE))) == [0, 0, 2, 3, 0]
+    assert numbers(Replace("sink", "mean")(image(FIVE))) == [2, 1, 2, 2, 4]  # of 0, 1, 3, 4
+    assert numbers(Replace("sink", "shuffle")(image(FIVE))) == [3, 1, 2, 0, 4]
+    assert numbers(Scale("nonsink", 0.5)(image(FIVE))) == [0, 0.5, 2, 3, 2]
+    assert numbers(Replace("sink", "mean")(image([1.0, 2.0]))) == [0, 1]
 
 
 def test_after_a_move_the_same_tokens_are_meant():
     front = Reposition("front")(image(FIVE))
-    assert numbers(Replace("sinks", "shuffle")(front)) == [3, 0, 1, 2, 4]
-    assert numbers(Scale("sinks", 2.0)(front)) == [0, 6, 1, 2, 4]
-    assert Drop("sinks")(front).kept.tolist() == [False, False, True, True, True]
-    matched = Matched(Replace("sinks", "zero"), seed=1)
+    assert numbers(Replace("sink", "shuffle")(front)) == [3, 0, 1, 2, 4]
+    assert numbers(Scale("sink", 2.0)(front)) == [0, 6, 1, 2, 4]
+    assert Drop("sink")(front).kept.tolist() == [False, False, True, True, True]
+    matched = RandomMatched(Replace("sink", "zero"), seed=1)
     one_way = Reposition("front")(matched(image(FIVE)))
     assert numbers(one_way) == numbers(matched(front))
 
@@ -83,7 +91,7 @@ norms = st.lists(
 @given(norms, st.integers(0, 5))
 def test_a_control_takes_as_many_patches_and_forgets_nothing(values, seed):
     before = image(values)
-    marked = Matched(Scale("sinks", -1.0), seed)(before)
+    marked = RandomMatched(Scale("sink", -1.0), seed)(before)
     changed = (marked.features[0] != before.features[0])[:, 0]
     changed |= (before.index == 0) & torch.signbit(marked.features[0][:, 0])
     assert int(changed.sum()) == int(before.sinks.sum())
@@ -93,7 +101,7 @@ def test_a_control_takes_as_many_patches_and_forgets_nothing(values, seed):
 
 def test_a_control_depends_on_image_and_seed():
     def drawn(seed, key):
-        dropped = Matched(Drop("sinks"), seed)(image([1.0] * 30 + [200.0] * 4, key=key))
+        dropped = RandomMatched(Drop("sink"), seed)(image([1.0] * 30 + [200.0] * 4, key=key))
         return dropped.kept.tolist()
 
     assert drawn(0, "a") == drawn(0, "a")
@@ -114,7 +122,7 @@ def test_nothing_is_lost_by_moving(values, where, positions):
 @given(norms, st.integers(0, 5))
 def test_a_shuffle_leaves_no_token_its_own_contents(values, seed):
     before = image(values)
-    after = numbers(Replace("nonsinks", "shuffle", seed)(before))
+    after = numbers(Replace("nonsink", "shuffle", seed)(before))
     chosen = (before.patches & ~before.sinks).tolist()
     assert sorted(after) == list(range(len(values)))
     for number, (now, moved) in enumerate(zip(after, chosen, strict=True)):
@@ -126,10 +134,10 @@ def test_a_shuffle_leaves_no_token_its_own_contents(values, seed):
     [
         (Reposition("front"), "where"),
         (Reposition("front"), "positions"),
-        (Drop("sinks"), "which"),
-        (Keep("sinks"), "positions"),
-        (Replace("sinks", "mean"), "by"),
-        (Scale("sinks", 2.0), "which"),
+        (Drop("sink"), "which"),
+        (Keep("sink"), "positions"),
+        (Replace("sink", "mean"), "by"),
+        (Scale("sink", 2.0), "which"),
     ],
 )
 def test_other_words_are_refused(intervention, field):

@@ -62,7 +62,7 @@ def test_no_intervention_is_stock(tiny):
 
 def test_keeping_all_is_stock(tiny):
     stock = logits(tiny)
-    everything = [(Keep("sinks"), 0.0), (Drop("sinks"), 1e9), (Reposition("front"), 0.0)]
+    everything = [(Keep("sink"), 0.0), (Drop("sink"), 1e9), (Reposition("front"), 0.0)]
     for intervention, tau in everything:
         with intervene(tiny.model, intervention, tau=tau):
             assert torch.equal(logits(tiny), stock), intervention
@@ -83,9 +83,9 @@ def test_permuted_and_back_is_stock_and_permuted_is_not(tiny):
 @pytest.mark.parametrize(
     "interventions",
     [
-        [Keep("sinks")],
-        [Reposition("front", "carry"), Drop("nonsinks", "carry")],
-        [Drop("sinks"), Reposition("end", "carry")],
+        [Keep("sink")],
+        [Reposition("front", "carry"), Drop("nonsink", "carry")],
+        [Drop("sink"), Reposition("end", "carry")],
     ],
     ids=["reindex", "carry", "both"],
 )
@@ -165,13 +165,13 @@ def test_front_is_what_stock_makes_of_tokens_in_that_order(tiny, positions):
 def test_masked_is_compacted(tiny):
     """The second sequence, its dropped placeholders taken out and the rest read by itself."""
     row, inputs = 1, tiny.inputs
-    pictures = visual_norms(tiny.model, **inputs)
-    tau = 1.001 * max(float(norms.nan_to_num(1e9).min()) for norms in pictures)  # none is emptied
+    per_image = visual_norms(tiny.model, **inputs)
+    tau = 1.001 * max(float(norms.nan_to_num(1e9).min()) for norms in per_image)  # none is emptied
     image = inputs["input_ids"] == IMAGE
     kept = inputs["attention_mask"].bool()
-    kept[image] = ~(torch.cat(pictures) >= tau)
+    kept[image] = ~(torch.cat(per_image) >= tau)
     positions = stock_positions(tiny)
-    with intervene(tiny.model, Drop("sinks"), tau=tau):
+    with intervene(tiny.model, Drop("sink"), tau=tau):
         masked = logits(tiny, position_ids=positions)[row, kept[row]]
     here = image.clone()
     here[1 - row] = False

@@ -13,7 +13,7 @@ from transformers import CLIPImageProcessorPil, DynamicCache, LlavaProcessor, pi
 from diysink.interventions import (
     Drop,
     Keep,
-    Matched,
+    RandomMatched,
     Replace,
     Reposition,
     Scale,
@@ -27,12 +27,12 @@ from tests.interventions.tiny_lvlms import IMAGE, sequences, text
 ALL = [
     Reposition("front"),
     Reposition("end", "carry"),
-    Keep("sinks"),
-    Drop("sinks", "carry"),
-    Replace("sinks", "mean"),
-    Scale("sinks", 2.0),
-    Matched(Replace("sinks", "zero")),
-    [Reposition("front", "carry"), Drop("nonsinks")],
+    Keep("sink"),
+    Drop("sink", "carry"),
+    Replace("sink", "mean"),
+    Scale("sink", 2.0),
+    RandomMatched(Replace("sink", "zero")),
+    [Reposition("front", "carry"), Drop("nonsink")],
 ]
 
 
@@ -161,7 +161,7 @@ def test_a_pipeline_runs_unchanged(llava, tokenizer):
     stock = answer()
     inputs = processor(images=picture, text=text, return_tensors="pt")
     (norms,) = visual_norms(model, **inputs)
-    with intervene(model, Drop("sinks"), tau=float(norms.median())):
+    with intervene(model, Drop("sink"), tau=float(norms.median())):
         inside = answer()
         expected = model.generate(**inputs, max_new_tokens=6, do_sample=False)
     assert processor.decode(expected[0, -6:], skip_special_tokens=True) in inside
@@ -218,7 +218,11 @@ def test_carried_positions_are_not_read_as_packed_sequences(llava):
 
 def test_a_control_is_not_the_thing_itself(llava):
     tau, results = middle(llava) * 1.1, []
-    for intervention in (Drop("sinks"), Matched(Drop("sinks"), 0), Matched(Drop("sinks"), 1)):
+    for intervention in (
+        Drop("sink"),
+        RandomMatched(Drop("sink"), 0),
+        RandomMatched(Drop("sink"), 1),
+    ):
         with intervene(llava.model, intervention, tau=tau):
             results.append(logits(llava))
     for one in range(3):
@@ -229,7 +233,7 @@ def test_a_call_without_images_is_stock(shape):
     given = {"input_ids": torch.tensor([text(1, 2, 3)])}
     with torch.no_grad():
         stock = shape.model(**given).logits
-        with intervene(shape.model, Drop("sinks"), tau=1.0):
+        with intervene(shape.model, Drop("sink"), tau=1.0):
             assert torch.equal(shape.model(**given).logits, stock)
 
 
@@ -241,7 +245,7 @@ def test_a_static_cache_can_be_reordered_and_not_dropped_from(llava):
         assert torch.equal(static, llava.model.generate(**row, **asked))
     with (
         torch.no_grad(),
-        intervene(llava.model, Drop("sinks"), tau=tau),
+        intervene(llava.model, Drop("sink"), tau=tau),
         pytest.raises(ValueError, match="Use the dynamic cache"),
     ):
         llava.model.generate(**row, **asked, cache_implementation="static")
@@ -349,16 +353,16 @@ def test_a_model_spread_over_devices(shape):
 
 def test_a_profile_says_what_a_sink_is(llava):
     profile = profile_of(encoder_identity(llava.model), tau=middle(llava))
-    with intervene(llava.model, Drop("sinks"), profile=profile):
+    with intervene(llava.model, Drop("sink"), profile=profile):
         by_profile = logits(llava)
-    with intervene(llava.model, Drop("sinks"), tau=middle(llava)):
+    with intervene(llava.model, Drop("sink"), tau=middle(llava)):
         assert torch.equal(by_profile, logits(llava))
     other = deepcopy(llava.model)
     with torch.no_grad():
         other.model.vision_tower.encoder.layers[0].mlp.fc1.weight[0, 0] += 1
     with (
         pytest.raises(ProfileMismatchError),
-        intervene(other, Drop("sinks"), profile=profile),
+        intervene(other, Drop("sink"), profile=profile),
     ):
         pass
 
@@ -416,7 +420,7 @@ def test_flash_attention_cannot_carry(llava):
     config = llava.model.model.language_model.config
     config._attn_implementation = "flash_attention_2"
     try:
-        carry = Matched(Reposition("front", "carry"))
+        carry = RandomMatched(Reposition("front", "carry"))
         call = partial(llava.model, **llava.inputs)
         refused(llava.model, "positions='reindex'", carry, call, tau=middle(llava))
     finally:

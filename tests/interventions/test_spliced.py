@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlavaForConditionalGeneration
 
-from diysink.interventions import VAR, Drop, Keep, Matched, Replace, Reposition, intervene
+from diysink.interventions import VAR, Drop, Keep, RandomMatched, Replace, Reposition, intervene
 from diysink.model import DIYSinkConfig, DIYSinkForConditionalGeneration
 from tests.interventions.tiny_lvlms import Tiny
 
@@ -31,10 +31,10 @@ def pair(llava):
 
 ANY = [
     Reposition("front"),
-    Drop("sinks"),
-    [Keep("sinks"), Reposition("end")],
-    Replace("sinks", "shuffle"),
-    Matched(Drop("sinks"), seed=3),
+    Drop("sink"),
+    [Keep("sink"), Reposition("end")],
+    Replace("sink", "shuffle"),
+    RandomMatched(Drop("sink"), seed=3),
 ]
 
 
@@ -67,10 +67,9 @@ def test_front_is_its_own_arrangement(pair):
 @pytest.mark.parametrize("selection", ["sink", "nonsink"])
 def test_a_route_is_a_keep(pair, selection):
     ours, _ = pair
-    which = "sinks" if selection == "sink" else "nonsinks"
     with torch.no_grad():
         expected = ours.model.generate(**ours.inputs, **GENERATED, selection=selection)
-        with intervene(ours.model, Keep(which)):
+        with intervene(ours.model, Keep(selection)):
             assert torch.equal(ours.model.generate(**ours.inputs, **GENERATED), expected)
 
 
@@ -85,7 +84,7 @@ def test_what_cannot_be_done_is_refused(pair):
             intervene(ours.model, interventions, **threshold),
         ):
             pass
-    for carry in (Reposition("front", "carry"), Drop("sinks", "carry")):
+    for carry in (Reposition("front", "carry"), Drop("sink", "carry")):
         with intervene(ours.model, carry), pytest.raises(ValueError, match="positions='reindex'"):
             ours.model.generate(**ours.inputs, **GENERATED)
     visual = ours.model.model.see(ours.inputs["pixel_values"])

@@ -136,7 +136,7 @@ def assert_cached_is_uncached(tiny, interventions, tau):
 
 def test_generation_is_what_a_call_without_cache_computes(shape):
     assert_cached_is_uncached(shape, VAR(share=0.8, **EVERYWHERE), middle(shape))
-    both = [Drop("sinks"), VAR(share=0.8, **EVERYWHERE)]
+    both = [Drop("sink"), VAR(share=0.8, **EVERYWHERE)]
     assert_cached_is_uncached(shape, both, middle(shape))
 
 

@@ -41,7 +41,7 @@ MROPE = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}
 
 @dataclass(frozen=True)
 class Tiny:
-    """A model and its batch; ``tokens`` counts the visual tokens of each picture in order."""
+    """A model and its batch; ``tokens`` counts the visual tokens of each image in order."""
 
     name: str
     model: Any
@@ -50,7 +50,7 @@ class Tiny:
 
     @property
     def images(self) -> list[int]:
-        """Visual tokens of each image: InternVL's second one is two pictures."""
+        """Visual tokens of each image: InternVL's second one is two images."""
         return [4, 8, 4] if self.name == "internvl" else self.tokens
 
 
@@ -59,7 +59,7 @@ def build(name: str) -> Tiny:
     model, inputs, tokens = BUILDERS[name]()
     model = model.eval()
     spread(model)
-    # A random model may well say "image", which stands for a picture that is not there.
+    # A random model may well say "image", which stands for an image that is not there.
     model.generation_config.update(
         suppress_tokens=[IMAGE, VIDEO], eos_token_id=None, pad_token_id=PAD, bos_token_id=1
     )
@@ -106,7 +106,7 @@ def make(name: str, **settings: Any) -> Any:
 
 
 def one_row(name: str, count: int, **settings: Any) -> tuple[Any, dict[str, Any], list[int]]:
-    """Families of a fixed number of tokens for each picture."""
+    """Families of a fixed number of tokens for each image."""
     model = make(name, text_config=TEXT, **(SPECIAL | settings))
     inputs = prompts(*[framed(count)] * 3) | {"pixel_values": torch.randn(3, 3, 16, 16)}
     return model, inputs, [count] * 3
@@ -242,7 +242,7 @@ def paligemma() -> tuple[Any, dict[str, Any], list[int]]:
 
 
 def idefics(name: str) -> tuple[Any, dict[str, Any], list[int]]:
-    """A tile too few in the first sequence, and a picture with a blank border."""
+    """A tile too few in the first sequence, and an image with a blank border."""
     model = make(
         name,
         vision_config=VISION | {"model_type": f"{name}_vision"},

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from diysink.interventions import VAR, Drop, Keep, Matched, Replace, Reposition, Scale
+from diysink.interventions import VAR, Drop, Keep, RandomMatched, Replace, Reposition, Scale
 from diysink.sinks import CalibrationSettings, Credibility, SinkProfile
 from pipelines.training_free.nodes import answer_variants, calibrate_sinks, summarize_variants
 from pipelines.training_free.sinks import NoThresholdError
@@ -22,7 +22,7 @@ FEW = {
     "stock": {"change": "none"},
     "again": {"change": "none"},
     "front": {"change": "reposition", "where": "front"},
-    "front-matched": {"change": "reposition", "where": "front", "matched": True},
+    "front-matched": {"change": "reposition", "where": "front", "random_matched": True},
 }
 
 
@@ -256,22 +256,22 @@ def test_variants_as_data() -> None:
     described = {
         "stock": {"change": "none"},
         "front": {"change": "reposition", "where": "front", "positions": "carry"},
-        "end-matched": {"change": "reposition", "where": "end", "matched": True},
+        "end-matched": {"change": "reposition", "where": "end", "random_matched": True},
         "left-out": None,
-        "only": {"change": "keep", "which": "sinks"},
-        "without": {"change": "drop", "which": "sinks", "positions": "carry"},
-        "shuffled": {"change": "replace", "which": "sinks", "by": "shuffle"},
-        "faint": {"change": "scale", "which": "sinks", "factor": 0.5},
+        "only": {"change": "keep", "which": "sink"},
+        "without": {"change": "drop", "which": "sink", "positions": "carry"},
+        "shuffled": {"change": "replace", "which": "sink", "by": "shuffle"},
+        "faint": {"change": "scale", "which": "sink", "factor": 0.5},
         "var": {"change": "var", "share": 0.4},
     }
     assert changes_of(described, 7) == {
         "stock": None,
         "front": Reposition("front", "carry"),
-        "end-matched": Matched(Reposition("end"), 7),
-        "only": Keep("sinks"),
-        "without": Drop("sinks", "carry"),
-        "shuffled": Replace("sinks", "shuffle", 7),
-        "faint": Scale("sinks", 0.5),
+        "end-matched": RandomMatched(Reposition("end"), 7),
+        "only": Keep("sink"),
+        "without": Drop("sink", "carry"),
+        "shuffled": Replace("sink", "shuffle", 7),
+        "faint": Scale("sink", 0.5),
         "var": VAR(share=0.4),
     }
 
@@ -281,12 +281,12 @@ def test_variants_as_data() -> None:
     [
         {},
         {"change": "none", "where": "front"},
-        {"change": "none", "matched": True},
+        {"change": "none", "random_matched": True},
         {"change": "reposition"},
         {"change": "reposition", "where": "middle"},
         {"change": "reposition", "where": "front", "speed": 1},
         {"change": "reposition", "where": "front", "matched": "yes"},
-        {"change": "var", "matched": True},
+        {"change": "var", "random_matched": True},
     ],
 )
 def test_variants_that_mean_nothing(described: dict[str, Any]) -> None:

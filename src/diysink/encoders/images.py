@@ -1,4 +1,4 @@
-"""Pictures to pixels as a checkpoint wants them, without torchvision."""
+"""Images to pixels as a checkpoint wants them, without torchvision."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,16 +32,16 @@ _PROCESSORS = {
 
 
 def load_image_processor(path_or_id: str | Path, revision: str | None = None) -> ImageProcessor:
-    """Pictures to pixels as a checkpoint wants them; see `stock_image_processor`.
+    """Images to pixels as a checkpoint wants them; see `stock_image_processor`.
 
     Returns:
-        A function from RGB pictures to ``Float["batch channels height width"]``, float32.
+        A function from RGB images to ``Float["batch channels height width"]``, float32.
     """
     return to_pixels(stock_image_processor(path_or_id, revision))
 
 
 def to_pixels(processor: Any) -> ImageProcessor:
-    """An image processor of transformers as a function from RGB pictures to float32 pixels."""
+    """An image processor of transformers as a function from RGB images to float32 pixels."""
 
     def process(images: Sequence[Image.Image]) -> Float[Tensor, "batch channels height width"]:
         pixels: Tensor = processor(images=list(images), return_tensors="pt")["pixel_values"]
@@ -53,8 +53,8 @@ def to_pixels(processor: Any) -> ImageProcessor:
 def stock_image_processor(path_or_id: str | Path, revision: str | None = None) -> Any:
     """The image processor of a checkpoint, from its settings, as an object of transformers.
 
-    SigLIP 2's own processor makes patches in numbers that differ from picture to picture; here its
-    pictures become squares of the size that its configuration stands for.
+    SigLIP 2's own processor makes patches in numbers that differ from image to image; here its
+    images become squares of the size that its configuration stands for.
 
     Args:
         path_or_id: a folder or a hub id.

@@ -2,9 +2,9 @@
 
 Each intervention is a frozen value that is called with the tokens of one image and returns them
 changed. Sink-to-the-front of arXiv 2510.08510 is ``Reposition("front")``; the others answer
-whether what it does is due to sinks (``Matched``), to their contents (``Replace``, ``Scale``) or to
-their presence (``Keep``, ``Drop``). Zero-ablation alone misleads (arXiv 2402.17762): hold it
-against mean, shuffle and a matched control.
+whether what it does is due to sinks (``RandomMatched``), to their contents (``Replace``,
+``Scale``) or to their presence (``Keep``, ``Drop``). Zero-ablation alone misleads (arXiv
+2402.17762): hold it against mean, shuffle and a random-matched control.
 
 Separators (LLaVA-NeXT's newline tokens) show no patch. They go with the nonsinks where tokens move
 or are dropped; their contents are never changed, and no control draws them.
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diysink.interventions.tokens import VisualTokens
 
-Which = Literal["sinks", "nonsinks"]
+Which = Literal["sink", "nonsink"]
 Positions = Literal["carry", "reindex"]
 
 
@@ -67,7 +67,7 @@ class Drop:
     An image of which no patch would be left, or every patch, keeps all its tokens.
 
     Attributes:
-        which: ``sinks`` or ``nonsinks``.
+        which: ``sink`` or ``nonsink``.
         positions: ``reindex``: what is left closes up; ``carry``: every token keeps its position
             id, and those of dropped tokens stay empty. With M-RoPE, positions are coordinates in
             the image and stay in both cases.
@@ -77,12 +77,12 @@ class Drop:
     positions: Positions = "reindex"
 
     def __post_init__(self) -> None:
-        _one_of("which", self.which, ("sinks", "nonsinks"))
+        _one_of("which", self.which, ("sink", "nonsink"))
         _one_of("positions", self.positions, ("carry", "reindex"))
 
     def __call__(self, tokens: VisualTokens) -> VisualTokens:
         """The tokens, some no longer kept."""
-        gone = tokens.sinks if self.which == "sinks" else ~tokens.sinks
+        gone = tokens.sinks if self.which == "sink" else ~tokens.sinks
         kept = tokens.kept & ~gone
         left = kept & tokens.patches
         if not left.any() or torch.equal(left, tokens.kept & tokens.patches):
@@ -100,7 +100,7 @@ class Keep:
     An image without sinks keeps its nonsinks.
 
     Attributes:
-        which: ``sinks`` or ``nonsinks``.
+        which: ``sink`` or ``nonsink``.
         positions: as in `Drop`.
     """
 
@@ -108,12 +108,12 @@ class Keep:
     positions: Positions = "reindex"
 
     def __post_init__(self) -> None:
-        _one_of("which", self.which, ("sinks", "nonsinks"))
+        _one_of("which", self.which, ("sink", "nonsink"))
         _one_of("positions", self.positions, ("carry", "reindex"))
 
     def __call__(self, tokens: VisualTokens) -> VisualTokens:
         """The tokens, some no longer kept."""
-        other: Which = "nonsinks" if self.which == "sinks" else "sinks"
+        other: Which = "nonsink" if self.which == "sink" else "sink"
         return Drop(other, self.positions)(tokens)
 
 
@@ -122,7 +122,7 @@ class Replace:
     """Other contents in the places of sinks, or of the other patches.
 
     Attributes:
-        which: ``sinks`` or ``nonsinks``.
+        which: ``sink`` or ``nonsink``.
         by: ``zero``; ``mean``, of all patches of the image; ``shuffle``, which gives each of the
             tokens the contents of another of them, in a random cycle (one token alone stays).
         seed: of the shuffle.
@@ -133,7 +133,7 @@ class Replace:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("which", self.which, ("sinks", "nonsinks"))
+        _one_of("which", self.which, ("sink", "nonsink"))
         _one_of("by", self.by, ("zero", "mean", "shuffle"))
 
     def __call__(self, tokens: VisualTokens) -> VisualTokens:
@@ -152,8 +152,8 @@ class Replace:
 
                 return tokens.with_contents(average)
             case "shuffle":
-                place = torch.argsort(tokens.index)  # where each token of natural order stands
-                cycle = place[tokens.drawn(self.seed, "shuffle")]
+                now = torch.argsort(tokens.index)  # index now of each token of the natural order
+                cycle = now[tokens.drawn(self.seed, "shuffle")]
                 cycle = cycle[chosen[cycle]]
                 source = torch.arange(len(chosen), device=chosen.device)
                 source[cycle] = cycle.roll(-1)
@@ -168,7 +168,7 @@ class Scale:
     (arXiv 2604.03316): little effect says little about the tokens.
 
     Attributes:
-        which: ``sinks`` or ``nonsinks``.
+        which: ``sink`` or ``nonsink``.
         factor: what their projected features are multiplied with.
     """
 
@@ -176,7 +176,7 @@ class Scale:
     factor: float
 
     def __post_init__(self) -> None:
-        _one_of("which", self.which, ("sinks", "nonsinks"))
+        _one_of("which", self.which, ("sink", "nonsink"))
 
     def __call__(self, tokens: VisualTokens) -> VisualTokens:
         """The tokens, some scaled."""
@@ -185,7 +185,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Matched:
+class RandomMatched:
     """The control of any intervention: as many random patches of the image in place of its sinks.
 
     Attributes:
@@ -208,7 +208,7 @@ class Matched:
 
 
 def _chosen(tokens: VisualTokens, which: Which) -> Bool[Tensor, " tokens"]:
-    return tokens.patches & (tokens.sinks if which == "sinks" else ~tokens.sinks)
+    return tokens.patches & (tokens.sinks if which == "sink" else ~tokens.sinks)
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -40,15 +40,15 @@ class Image:
         return Image(seen, self.row, torch.cat([self.columns, tile.columns]))
 
 
-def placed(
+def assigned(
     seen: Sequence[Seen], placeholders: Bool[Tensor, "batch length"], *, one_run: bool
 ) -> list[Image]:
     """Images of a batch in the order of their placeholders.
 
     Args:
-        seen: pictures in the order in which they were encoded, each once.
+        seen: images in the order in which they were encoded, each once.
         placeholders: where visual tokens go.
-        one_run: whether pictures whose placeholders touch are tiles of one image.
+        one_run: whether images whose placeholders touch are tiles of one image.
 
     Raises:
         ValueError: placeholders and visual tokens do not fit together.
@@ -69,7 +69,7 @@ def placed(
                 images += [Image(one, row, part) for one, part in zip(mine, parts, strict=True)]
     if left or not fits:
         raise ValueError(
-            f"The sequences have {counts} image placeholders and the pictures {sizes} visual "
+            f"The sequences have {counts} image placeholders and the images {sizes} visual "
             "tokens, which does not add up in this order. The processor must write one "
             "placeholder for each token."
         )

@@ -17,7 +17,7 @@ from transformers import Cache
 
 from diysink.architectures import UnsupportedInterventionError, lvlm_family
 from diysink.interventions.changes import Intervention
-from diysink.interventions.images import changed, levels_of, placed, with_levels
+from diysink.interventions.images import assigned, changed, levels_of, with_levels
 from diysink.interventions.layout import LAYOUT_ON_CACHE, Layout
 from diysink.interventions.reading import Seen, arguments_of, image_arguments, read
 from diysink.interventions.var import VAR, Redistribution
@@ -137,7 +137,7 @@ class Interception:
     ) -> tuple[Layout, Any]:
         placeholders = input_ids == self.inner.config.image_token_id
         seen: list[Seen] = features[SEEN_ON_FEATURES]
-        images = placed(seen, placeholders, one_run=self.family.one_run)
+        images = assigned(seen, placeholders, one_run=self.family.one_run)
         tokens = changed(images, levels_of(features), self.changes, self.tau)
         layout = layout.with_images(
             tokens, [image.row for image in images], [image.columns + past for image in images]

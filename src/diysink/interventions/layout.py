@@ -83,12 +83,12 @@ class Layout:
             field.clone()
             for field in (self.dropped, self.closed, self.source, self.visual, self.sinks)
         )
-        for image, row, place in zip(images, rows, columns, strict=True):
-            dropped[row, place] = ~image.kept
-            closed[row, place[image.position]] = image.closed
-            source[row, place] = place[image.position]
-            visual[row, place] = image.kept & image.patches
-            sinks[row, place] = image.kept & image.sinks
+        for image, row, where in zip(images, rows, columns, strict=True):
+            dropped[row, where] = ~image.kept
+            closed[row, where[image.position]] = image.closed
+            source[row, where] = where[image.position]
+            visual[row, where] = image.kept & image.patches
+            sinks[row, where] = image.kept & image.sinks
         return Layout(dropped, closed, source, visual, sinks)
 
     @property

@@ -96,32 +96,34 @@ class Redistribution:
         layout: where visual tokens and ViT sinks are.
         past: cached columns.
         layers: how many the language model has.
-        found: the language model's own sinks by layer, if those are asked for.
+        layer_sinks: the language model's own sinks by layer, if VAR goes by those.
     """
 
     var: VAR
     layout: Layout
     past: int
     layers: int
-    found: dict[int, Bool[Tensor, "batch columns"]] = field(default_factory=dict)
+    layer_sinks: dict[int, Bool[Tensor, "batch columns"]] = field(default_factory=dict)
 
     @classmethod
     def resumed(
         cls, var: VAR, layout: Layout, past: int, layers: int, cache: Any
     ) -> "Redistribution":
-        """With the sinks that earlier calls with this cache found."""
+        """With the sinks that earlier calls with this cache left there."""
         active = cls(var, layout, past, layers)
         batch, columns = layout.visual.shape
         known = getattr(cache, SINKS_ON_CACHE, {}) if past else {}
         for layer, flags in known.items():
-            active.found[layer] = torch.zeros(batch, columns, dtype=torch.bool, device=flags.device)
+            active.layer_sinks[layer] = torch.zeros(
+                batch, columns, dtype=torch.bool, device=flags.device
+            )
             repeated = flags[:, :past].repeat_interleave(batch // len(flags), 0)
-            active.found[layer][:, : repeated.shape[1]] = repeated
+            active.layer_sinks[layer][:, : repeated.shape[1]] = repeated
         return active
 
     def remember(self, cache: Any) -> None:
-        """Leave what was found with the call's cache."""
-        setattr(cache, SINKS_ON_CACHE, self.found)
+        """Keep the language model's sinks with the call's cache."""
+        setattr(cache, SINKS_ON_CACHE, self.layer_sinks)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -132,21 +134,21 @@ class Redistribution:
         finally:
             _ACTIVE.reset(token)
 
-    def look(self, layer: int, hidden: Float[Tensor, "batch length dim"]) -> None:
+    def mark_massive(self, layer: int, hidden: Float[Tensor, "batch length dim"]) -> None:
         """Mark the massive tokens of what enters a layer, in a call that brings images."""
         if not self.layout.visual[:, self.past :].any():
             return
         exact = hidden.float()
         largest = exact[..., list(self.var.dimensions or ())].abs().amax(-1)
         massive = largest >= self.var.threshold * exact.pow(2).mean(-1).sqrt()
-        if layer not in self.found:
-            self.found[layer] = torch.zeros_like(self.layout.sinks)
-        self.found[layer][:, self.past :] = massive & ~self.layout.dropped[:, self.past :]
+        if layer not in self.layer_sinks:
+            self.layer_sinks[layer] = torch.zeros_like(self.layout.sinks)
+        self.layer_sinks[layer][:, self.past :] = massive & ~self.layout.dropped[:, self.past :]
 
     def changed(
         self, weights: Float[Tensor, "batch heads queries columns"], layer: int
     ) -> Float[Tensor, "batch heads queries columns"]:
-        """The attention of a layer as VAR wants it."""
+        """The attention of a layer, redistributed."""
         if not self.var.first_layer <= layer < self.layers - 1:
             return weights
         queries, columns = weights.shape[-2:]
@@ -156,7 +158,7 @@ class Redistribution:
                 f"The cache has {columns} columns for {total} tokens, as a static cache has. VAR "
                 "needs the dynamic cache (generate's default)."
             )
-        sinks = self.layout.sinks if self.var.dimensions is None else self.found.get(layer)
+        sinks = self.layout.sinks if self.var.dimensions is None else self.layer_sinks.get(layer)
         if sinks is None:
             return weights
         later = self.layout.visual.flip(1).cumsum(1).flip(1) == 0  # no visual token from here on
@@ -186,16 +188,16 @@ def attached(var: VAR, inner: Any) -> Iterator[None]:
     with ExitStack() as stack:
         if var.dimensions is not None:
             for index, layer in enumerate(decoder_layers(language)):
-                stack.enter_context(before_forward(layer, partial(_look, index)))
+                stack.enter_context(before_forward(layer, partial(_mark_massive, index)))
         configs = (language.config, inner.config.get_text_config())
         stack.enter_context(attention_implementation(configs, NAME))
         yield
 
 
-def _look(layer: int, states: Float[Tensor, "batch length dim"], _: dict[str, Any]) -> None:
+def _mark_massive(layer: int, states: Float[Tensor, "batch length dim"], _: dict[str, Any]) -> None:
     active = _ACTIVE.get()
     if active is not None:
-        active.look(layer, states)
+        active.mark_massive(layer, states)
 
 
 def _attend(
