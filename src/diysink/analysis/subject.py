@@ -27,11 +27,12 @@ from diysink.records import ImageFile, Record, question_of
 from diysink.selection import Choice
 from diysink.sinks import token_norms
 
-Need = Literal["answers", "vision", "language", "patch tokens", "diysink"]
+Need = Literal["answers", "vision", "language", "patch tokens", "grid", "diysink"]
 """What an analysis may need of a subject:
 
 - ``answers``: generated answers; ``vision``, ``language``: attention and values of each layer;
-- ``patch tokens``: one visual token for each patch, in the language model too;
+- ``patch tokens``: visual tokens in the language model whose norms in the encoder are known;
+- ``grid``: visual tokens in one grid of rows and columns, for boxes and maps;
 - ``diysink``: a model of this project, with its generator (:attr:`DIYSinkSubject.generator`).
 """
 States = Callable[[int, Tensor], None]
@@ -273,16 +274,13 @@ class DIYSinkSubject:
         ended = (answers == self.generator.chat_encoder.tokenizer.eos_token_id).long()
         generated = (ended.cumsum(1) - ended == 0).to(prompts.mask.dtype)
         mask = torch.cat([prompts.mask, generated], 1)
-        weights = torch.zeros(mask.shape, device=mask.device)
-        # A token is generated at the position before it: the first at the prompt's last token.
-        weights[:, prompts.length - 1 : -1] = generated / generated.sum(1, keepdim=True)
         embeds = torch.cat([embeds, self.model.get_input_embeddings()(answers)], 1)
         return replace(
             prompts,
             inputs=(texts, spliced, embeds),
             mask=mask,
             visual=torch.cat([prompts.visual, torch.zeros_like(generated, dtype=torch.bool)], 1),
-            generated=weights,
+            generated=generated_weights(prompts.length, generated),
         )
 
     def vision_states(self, encoded: EncodedImages, see: States) -> None:
@@ -311,6 +309,21 @@ class DIYSinkSubject:
         language_model = self.model.model.language_model
         with gated(language_model, choice, spliced):
             read_language(language_model, look, embeds, prompts.mask)
+
+
+def generated_weights(
+    length: int, generated: Int[Tensor, "batch new"]
+) -> Float[Tensor, "batch length"]:
+    """Per position the share of an item's generated tokens that were generated there.
+
+    Args:
+        length: positions of the prompt.
+        generated: 1 for true tokens of the answer.
+    """
+    weights = torch.zeros(len(generated), length + generated.shape[1], device=generated.device)
+    # A token is generated at the position before it: the first at the prompt's last token.
+    weights[:, length - 1 : -1] = generated / generated.sum(1, keepdim=True)
+    return weights
 
 
 @dataclass(frozen=True)

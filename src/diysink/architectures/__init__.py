@@ -6,7 +6,7 @@ parts; `diysink.architectures.hooks` captures and patches what runs in them.
 
 from diysink.architectures.encoders import ENCODERS, EncoderFamily, encoder_family
 from diysink.architectures.errors import UnsupportedInterventionError, UnsupportedModelError
-from diysink.architectures.language import decoder_layers, key_module
+from diysink.architectures.language import decoder_layers, key_module, shown_layers
 from diysink.architectures.lvlms import LVLMS, LVLMFamily, lvlm_family
 from diysink.architectures.patches.image import Arguments, EncodedImage
 
@@ -23,4 +23,5 @@ __all__ = [
     "encoder_family",
     "key_module",
     "lvlm_family",
+    "shown_layers",
 ]

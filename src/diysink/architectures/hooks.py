@@ -80,11 +80,15 @@ def on_hidden_states(
     blocks: Iterable[nn.Module], see: Callable[[int, Float[Tensor, "batch length dim"]], None]
 ) -> Iterator[None]:
     """Call ``see(layer, states)`` with what enters the first block (layer 0) and leaves each."""
+
+    def left(layer: int, output: Any) -> None:
+        see(layer, output[0] if isinstance(output, tuple) else output)
+
     with ExitStack() as stack:
         for index, block in enumerate(blocks):
             if index == 0:
                 stack.enter_context(before_forward(block, lambda states, _: see(0, states)))
-            stack.enter_context(after_forward(block, partial(see, index + 1)))
+            stack.enter_context(after_forward(block, partial(left, index + 1)))
         yield
 
 

@@ -30,6 +30,21 @@ def decoder_layers(language_model: Any) -> nn.ModuleList:
     return layers
 
 
+def shown_layers(language_model: Any) -> nn.ModuleList:
+    """The language model's layers, if their attention and values can be seen.
+
+    Raises:
+        UnsupportedModelError: they cannot.
+    """
+    layers = decoder_layers(language_model)
+    for layer in layers:
+        if not hasattr(getattr(layer, "self_attn", None), "v_proj"):
+            raise UnsupportedModelError(
+                f"{type(layer).__name__} has no self_attn.v_proj, so that no attention can be seen"
+            )
+    return layers
+
+
 def key_module(layer: nn.Module, number: int) -> nn.Module:
     """The module whose output are the keys as the attention uses them, but for their rotation.
 

@@ -33,6 +33,7 @@ class LVLMFamily:
         mapping: ``exact``: a token is one patch; ``group-wise``: it is several, and as large as the
             largest.
         note: how patches become tokens, for people.
+        tiles: whether an image may become several tiles.
         coordinates: whether position ids are coordinates in the image (M-RoPE).
         one_run: whether images whose placeholders touch are tiles of one image.
         encodes: name of the inner model's method that encodes images.
@@ -43,6 +44,7 @@ class LVLMFamily:
     read: Callable[[Any, Float[Tensor, "rows patches dim"], Arguments], list[EncodedImage]]
     mapping: Literal["exact", "group-wise"]
     note: str
+    tiles: bool = False
     coordinates: bool = False
     one_run: bool = False
     encodes: str = "get_image_features"
@@ -74,6 +76,7 @@ LVLMS = {
         read=anyres.llava_next,
         mapping="exact",
         note="one patch of the overview or of a tile; newline tokens are separators",
+        tiles=True,
     ),
     "llava_onevision": LVLMFamily(
         tower="vision_tower",
@@ -81,6 +84,7 @@ LVLMS = {
         read=anyres.llava_onevision,
         mapping="group-wise",
         note="one patch; up to four where a large image is shrunk; newline tokens are separators",
+        tiles=True,
     ),
     "vipllava": LVLMFamily(
         tower="vision_tower",
@@ -95,6 +99,7 @@ LVLMS = {
         read=rows.internvl,
         mapping="group-wise",
         note="pixel shuffle; the tiles of an image are one image",
+        tiles=True,
         one_run=True,
     ),
     "gemma3": LVLMFamily(
@@ -117,6 +122,7 @@ LVLMS = {
         read=rows.idefics3,
         mapping="group-wise",
         note="pixel shuffle; every tile is an image",
+        tiles=True,
     ),
     "smolvlm": LVLMFamily(
         tower="vision_model",
@@ -124,6 +130,7 @@ LVLMS = {
         read=rows.idefics3,
         mapping="group-wise",
         note="pixel shuffle; every tile is an image",
+        tiles=True,
     ),
     "qwen2_vl": LVLMFamily(
         tower="visual",
@@ -170,6 +177,7 @@ LVLMS = {
         read=rows.aya_vision,
         mapping="group-wise",
         note="pixel shuffle; every tile is an image",
+        tiles=True,
     ),
     "cohere2_vision": LVLMFamily(
         tower="vision_tower",
@@ -177,6 +185,7 @@ LVLMS = {
         read=rows.cohere2_vision,
         mapping="group-wise",
         note="pixel shuffle; the tiles of an image are one image",
+        tiles=True,
         one_run=True,
     ),
     "deepseek_vl": LVLMFamily(

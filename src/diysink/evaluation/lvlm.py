@@ -23,6 +23,7 @@ from diysink.encoders import checkpoint_source, load_pretrained, naming_damage
 from diysink.evaluation.processor import complete
 from diysink.evaluation.runner import Asked, Replies
 from diysink.interventions import VAR, Intervention, VisualTokens, intervene, visual_norms
+from diysink.interventions.reading import parts_of_rows
 from diysink.model.lengths import beginning, fitting, positions
 from diysink.records import ImageFile, Record, question_of
 from diysink.sinks import SinkProfile
@@ -100,7 +101,7 @@ class LVLM:
         """Norms of each image's visual tokens, all its tiles together: see `visual_norms`."""
         inputs = self.inputs(images, [""] * len(images))
         pictures = visual_norms(self.model, **inputs)
-        rows = _parts_of_rows([len(one) for one in pictures], self._placeholders(inputs))
+        rows = parts_of_rows([len(one) for one in pictures], self._placeholders(inputs))
         return [torch.cat(pictures[row]) for row in rows]
 
     def ask(self, records: Sequence[Record], left: "Left | None" = None) -> Replies:
@@ -112,13 +113,15 @@ class LVLM:
         """
         texts = [question_of(record) for record in records]
         images = [record.images[0] for record in records]
-        inputs, cut = self._fitting(images, texts, [record.id for record in records])
+        ids = [record.id for record in records]
+        kept, inputs = self._fitting(images, texts, ids, self.generation.max_new_tokens)
+        cut = [a != b for a, b in zip(kept, texts, strict=True)]
         counts = self._placeholders(inputs)
         if left is not None:
             left.clear()
         sequences = self.model.generate(**inputs, generation_config=self.generation)
         if left is not None:
-            rows = _parts_of_rows(left.tokens, counts)
+            rows = parts_of_rows(left.tokens, counts)
             counts = [sum(left.kept[row]) for row in rows]
         answers = self.processor.tokenizer.batch_decode(
             sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
@@ -131,24 +134,36 @@ class LVLM:
             cut=cut,
         )
 
-    def _fitting(
-        self, images: Sequence[ImageFile], texts: list[str], ids: Sequence[str]
-    ) -> tuple[Mapping[str, Any], list[bool]]:
-        """Inputs with each question cut to the positions that image and answer leave.
+    def fitting(
+        self, images: Sequence[ImageFile], texts: Sequence[str], ids: Sequence[str], tokens: int
+    ) -> list[str]:
+        """Of each question the beginning that leaves room for the image and an answer.
+
+        Args:
+            images: one for each question.
+            texts: the questions.
+            ids: of their records, for the error.
+            tokens: of an answer.
 
         Raises:
             ValueError: there is no room for any question about an image; the record is named.
         """
+        return self._fitting(images, texts, ids, tokens)[0]
+
+    def _fitting(
+        self, images: Sequence[ImageFile], texts: Sequence[str], ids: Sequence[str], tokens: int
+    ) -> tuple[list[str], Mapping[str, Any]]:
+        """The questions that fit, and the inputs."""
         most = positions(self.model.config.get_text_config(decoder=True))
         if most is None:
-            return self.inputs(images, texts), [False] * len(texts)
-        limit = most - self.generation.max_new_tokens
+            return list(texts), self.inputs(images, texts)
+        limit = most - tokens
         tokenizer = self.processor.tokenizer
         # A text of megabytes is not tokenised whole to see that it is too long.
         kept = [
             text if len(text) <= 8 * limit else beginning(tokenizer, text, limit) for text in texts
         ]
-        inputs = self.inputs(images, kept)
+        inputs, short = self.inputs(images, kept), list(kept)
         for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
             if length <= limit:
                 continue
@@ -157,16 +172,15 @@ class LVLM:
                 return int(self.inputs([image], [text])["input_ids"].shape[1])
 
             empty = measured("")
-            fit = fitting(tokenizer, kept[row], empty, measured, limit)
+            fit = fitting(tokenizer, short[row], empty, measured, limit)
             if fit is None:
                 raise ValueError(
                     f"record {ids[row]!r}: its image and an empty question are {empty} tokens, but "
                     f"the language model has room for {max(limit, 0)} beside the answer: lower "
                     "max_new_tokens, or leave the record out"
                 )
-            kept[row] = fit
-        cut = [a != b for a, b in zip(kept, texts, strict=True)]
-        return (self.inputs(images, kept) if any(cut) else inputs), cut
+            short[row] = fit
+        return short, inputs if short == kept else self.inputs(images, short)
 
     def _placeholders(self, inputs: Mapping[str, Any]) -> list[int]:
         """Visual tokens of each sequence: every one has a placeholder in the prompt."""
@@ -268,25 +282,3 @@ def load_lvlm(
         trust_remote_code=False,
     )
     return LVLM(model.to(device).eval(), processor, max_new_tokens=max_new_tokens)
-
-
-def _parts_of_rows(sizes: Sequence[int], counts: Sequence[int]) -> list[slice]:
-    """Which of some parts (pictures, tiles), in order, are a sequence's: they add up to its count.
-
-    Raises:
-        ValueError: they do not.
-    """
-    rows, start = [], 0
-    for count in counts:
-        stop = start
-        while stop < len(sizes) and sum(sizes[start:stop]) < count:
-            stop += 1
-        if sum(sizes[start:stop]) != count:
-            raise ValueError(
-                f"The processor wrote {list(counts)} image placeholders in the sequences of a "
-                f"batch, and the pictures have {list(sizes)} visual tokens: they do not add up. "
-                "The processor is not this model's."
-            )
-        rows.append(slice(start, stop))
-        start = stop
-    return rows

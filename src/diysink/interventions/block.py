@@ -8,13 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
-
 from diysink.architectures import UnsupportedInterventionError
 from diysink.architectures.hooks import is_patched, patch_method
 from diysink.interventions.changes import Intervention
 from diysink.interventions.interception import Interception
-from diysink.interventions.reading import encoder_identity, inner_model
+from diysink.interventions.reading import inner_model, sink_threshold
 from diysink.interventions.spliced import SpliceInterception
 from diysink.interventions.var import VAR, attached
 from diysink.sinks import SinkProfile
@@ -66,26 +64,13 @@ def intervene(
         interception = SpliceInterception(inner, changes)
     else:
         var = variants[0] if variants else None
-        interception = Interception(inner, changes, var, _threshold(model, profile, tau))
+        interception = Interception(inner, changes, var, sink_threshold(model, profile, tau))
     with ExitStack() as stack:
         for one in variants:
             stack.enter_context(attached(one, inner))
         for name in interception.patches:
             stack.enter_context(patch_method(inner, name, getattr(interception, name)))
         yield
-
-
-def _threshold(model: Any, profile: SinkProfile | None, tau: float | None) -> float:
-    """The norm from which a token is a sink."""
-    if (profile is None) == (tau is None):
-        raise ValueError(
-            "Give either a profile of the model's vision encoder, or tau, the norm from which a "
-            "token is a sink. visual_norms(model, **inputs) shows the norms of some images."
-        )
-    if profile is None:
-        return float(tau or 0.0)
-    profile.check(encoder_identity(model))
-    return torch.inf if profile.tau is None else profile.tau
 
 
 def _refuse_for_our_own(

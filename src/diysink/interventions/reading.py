@@ -5,7 +5,7 @@ are those *before* any final norm, which ``last_hidden_state`` is after.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from diysink.architectures import (
 from diysink.architectures.hooks import capture_outputs
 from diysink.artifact import digest_bytes, digest_json, digest_tensors
 from diysink.encoders import Encoder, EncoderIdentity
+from diysink.sinks import SinkProfile
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def read(
     """
     family = lvlm_family(inner.config.model_type)
     arguments = arguments_of(function, *args, **kwargs)
-    blocks, indices = _blocks_read(inner, family, arguments)
+    blocks, indices = blocks_read(inner, family, arguments)
     with capture_outputs([blocks[index] for index in indices]) as outputs:
         result = function(*args, **kwargs)
     states = torch.cat([states if states.dim() == 3 else states[None] for states in outputs], -1)
@@ -144,6 +145,50 @@ def _images(model: Any, inputs: Mapping[str, Any]) -> list[EncodedImage]:
     return read(inner, encode, **image_arguments(encode, inputs))[1]
 
 
+def sink_threshold(model: Any, profile: SinkProfile | None, tau: float | None) -> float:
+    """The norm from which a token is a sink; infinite where the profile says that none is.
+
+    Raises:
+        ValueError: not exactly one of profile and tau.
+        ProfileMismatchError: the profile is of another vision encoder or layer.
+    """
+    if (profile is None) == (tau is None):
+        raise ValueError(
+            "Give either a profile of the model's vision encoder, or tau, the norm from which a "
+            "token is a sink. visual_norms(model, **inputs) shows the norms of some images."
+        )
+    if profile is None:
+        return float(tau or 0.0)
+    profile.check(encoder_identity(model))
+    return torch.inf if profile.tau is None else profile.tau
+
+
+def parts_of_rows(sizes: Sequence[int], counts: Sequence[int]) -> list[slice]:
+    """Which images or tiles, in order, are each sequence's: they add up to its placeholders.
+
+    Args:
+        sizes: visual tokens of each image or tile.
+        counts: placeholders of each sequence.
+
+    Raises:
+        ValueError: they do not add up.
+    """
+    rows, start = [], 0
+    for count in counts:
+        stop = start
+        while stop < len(sizes) and sum(sizes[start:stop]) < count:
+            stop += 1
+        if sum(sizes[start:stop]) != count:
+            raise ValueError(
+                f"The processor wrote {list(counts)} image placeholders in the sequences of a "
+                f"batch, and the images have {list(sizes)} visual tokens: they do not add up. "
+                "The processor is not this model's."
+            )
+        rows.append(slice(start, stop))
+        start = stop
+    return rows
+
+
 def encoder_identity(model: Any) -> EncoderIdentity:
     """Which vision encoder, up to which layer, a sink profile for this model must be of.
 
@@ -155,7 +200,7 @@ def encoder_identity(model: Any) -> EncoderIdentity:
     """
     inner = inner_model(model)
     family = lvlm_family(inner.config.model_type)
-    blocks, indices = _blocks_read(inner, family, {})
+    blocks, indices = blocks_read(inner, family, {})
     tower = getattr(inner, family.tower)
     kind = tower.config.model_type
     name = str(inner.config.name_or_path) or type(inner).__name__
@@ -172,7 +217,7 @@ def encoder_identity(model: Any) -> EncoderIdentity:
     return EncoderIdentity(name, digest, max(indices) + 1, kind)
 
 
-def _blocks_read(
+def blocks_read(
     inner: Any, family: LVLMFamily, arguments: Arguments
 ) -> tuple[nn.ModuleList, list[int]]:
     """The encoder's blocks, and the indices of those whose output the connector reads."""

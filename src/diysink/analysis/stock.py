@@ -1,0 +1,287 @@
+"""Analyses look into a stock vision-language model: any family of `diysink.architectures.LVLMS`.
+
+The model is run as it is. Images go through its own vision encoder once; prompts are those of its
+own processor and chat template, and its own forward reads them, with hooks on its layers. A visual
+token that is made of several patches is as large as the largest of them, whose state stands for it;
+separators (the row ends of LLaVA-NeXT) are no visual tokens. What a family cannot show, it says in
+:meth:`StockSubject.lacks`.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from diysink.analysis.attention_layers import Look
+from diysink.analysis.subject import EncodedImages, Need, Prompts, States, generated_weights
+from diysink.architectures import (
+    ENCODERS,
+    EncodedImage,
+    UnsupportedModelError,
+    decoder_layers,
+    encoder_family,
+    lvlm_family,
+    shown_layers,
+)
+from diysink.architectures.hooks import Layer, eager_attention, on_hidden_states, on_layer
+from diysink.interventions.reading import (
+    blocks_read,
+    image_arguments,
+    inner_model,
+    parts_of_rows,
+    read,
+    sink_threshold,
+)
+from diysink.records import ImageFile, Record, question_of
+from diysink.sinks import SinkProfile
+
+_OF_TOKENS = ("attention_mask", "token_type_ids", "mm_token_type_ids")  # 1 and 0 for each token
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """A model behind its own processor and chat template (`diysink.evaluation.lvlm.LVLM`)."""
+
+    model: Any
+    generation: Any
+
+    def inputs(self, images: Sequence[ImageFile], texts: Sequence[str]) -> Mapping[str, Any]:
+        """An image and a text each, as the model takes them: a batch padded on the left."""
+        ...
+
+    def fitting(
+        self, images: Sequence[ImageFile], texts: Sequence[str], ids: Sequence[str], tokens: int
+    ) -> list[str]:
+        """Of each text the beginning that leaves room for the image and so many answer tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """Images after the model's own encoding.
+
+    Attributes:
+        images: the files.
+        arguments: of the model's ``get_image_features``.
+        features: what it returned.
+        shown: for each image, which of its placeholders show patches; the others are separators.
+    """
+
+    images: Sequence[ImageFile]
+    arguments: Mapping[str, Any]
+    features: Any
+    shown: list[Bool[Tensor, " placeholders"]]
+
+
+class StockSubject:
+    """A stock vision-language model under analysis.
+
+    Args:
+        lvlm: model and processor.
+        profile: what a sink is for its vision encoder.
+        tau: in place of a profile, the norm from which a visual token is a sink.
+
+    Raises:
+        ValueError: not exactly one of profile and tau.
+        UnsupportedModelError: no family of the table, or a DIYSink model.
+        ProfileMismatchError: the profile is of another vision encoder.
+    """
+
+    def __init__(
+        self, lvlm: ChatModel, *, profile: SinkProfile | None = None, tau: float | None = None
+    ) -> None:
+        self.lvlm = lvlm
+        self.inner = inner_model(lvlm.model)
+        self.kind = str(self.inner.config.model_type)
+        if self.kind == "diysink":
+            raise UnsupportedModelError("a DIYSink model knows its sinks: use DIYSinkSubject")
+        self.family = lvlm_family(self.kind)
+        self.threshold = sink_threshold(lvlm.model, profile, tau)
+        self.tower = getattr(self.inner, self.family.tower)
+        self.encoder = ENCODERS[encoder_family(self.tower.config.model_type)]
+
+    @property
+    def tau(self) -> float | None:
+        """Norm from which a visual token is a sink."""
+        return None if self.threshold == torch.inf else self.threshold
+
+    @property
+    def layer(self) -> int:
+        """The last layer of the encoder that the connector reads."""
+        return max(blocks_read(self.inner, self.family, {})[1]) + 1
+
+    def lacks(self, need: Need) -> str | None:
+        """Why not, in one line; None if it can."""
+        match need:
+            case "diysink":
+                return f"{self.kind} is a stock model: only a DIYSink model has routes and weights"
+            case "vision" if self.encoder.attention is None:
+                return f"the vision encoder of {self.kind} returns no attention weights"
+            case "vision" | "grid" if self.family.mapping != "exact" or self.family.tiles:
+                note = self.family.note
+                return f"the visual tokens of {self.kind} are not one grid of patches ({note})"
+            case "language":
+                try:
+                    shown_layers(self.inner.get_decoder())
+                except UnsupportedModelError as reason:
+                    return str(reason)
+        return None
+
+    @torch.no_grad()
+    def encode(self, images: Sequence[ImageFile]) -> EncodedImages:
+        """Images through the vision encoder, once.
+
+        Raises:
+            UnsupportedModelError: the images of the batch have different numbers of tokens.
+        """
+        inputs = self.lvlm.inputs(images, [""] * len(images))
+        encode = getattr(self.inner, self.family.encodes)
+        arguments = image_arguments(encode, inputs) | {"return_dict": True}
+        features, tiles = read(self.inner, encode, **arguments)
+        placeholders = (inputs["input_ids"] == self.inner.config.image_token_id).sum(1).tolist()
+        rows = [tiles[part] for part in parts_of_rows([len(t.groups) for t in tiles], placeholders)]
+        norms = [torch.cat([tile.norms for tile in row]) for row in rows]
+        shown = [~one.isnan() for one in norms]
+        _same({int(one.sum()) for one in shown}, "visual tokens")
+        norms_of = torch.stack([n[s] for n, s in zip(norms, shown, strict=True)]).cpu()
+        return EncodedImages(
+            _Encoded(images, arguments, features, shown),
+            torch.stack([torch.cat([_largest(tile) for tile in row]) for row in rows]),
+            norms_of,
+            norms_of >= self.threshold,
+            self._grid(rows[0]),
+            self.encoder.prefix(self.tower.config),
+        )
+
+    def _grid(self, tiles: Sequence[EncodedImage]) -> tuple[int, int]:
+        """Rows and columns of visual tokens; (0, 0) where they are not one grid."""
+        if self.lacks("grid") is not None:
+            return (0, 0)
+        side = self.tower.config.patch_size
+        height, width = tiles[0].pixels.shape[-2:]
+        grid = (height // side, width // side)
+        if grid[0] * grid[1] != len(tiles[0].groups):
+            raise UnsupportedModelError(
+                f"the connector of this {self.kind} gets {len(tiles[0].groups)} tokens for "
+                f"{grid[0]} x {grid[1]} patches: class tokens go along"
+            )
+        return grid
+
+    def questions(self, records: Sequence[Record], max_new_tokens: int) -> list[str]:
+        """The question of each record; of one that is too long for the model, its beginning."""
+        images, texts = [r.images[0] for r in records], [question_of(r) for r in records]
+        return self.lvlm.fitting(images, texts, [r.id for r in records], max_new_tokens)
+
+    @torch.no_grad()
+    def prompts(
+        self, encoded: EncodedImages, texts: Sequence[str], *, max_new_tokens: int = 0
+    ) -> Prompts:
+        """One prompt for each image, and the greedy answer if asked for."""
+        own: _Encoded = encoded.inputs
+        call = dict(self.lvlm.inputs(own.images, texts))
+        placeholders = call["input_ids"] == self.inner.config.image_token_id
+        visual = placeholders.clone()
+        visual[placeholders] = torch.cat(own.shown).to(visual.device)
+        index = visual.nonzero()[:, 1].reshape(len(texts), -1)
+        length, generated = visual.shape[1], None
+        if max_new_tokens:
+            call, generated = self._answered(call, max_new_tokens)
+            visual = torch.nn.functional.pad(visual, (0, generated.shape[1]))
+        call |= {"pixel_values": None, "mm_encoder_outputs": {"image": own.features}}
+        mask = call["attention_mask"]
+        if not self.family.coordinates:
+            call["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+        sinks = encoded.sinks.to(mask.device)
+        weights = None if generated is None else generated_weights(length, generated)
+        return Prompts(call, mask, visual, index, sinks, length, weights)
+
+    def _answered(self, call: dict[str, Any], tokens: int) -> tuple[dict[str, Any], Tensor]:
+        """The call with greedy answers after its prompts, and which of their tokens are true."""
+        generation = copy.deepcopy(self.lvlm.generation)
+        generation.max_new_tokens = tokens
+        ids = call["input_ids"]
+        sequences = self.lvlm.model.generate(**call, generation_config=generation)
+        answers = sequences[:, ids.shape[1] :]
+        ends = torch.as_tensor(generation.eos_token_id or [], device=ids.device)
+        ended = torch.isin(answers, ends).long()
+        generated = (ended.cumsum(1) - ended == 0).to(call["attention_mask"].dtype)
+        # An image that is not there cannot be put where an answer says "image".
+        image = answers == self.inner.config.image_token_id
+        answers = answers.masked_fill(image, generation.pad_token_id)
+        added = {"attention_mask": generated}
+        for name in _OF_TOKENS:
+            if name in call:
+                new = added.get(name, torch.zeros_like(answers)).to(call[name].dtype)
+                call[name] = torch.cat([call[name], new], 1)
+        return call | {"input_ids": torch.cat([ids, answers], 1)}, generated
+
+    def vision_states(self, encoded: EncodedImages, see: States) -> None:
+        """Run the encoder; ``see`` gets every layer's states as they come."""
+
+        def checked(layer: int, states: Tensor) -> None:
+            _one_row_each(states, encoded)
+            see(layer, states)
+
+        with on_hidden_states(self._blocks(), checked):
+            self._encode_again(encoded)
+
+    def read_vision(self, encoded: EncodedImages, look: Look) -> None:
+        """Run the encoder under eager attention."""
+
+        def checked(layer: Layer) -> None:
+            _one_row_each(layer.states, encoded)
+            look(layer)
+
+        attention = str(self.encoder.attention)
+        with eager_attention(self.tower), on_layer(self._blocks(), attention, checked):
+            self._encode_again(encoded)
+
+    def _blocks(self) -> Sequence[torch.nn.Module]:
+        return list(self.encoder.blocks_of(self.tower))[: self.layer]
+
+    @torch.no_grad()
+    def _encode_again(self, encoded: EncodedImages) -> None:
+        getattr(self.inner, self.family.encodes)(**encoded.inputs.arguments)
+
+    def language_states(self, prompts: Prompts, see: States) -> None:
+        """Read prompts; ``see`` gets every layer's states as they come."""
+        with on_hidden_states(decoder_layers(self.inner.get_decoder()), see):
+            self._read(prompts)
+
+    def read_language(self, prompts: Prompts, look: Look) -> None:
+        """Read prompts and answers under eager attention."""
+        layers = decoder_layers(self.inner.get_decoder())
+        with eager_attention(self.inner), on_layer(layers, "self_attn", look):
+            self._read(prompts)
+
+    @torch.no_grad()
+    def _read(self, prompts: Prompts) -> None:
+        self.inner(**prompts.inputs, use_cache=False)
+
+
+def _largest(image: EncodedImage) -> Float[Tensor, "tokens dim"]:
+    """The state of the largest patch of each visual token, separators left out."""
+    patch = torch.linalg.vector_norm(image.states, dim=-1, dtype=torch.float32)
+    sizes = torch.cat([patch, patch.new_full((1,), -torch.inf)])[image.groups]
+    rows = image.groups.gather(1, sizes.argmax(1, keepdim=True))[:, 0]
+    return image.states[rows[rows >= 0]]
+
+
+def _same(numbers: set[int], what: str) -> None:
+    if len(numbers) > 1:
+        raise UnsupportedModelError(
+            f"the images of one batch have {', '.join(map(str, sorted(numbers)))} {what}: set "
+            "batch_size to 1"
+        )
+
+
+def _one_row_each(states: Tensor, encoded: EncodedImages) -> None:
+    if len(states) != len(encoded.sinks):
+        raise UnsupportedModelError(
+            f"the vision encoder reads {len(encoded.sinks)} images as {len(states)} sequences: set "
+            "batch_size to 1"
+        )
