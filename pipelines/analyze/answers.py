@@ -75,53 +75,6 @@ def replace_contents(
     return replacement(study.ask(answer), **intervals(analyze, seed))
 
 
-def label_tasks(
-    records: Path,
-    finetuned_models: Path,
-    evaluate: dict[str, Any],
-    analyze: dict[str, Any],
-    seed: int,
-    workspace: str,
-    device: str,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Global, local or mixed, as the model at hand says; and how far that agrees with others.
-
-    The wording is that of the routing questions (``evaluate.cot``): the first choice of each means
-    simple and whole (scores 0 and 1), the second complex and detail (1 and 0), any more a half.
-    Both tables are empty where ``analyze.taxonomy`` is null.
-    """
-    from diysink.analysis.taxonomy import Rubric, agreement, human_labels, score_pairs
-    from diysink.model import CachedScorer, PromptScorer
-
-    asked = analyze["taxonomy"]
-    if asked is None:
-        return pd.DataFrame(), pd.DataFrame()
-    cot = evaluate["cot"]
-    rubric = Rubric(
-        cot["image"],
-        dict(zip(cot["image_choices"], (0.0, 1.0), strict=True)),
-        cot["scope"],
-        {name: (1.0, 0.0, 0.5)[min(i, 2)] for i, name in enumerate(cot["scope_choices"])},
-        asked["local"],
-        asked["whole"],
-        asked["complexity"],
-    )
-    study = Study("taxonomy", records, finetuned_models, analyze, workspace, device, cot=cot)
-
-    def score(generator: Any, questions: Any, _: Any) -> pd.DataFrame:
-        scorer = CachedScorer if CachedScorer.serves(generator.model) else PromptScorer
-        table = score_pairs(scorer(generator.model, generator.chat_encoder), questions, rubric)
-        return table.assign(group=pd.Series(questions.groups, dtype="object"))
-
-    labels = study.ask(score)
-    known = labels.dropna(subset="group")
-    references = {"groups": dict(zip(known["id"], known["group"], strict=True))}
-    if asked["human"] is not None:
-        told = human_labels(pd.read_csv(asked["human"]))
-        references["human"] = dict(zip(told["id"], told["label"], strict=True))
-    return labels, agreement(labels, references, **intervals(analyze, seed))
-
-
 def answer_matched(
     records: Path,
     finetuned_models: Path,

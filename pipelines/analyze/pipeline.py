@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.answers import ablate_tokens, answer_matched, label_tasks, replace_contents
+from pipelines.analyze.answers import ablate_tokens, answer_matched, replace_contents
 from pipelines.analyze.attention import (
     attend_by_layer,
     curve_attention,
@@ -60,10 +60,6 @@ def create_pipeline() -> Pipeline:
             ["token_ablation", "dissociation"],
         ),
         replace_contents: ([*MODEL, *HOW], "replacement"),
-        label_tasks: (
-            [*MODEL, "params:evaluate", *HOW],
-            ["taxonomy", "taxonomy_agreement"],
-        ),
         judge_claims: (
             [
                 *("predictions", "visual_attention", "benchmark_results", "tau_sweep"),

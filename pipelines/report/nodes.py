@@ -45,8 +45,6 @@ EVIDENCE = (
     "words",
     "word_naming",
     "word_naming_by_attribute",
-    "taxonomy",
-    "taxonomy_agreement",
 )
 """Tables of the claims and of the analyses that the page has sections for."""
 

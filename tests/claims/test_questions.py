@@ -49,9 +49,10 @@ def full():
               "verdict": v}
              for s, v in ((0.5, "not measurable here"), (1.0, "holds"), (2.0, "does not hold"))]
         ),
-        taxonomy_agreement=pd.DataFrame(
-            [{"against": "groups", "labels": "true", "kappa": 0.6, "low": 0.5, "high": 0.7,
-              "accuracy": 0.8, "majority": 0.4, "n": 90, "n_images": 30}]
+        taxonomy_analysis=pd.DataFrame(
+            [{"condition": "groups", "control": "none", "metric": metric, "value": value,
+              "low": 0.5, "high": 0.7, "n": 90, "n_images": 30}
+             for metric, value in (("kappa", 0.6), ("accuracy", 0.8), ("majority", 0.4))]
         ),
     )  # fmt: skip
 
@@ -111,8 +112,8 @@ def test_what_is_not_there_says_what_would_answer():
 
 
 def test_a_taxonomy_by_chance_is_told(full):
-    table = full.tables["taxonomy_agreement"].assign(low=-0.1, kappa=0.0, accuracy=0.3)
-    answer = find(make_evidence(taxonomy_agreement=table), "taxonomy")
+    table = full.tables["taxonomy_analysis"].assign(low=-0.1, value=[0.0, 0.3, 0.4])
+    answer = find(make_evidence(taxonomy_analysis=table), "taxonomy")
     assert "not beyond chance" in answer.says[0]
     assert "no more often" in answer.says[0]
     assert "follow a rubric" in answer.would

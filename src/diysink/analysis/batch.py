@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diysink.analysis.labels import box_tokens
 from diysink.analysis.random_matched import random_matched_tokens
-from diysink.analysis.subject import EncodedImages, Prompts, Subject
+from diysink.analysis.subject import DIYSinkSubject, EncodedImages, Prompts, Subject
 from diysink.records import Record
 
 Boxes = Mapping[str, Sequence[Sequence[float]]]
@@ -56,11 +56,28 @@ class Batch:
         """As many random nonsinks of each image as it has sinks."""
         return random_matched_tokens(self.sinks, self.images, self.seed)
 
+    @property
+    def own(self) -> DIYSinkSubject:
+        """The subject of an analysis that needs a model of this project.
+
+        Raises:
+            TypeError: it is another kind of model; the analysis does not declare that need.
+        """
+        if not isinstance(self.subject, DIYSinkSubject):
+            raise TypeError("an analysis looks into a DIYSink model and does not need 'diysink'")
+        return self.subject
+
+    @cached_property
+    def questions(self) -> list[str]:
+        """The question of each record; of one that is too long for the model, its beginning."""
+        return self.subject.questions(self.records, self.max_new_tokens)
+
     @cached_property
     def prompts(self) -> Prompts:
         """Image and question; with the answer where the pass generates answers."""
-        texts = self.subject.questions(self.records, self.max_new_tokens)
-        return self.subject.prompts(self.encoded, texts, max_new_tokens=self.max_new_tokens)
+        return self.subject.prompts(
+            self.encoded, self.questions, max_new_tokens=self.max_new_tokens
+        )
 
     @cached_property
     def image_prompts(self) -> Prompts:

@@ -1,108 +1,184 @@
 """Which tasks are global: a label for each (image, question) that needs no closed model.
 
 The paper had a closed model score 600 pairs for image complexity and question globalness, and no
-human check. Here the model at hand is asked both from a rubric of fixed choices, and scored by the
-log-likelihood of each (no decoding, nothing to parse). The rule from scores to Global, Local or
-Mixed is ours, a parameter. A labeller is worth what it agrees with: Cohen's kappa against groups
-that the records know, and against people's labels where someone has made some. Note that a model
-that was trained on the rubric's own questions (the miniature is) agrees because it was taught to.
+human check. Here the model at hand answers two multiple-choice questions, those of CoT routing
+(``evaluate.cot``), scored by the log-likelihood of each choice: no decoding, nothing to parse. The
+rule from scores to global, local or mixed is ours, a parameter. Cohen's kappa says how far the
+labels agree with groups that the records know, and with people's labels where there are some. A
+model that was trained on these very questions (the miniature is) agrees because it was taught to.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from numpy import ndarray
+from torch import Tensor
 
-from diysink.resampling import draw_images, interval
-from diysink.selection import MultipleChoice, QuestionBatch
+from diysink.analysis.base import Analysis, Settings
+from diysink.analysis.batch import Batch
+from diysink.analysis.table import select, tidy
+from diysink.drawing import LINES, MARKERS, MUTED, SERIES, Drawing, drawing, level_name, short
+from diysink.model import CachedScorer, PromptScorer
+from diysink.resampling import draw_images
+from diysink.selection import CoTTemplates, MultipleChoice, QuestionBatch
 from diysink.selection.cot import Scorer
 
 LABELS = ("global", "local", "mixed")
 
 
 @dataclass(frozen=True)
-class Rubric:
-    """What is asked about every pair, what each choice counts, and the rule for the label.
+class TaxonomySettings(Settings):
+    """The rule for the label.
 
     Attributes:
-        image: asks how complex the image is.
-        image_choices: the answers, and the complexity (0 to 1) that each stands for.
-        question: asks how much of the image the question needs; holds ``{question}``.
-        question_choices: the answers, and the globalness (0 to 1) that each stands for.
         local: up to this score a pair is local.
         whole: from this score on it is global; between the two it is mixed.
         complexity: how much a complex image (1) lowers a pair's globalness, and a simple one (0)
             raises it, by half of this each.
+        human: CSV of people's labels, ``id, label``; None: there are none.
     """
 
-    image: str
-    image_choices: Mapping[str, float]
-    question: str
-    question_choices: Mapping[str, float]
+    connector: str = "dual"
+    max_samples: int = 300
     local: float = 1 / 3
     whole: float = 2 / 3
     complexity: float = 0.0
+    human: str | None = None
 
     def __post_init__(self) -> None:
-        if "{question}" not in self.question:
-            raise ValueError("the rubric's question must contain {question}")
         if not self.local < self.whole:
             raise ValueError(
                 f"local is {self.local}, whole {self.whole}: local must be the lower of the two"
             )
-        scores = [*self.image_choices.values(), *self.question_choices.values()]
-        if min(len(self.image_choices), len(self.question_choices)) < 2 or not all(
-            0 <= score <= 1 for score in scores
-        ):
-            raise ValueError("a rubric has two or more choices for each, with scores from 0 to 1")
 
 
-def score_pairs(scorer: Scorer, questions: QuestionBatch, rubric: Rubric) -> pd.DataFrame:
-    """What the model at hand says of each pair.
+class Taxonomy(Analysis[TaxonomySettings]):
+    """Labels of pairs, and their agreement with references.
 
-    Args:
-        scorer: asks it: a :class:`diysink.model.PromptScorer` or ``CachedScorer``.
-        questions: with pixel values.
-        rubric: what is asked.
+    Rows: ``id, image, group`` (the record's own), ``complexity, globalness`` (0 to 1: means over
+    the choices' probabilities), ``label``.
 
-    Returns:
-        ``id, image, complexity, globalness, label``: the scores are means over the choices'
-        probabilities.
+    Table: ``kappa``, ``accuracy`` and ``majority`` (the share of the reference's most frequent
+    label); condition: the reference, ``groups`` or ``human``; control: ``shuffled`` = the same
+    reference shuffled over pairs. A reference that knows no pair has no row.
     """
+
+    title = "Kinds of questions"
+    question = (
+        "Global, local or mixed: labelled by the model at hand from fixed choices, with no closed "
+        "model. Kappa is the agreement beyond chance."
+    )
+    settings_class = TaxonomySettings
+    needs = frozenset({"diysink"})
+    keep_rows = True
+
+    def measure(self, batch: Batch) -> pd.DataFrame:
+        """Both scores and the label of each pair."""
+        subject = batch.own
+        model = subject.model
+        scorer = CachedScorer if CachedScorer.serves(model) else PromptScorer
+        questions = QuestionBatch(
+            tuple(batch.questions), tuple(batch.ids), tuple(batch.groups), tuple(batch.images),
+            batch.encoded.inputs,
+        )  # fmt: skip
+        complexity, globalness = score_pairs(
+            scorer(model, subject.generator.chat_encoder), questions, self.context.templates
+        )
+        return pd.DataFrame(
+            {
+                "id": batch.ids,
+                "image": batch.images,
+                "group": pd.Series(batch.groups, dtype="object"),
+                "complexity": complexity,
+                "globalness": globalness,
+                "label": labels_of(complexity, globalness, self.settings),
+            }
+        )
+
+    def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Agreement with each reference, and with the same reference shuffled."""
+        known = rows.dropna(subset="group")
+        references = {"groups": dict(zip(known["id"], known["group"], strict=True))}
+        if self.settings.human is not None:
+            human = human_labels(pd.read_csv(self.settings.human))
+            references["human"] = dict(zip(human["id"], human["label"], strict=True))
+        rng = np.random.default_rng(self.context.bootstrap.seed)
+        table: list[dict[str, Any]] = []
+        for name, reference in references.items():
+            pairs = rows[rows["id"].isin(reference)]
+            if pairs.empty:
+                continue
+            labels = [reference[item] for item in pairs["id"]]
+            shuffled = rng.permutation(labels).tolist()
+            for control, of in (("none", labels), ("shuffled", shuffled)):
+                table += self._agreement(pairs, of, {"condition": name, "control": control})
+        return tidy(table)
+
+    def _agreement(
+        self, pairs: pd.DataFrame, reference: Sequence[str], row: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        images = pd.factorize(pairs["image"], sort=True)[0]
+        counts = confusions(pairs["label"].tolist(), reference, images)
+        bootstrap = self.context.bootstrap
+        drawn = [
+            (draw @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
+            for draw in draw_images(len(counts), bootstrap.resamples, bootstrap.seed)
+        ]
+        low, high = bootstrap.interval(kappa(np.concatenate(drawn))[:, None])
+        total = counts.sum(0)
+        row |= {"where": "answers", "n": len(pairs), "n_images": len(counts)}
+        value = kappa(total[None])[0]
+        return [
+            {**row, "metric": "kappa", "value": value, "low": low[0], "high": high[0]},
+            {**row, "metric": "accuracy", "value": np.trace(total) / total.sum()},
+            {**row, "metric": "majority", "value": total.sum(0).max() / total.sum()},
+        ]
+
+    @classmethod
+    def figures(cls, table: pd.DataFrame, level: float) -> list[Drawing]:
+        """Kappa with each reference."""
+        return [draw_taxonomy(select(table, metric="kappa"), level)]
+
+
+def score_pairs(
+    scorer: Scorer, questions: QuestionBatch, templates: CoTTemplates
+) -> tuple[Float[ndarray, " pairs"], Float[ndarray, " pairs"]]:
+    """Complexity of each image and globalness of each question, 0 to 1.
+
+    The first choice of each template counts as simple and as whole (0 and 1), the second as complex
+    and as detail (1 and 0), any more of the second template as half.
+    """
+    scopes = len(templates.scope_choices)
+    worth: tuple[list[float], list[float]] = ([0.0, 1.0], [1.0, 0.0, *[0.5] * (scopes - 2)])
     multiple_choices = (
-        MultipleChoice((rubric.image,) * len(questions.texts), tuple(rubric.image_choices)),
+        MultipleChoice((templates.image,) * len(questions.texts), tuple(templates.image_choices)),
         MultipleChoice(
-            tuple(rubric.question.replace("{question}", text) for text in questions.texts),
-            tuple(rubric.question_choices),
+            tuple(templates.scope.replace("{question}", text) for text in questions.texts),
+            tuple(templates.scope_choices),
         ),
     )
-    said = scorer(questions, multiple_choices).log_likelihoods
+    scores = scorer(questions, multiple_choices).log_likelihoods
     complexity, globalness = (
-        (part.softmax(1) @ torch.tensor(list(choices.values()))).numpy().astype(np.float64)
-        for part, choices in zip(said, (rubric.image_choices, rubric.question_choices), strict=True)
+        (part.softmax(1) @ Tensor(values)).numpy().astype(np.float64)
+        for part, values in zip(scores, worth, strict=True)
     )
-    return pd.DataFrame(
-        {
-            "id": list(questions.ids),
-            "image": list(questions.images),
-            "complexity": complexity,
-            "globalness": globalness,
-            "label": label(complexity, globalness, rubric),
-        }
-    )
+    return complexity, globalness
 
 
-def label(
-    complexity: Float[ndarray, " pairs"], globalness: Float[ndarray, " pairs"], rubric: Rubric
+def labels_of(
+    complexity: Float[ndarray, " pairs"],
+    globalness: Float[ndarray, " pairs"],
+    rule: TaxonomySettings,
 ) -> list[str]:
     """The rule: from both scores of each pair to ``global``, ``local`` or ``mixed``."""
-    score = globalness - rubric.complexity * (complexity - 0.5)
+    score = globalness - rule.complexity * (complexity - 0.5)
     return [
-        "global" if s >= rubric.whole else "local" if s <= rubric.local else "mixed"
+        "global" if s >= rule.whole else "local" if s <= rule.local else "mixed"
         for s in score.tolist()
     ]
 
@@ -115,13 +191,13 @@ def human_labels(table: pd.DataFrame) -> pd.DataFrame:
     """
     if missing := [name for name in ("id", "label") if name not in table]:
         raise ValueError(f"the human labels lack {', '.join(missing)}: give columns id and label")
-    told = table[["id", "label"]].astype("str")
-    told["label"] = told["label"].str.strip().str.lower()
-    if unknown := sorted(set(told["label"]) - set(LABELS)):
+    labels = table[["id", "label"]].astype("str")
+    labels["label"] = labels["label"].str.strip().str.lower()
+    if unknown := sorted(set(labels["label"]) - set(LABELS)):
         raise ValueError(f"human labels {unknown}: a label is one of {', '.join(LABELS)}")
-    if twice := told["id"][told["id"].duplicated()].tolist():
+    if twice := labels["id"][labels["id"].duplicated()].tolist():
         raise ValueError(f"{len(twice)} ids have two human labels, such as {twice[0]!r}")
-    return told
+    return labels
 
 
 def kappa(confusion: Float[ndarray, "draws labels labels"]) -> Float[ndarray, " draws"]:
@@ -133,71 +209,55 @@ def kappa(confusion: Float[ndarray, "draws labels labels"]) -> Float[ndarray, " 
     return np.where(certain, np.nan, (observed - by_chance) / np.where(certain, 1, 1 - by_chance))
 
 
-def agreement(
-    labels: pd.DataFrame,
-    references: Mapping[str, Mapping[str, str]],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Kappa of the labels with each reference, and with the same reference shuffled over pairs.
+def confusions(
+    labels: Sequence[str], reference: Sequence[str], images: ndarray
+) -> Float[ndarray, "images labels labels"]:
+    """Counts of (label, reference) pairs, image by image."""
+    names = sorted({*labels, *reference})
+    counts = np.zeros((int(images.max()) + 1, len(names), len(names)))
+    rows, columns = (np.array([names.index(n) for n in one]) for one in (labels, reference))
+    np.add.at(counts, (images, rows, columns), 1)
+    return counts
+
+
+def draw_taxonomy(agreement: pd.DataFrame, level: float) -> Drawing:
+    """Cohen's kappa of the labels with each reference, and with shuffled ones.
 
     Args:
-        labels: ``id, image, label``.
-        references: per name, label by id; pairs without one are left out.
-        resamples: bootstrap resamples of the images.
+        agreement: rows of the metric ``kappa``.
         level: of the intervals.
-        seed: of the shuffle and the bootstrap.
-
-    Returns:
-        ``against, labels`` (true, shuffled), ``kappa, low, high, accuracy, n, n_images, majority``:
-        ``majority`` is the share of the reference's most frequent label, which always saying it
-        would get right. A reference that knows no pair has no row.
     """
-    rng = np.random.default_rng(seed)
-    rows = []
-    for name, reference in references.items():
-        known = labels[labels["id"].isin(reference)]
-        if known.empty:
-            continue
-        wanted = [reference[item] for item in known["id"]]
-        images = pd.factorize(known["image"], sort=True)[0]
-        for kind, told in (("true", wanted), ("shuffled", rng.permutation(wanted).tolist())):
-            counts = _confusions(known["label"].tolist(), told, images)
-            drawn = [
-                (draw @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
-                for draw in draw_images(len(counts), resamples, seed)
-            ]
-            values = kappa(np.concatenate(drawn))
-            low, high = (
-                interval(values[:, None], level)
-                if np.isfinite(values).any()
-                else (np.array([np.nan]),) * 2
-            )
-            total = counts.sum(0)
-            rows.append(
-                {
-                    "against": name,
-                    "labels": kind,
-                    "kappa": kappa(total[None])[0],
-                    "low": low[0],
-                    "high": high[0],
-                    "accuracy": np.trace(total) / total.sum(),
-                    "n": len(known),
-                    "n_images": len(counts),
-                    "majority": total.sum(0).max() / total.sum(),
-                }
-            )
-    return pd.DataFrame(rows)
+    names = list(dict.fromkeys(agreement["condition"]))
 
+    def draw(axes: Axes) -> None:
+        styles = (("none", "measured", SERIES[0]), ("shuffled", "shuffled labels", MUTED))
+        for i, (control, label, colour) in enumerate(styles):
+            for y, name in enumerate(names):
+                row = select(agreement, condition=name, control=control).iloc[0]
+                at = y + (i - 0.5) * 0.3
+                axes.plot([row["low"], row["high"]], [at, at], LINES[0], color=colour)
+                axes.plot(
+                    row["value"], at, MARKERS[i], color=colour, markersize=5,
+                    linestyle="none", label=label if y == 0 else None,
+                )  # fmt: skip
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.set_yticks(range(len(names)), [short(name) for name in names])
+        axes.set(xlabel="Cohen's kappa", ylim=(len(names) - 0.5, -0.5))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
-def _confusions(
-    said: Sequence[str], wanted: Sequence[str], images: ndarray
-) -> Float[ndarray, "images labels labels"]:
-    """Counts of (said, wanted) pairs, image by image."""
-    names = sorted({*said, *wanted})
-    counts = np.zeros((int(images.max()) + 1, len(names), len(names)))
-    said_at, wanted_at = (np.array([names.index(n) for n in told]) for told in (said, wanted))
-    np.add.at(counts, (images, said_at, wanted_at), 1)
-    return counts
+    measured = select(agreement, control="none")
+    each = "; ".join(
+        f"with {row.condition} kappa {row.value:.2f} [{row.low:.2f}, {row.high:.2f}] on {row.n} "
+        "questions"
+        for row in measured.itertuples()
+    )
+    how = "The" if (measured["low"] > 0.6).all() else "How far the"
+    return drawing(
+        "taxonomy",
+        f"{how} model at hand labels tasks as others do: {each}",
+        "Global, local or mixed by the log-likelihood of fixed choices, against the groups of the "
+        f"records and people's labels where given. Lines: {level_name(level)} bootstrap intervals "
+        "over images. A model trained on these very questions was taught to agree.",
+        0.9 + 0.5 * len(names),
+        draw,
+    )

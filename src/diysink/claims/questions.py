@@ -256,13 +256,19 @@ def _connectors(found: Evidence, connectors: Mapping[str, str]) -> Answer:
 def _taxonomy(found: Evidence) -> Answer:
     question = "Is the taxonomy of questions more than one closed model's word?"
     says, useful = [], False
-    for row in found.rows("taxonomy_agreement", labels="true"):
-        kappa = Estimate.of(row, "kappa")
+    measured = {"control": "none"}
+    for row in found.rows("taxonomy_analysis", metric="kappa", **measured):
+        kappa = Estimate.of(row)
+        of = {**measured, "condition": row["condition"]}
+        accuracy, majority = (
+            (found.row("taxonomy_analysis", metric=metric, **of) or row)["value"]
+            for metric in ("accuracy", "majority")
+        )
         beyond = "beyond chance" if kappa.low > 0 else "not beyond chance"
-        better = "more" if row["accuracy"] > row["majority"] else "no more"
+        better = "more" if accuracy > majority else "no more"
         says.append(
             f"The model at hand labelled {row['n']} questions from a rubric. Cohen's kappa with "
-            f"{row['against']}: {told(kappa, 'change')}, {beyond}; it agrees {better} often than "
+            f"{row['condition']}: {told(kappa, 'change')}, {beyond}; it agrees {better} often than "
             "always giving the most frequent label would."
         )
         useful = useful or kappa.low > 0

@@ -104,13 +104,6 @@ PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "shuffled labels.",
         ("probe_contrasts", "probes"),
     ),
-    (
-        "taxonomy",
-        "Kinds of questions",
-        "Global, local or mixed: labelled by the model at hand from a rubric, with no closed "
-        "model. Kappa is the agreement beyond chance.",
-        ("taxonomy_agreement",),
-    ),
 )
 """Name, title, question and tables of each section; figures are drawn by `figures.DRAW`."""
 
@@ -181,6 +174,7 @@ def questions(inputs: Inputs) -> list[Answer]:
     results = inputs.results
     tables: dict[str, pd.DataFrame | None] = {
         **inputs.evidence,
+        **{f"{name}_analysis": table for name, table in inputs.analyses.items()},
         "comparisons": pd.DataFrame(results["comparisons"]),
         "accuracy": pd.DataFrame(results["accuracy"]),
         "routes": pd.DataFrame(results["routes"]),

@@ -1,10 +1,10 @@
-"""What answers tell, as nodes: ablation, replaced contents, labels of tasks, random tokens."""
+"""What answers tell, as nodes: ablation, replaced contents, random tokens."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.analyze.answers import ablate_tokens, answer_matched, label_tasks, replace_contents
+from pipelines.analyze.answers import ablate_tokens, answer_matched, replace_contents
 from tests.pipelines.analyze.conftest import PLACE
 from tests.report.conftest import make_predictions
 
@@ -19,20 +19,12 @@ ANALYZE = {
         "matched": True,
     },
     "replacement": PLACE | {"items": 10, "max_new_tokens": 3, "metric": "exact"},
-    "taxonomy": PLACE
-    | {"items": 10, "local": 0.33, "whole": 0.67, "complexity": 0.0, "human": None},
 }
-OFF = ANALYZE | dict.fromkeys(("ablation", "replacement", "taxonomy"))
+OFF = ANALYZE | dict.fromkeys(("ablation", "replacement"))
 EVALUATE = {
     "split": "test",
     "batch": 6,
     "max_new_tokens": 2,
-    "cot": {
-        "image": "a b",
-        "image_choices": ["c", "d"],
-        "scope": "e {question}",
-        "scope_choices": ["f", "g", "h"],
-    },
     "variants": {
         "dual-sinks": {"connector": "single", "arrangement": "front", "selection": "sink"}
     },
@@ -63,27 +55,6 @@ def test_replaced_contents_are_told_by_group(ask):
     assert {"all", "global", "local"} == set(lost["group"])
 
 
-def test_tasks_are_labelled_and_held_against_groups_and_people(stage, ask):
-    people = stage / "people.csv"
-    pd.DataFrame({"id": ["r0", "r1"], "label": ["Global", "local"]}).to_csv(people, index=False)
-    analyze = ANALYZE | {"taxonomy": ANALYZE["taxonomy"] | {"human": str(people)}}
-    labels, agreement = ask(label_tasks, analyze, EVALUATE)
-    assert len(labels) == 10
-    assert set(labels["label"]) <= {"global", "local", "mixed"}
-    n = agreement[agreement["labels"] == "true"].set_index("against")["n"]
-    assert n.to_dict() == {"groups": int(labels["group"].notna().sum()), "human": 2}
-
-
-def test_another_wording_is_asked_anew(ask):
-    """Choices in another order mean the opposite: nothing of the first wording is read again."""
-    ask(label_tasks, ANALYZE, EVALUATE)
-    turned = EVALUATE["cot"] | {"scope": "a {question}", "scope_choices": ["h", "g", "f"]}
-    other = EVALUATE | {"cot": turned}
-    again, _ = ask(label_tasks, ANALYZE, other)
-    fresh, _ = ask(label_tasks, ANALYZE, other, workspace="fresh")
-    pd.testing.assert_frame_equal(again, fresh)
-
-
 def test_matched_tokens_answer_every_question_with_as_many_tokens_as_sinks(ask):
     made = ask(answer_matched, ANALYZE, EVALUATE, [0])
     seen = made.pivot_table(index="id", columns="variant", values="visual_tokens")
@@ -96,7 +67,6 @@ def test_matched_tokens_answer_every_question_with_as_many_tokens_as_sinks(ask):
 def test_what_is_turned_off_leaves_empty_tables(ask):
     assert all(table.empty for table in ablate(make_predictions(4), OFF))
     assert ask(replace_contents, OFF).empty
-    assert all(table.empty for table in ask(label_tasks, OFF, EVALUATE))
     assert ask(answer_matched, OFF, EVALUATE, [0]).empty
     without = ANALYZE | {"ablation": ANALYZE["ablation"] | {"matched": False}}
     assert ask(answer_matched, without, EVALUATE, [0]).empty

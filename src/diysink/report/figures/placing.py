@@ -8,12 +8,10 @@ from diysink.report.figures.dimensions import draw_section_dimensions
 from diysink.report.figures.function import draw_section_function
 from diysink.report.figures.probes import draw_section_probes
 from diysink.report.figures.relevance import draw_section_relevance
-from diysink.report.figures.taxonomy import draw_section_taxonomy
 from diysink.report.figures.words import draw_section_words
 
 ALSO: dict[str, tuple[str, ...]] = {
     "relevance": ("relevance_examples",),
-    "taxonomy": ("taxonomy",),
 }
 """Tables that only figures are made from, by section."""
 
@@ -24,6 +22,5 @@ DRAW: dict[str, Callable[[Tables, float], list[Drawing]]] = {
     "relevance": draw_section_relevance,
     "words": draw_section_words,
     "probes": draw_section_probes,
-    "taxonomy": draw_section_taxonomy,
 }
 """By section: from the tables that are there and the intervals' level to the figures."""
