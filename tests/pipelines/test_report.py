@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
+from diysink.analysis import ANALYSES
 from diysink.artifact import write_manifest
 from pipelines.card import INDUCED, says_induced
 from pipelines.datasets import JSONFiles, OptionalFile
@@ -24,6 +25,8 @@ from pipelines.report.nodes import (
 )
 from pipelines.report.plots import PLOTS, draw_plots
 from tests.report.conftest import make_inputs
+
+OF_ANALYSES = ("analyses_left_out", *(f"{name}_analysis" for name in ANALYSES))
 
 
 def test_an_optional_file_that_is_missing_is_none(tmp_path):
@@ -84,7 +87,7 @@ def test_the_page_comes_after_all_stages_before_it():
 def others():
     """What the page's node takes besides what has an argument of its own."""
     curves = {name: pd.DataFrame() for name in CURVES.values()}
-    tables = dict.fromkeys((*TABLES, *EVIDENCE))
+    tables = dict.fromkeys((*TABLES, *EVIDENCE, *OF_ANALYSES))
     parameters = dict.fromkeys(PARAMETERS) | {
         "model": {"encoder": "hub/encoder", "profile": "induced"},
         "sinks": {"expect": {"induced": "found", "control": "none", "left-out": None}},
@@ -147,7 +150,9 @@ def test_every_dataset_arrives_in_its_field(written):
 def test_the_node_takes_each_dataset_and_parameter_under_its_own_name():
     [node] = create_pipeline().only_nodes("write_report").nodes
     given = inspect.signature(write_report).bind(**dict.fromkeys(node._inputs)).arguments
-    assert set(given.pop("others")) == {*CURVES.values(), *TABLES, *EVIDENCE, *PARAMETERS}
+    assert set(given.pop("others")) == {
+        *CURVES.values(), *TABLES, *EVIDENCE, *PARAMETERS, *OF_ANALYSES,
+    }  # fmt: skip
     for name, dataset in node._inputs.items():
         parameter = name == "report" or name in PARAMETERS
         assert dataset == (f"params:{name}" if parameter else name)
