@@ -191,9 +191,14 @@ def known_splits(run: Run) -> Iterator[Problem]:
     splits = run.named("prepare.splits") or run.named("prepare.generate")
     asked = [
         (f"{block}.split", run.block(block)["split"])
-        for block in ("sinks", "align", "finetune", "reweight", "evaluate", "training_free")
+        for block in ("sinks", "align", "finetune", "reweight", "training_free")
         if run.block(block) and (block != "reweight" or run.named("reweight.selectors"))
     ]
+    if run.block("evaluate"):
+        asked += [
+            (f"evaluate.benchmarks.{name}.split", changed.get("split", "test"))
+            for name, changed in run.named("evaluate.benchmarks").items()
+        ]
     for path, split in [*asked, *run.analyses("split")]:
         if split not in splits:
             yield Problem(

@@ -165,6 +165,8 @@ RULES: tuple[tuple[str, Kind], ...] = (
     ("model.dtype sinks.dtype lvlm.dtype", DTYPE),
     ("adopt.dtype", _one_of("auto", "float32", "bfloat16", "float16")),
     ("align.connectors", _some_of(*CONNECTORS)),
+    ("evaluate.variants.*.control", _one_of("none", "random-matched")),
+    ("evaluate.benchmarks.*.suffix", Kind("text", lambda v: isinstance(v, str))),
     ("evaluate.variants.*.arrangement", ARRANGEMENT.or_null),
     ("prepare.duplicate_ids", _one_of("quarantine", "number")),
     ("prepare.generate.*.kind", _one_of("train", "align", "questions")),
@@ -216,7 +218,13 @@ ENTRIES: dict[str, Any] = {
     "sinks.encoders": {"path": NEEDED, "revision": None, "layer": -2},
     "sinks.expect": None,
     "reweight.selectors": {"kind": NEEDED, "at": None, "layers": None, "scale": None},
-    "evaluate.variants": {"connector": NEEDED, "arrangement": NEEDED, "selection": NEEDED},
+    "evaluate.variants": {
+        "connector": NEEDED,
+        "arrangement": NEEDED,
+        "selection": NEEDED,
+        "control": None,
+    },
+    "evaluate.benchmarks": {"split": None, "metric": None, "suffix": None},
     "training_free.variants": None,
 }
 # Mappings that take other keys than conf/base shows.

@@ -60,6 +60,7 @@ def judge_claims(
         over_tau,
         planned_comparisons,
     )
+    from diysink.evaluation import primary
 
     asked = analyze["claims"]
     if asked is None:
@@ -68,7 +69,7 @@ def judge_claims(
     options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
     roles, level = Roles(**asked["roles"]), float(analyze["level"])
     named = dict(zip(TABLES, tables, strict=True))
-    planned = planned_comparisons(predictions, roles, **options)
+    planned = planned_comparisons(primary(predictions), roles, **options)
     costs = cost_table(benchmarks)
     expected = sinks["expect"] or {}
     found = Evidence(

@@ -33,7 +33,7 @@ def find_dimensions(
     """
     from diysink.analysis.dimension_overlap import dimension_overlap
     from diysink.analysis.dimensions import DimensionProfiles, dimension_profiles, sink_dimensions
-    from diysink.evaluation.runner import question_batch
+    from diysink.model.questions import question_batch
 
     asked, massive = analyze["dimensions"], analyze["massive"]
     if asked is None:

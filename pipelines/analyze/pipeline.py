@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.answers import ablate_tokens, answer_matched, replace_contents
+from pipelines.analyze.answers import ablate_tokens, replace_contents
 from pipelines.analyze.attention import (
     attend_by_layer,
     curve_attention,
@@ -51,12 +51,8 @@ def create_pipeline() -> Pipeline:
             ["words", "word_naming", "word_naming_by_attribute"],
         ),
         sweep_tau: ([*MODEL, "image_labels", *HOW], "tau_sweep"),
-        answer_matched: (
-            [*MODEL, "params:evaluate", "params:seeds", *HOW],
-            "matched_predictions",
-        ),
         ablate_tokens: (
-            ["predictions", "matched_predictions", *COUNTS],
+            ["predictions", *COUNTS],
             ["token_ablation", "dissociation"],
         ),
         replace_contents: ([*MODEL, *HOW], "replacement"),

@@ -127,7 +127,7 @@ class Study:
         self, measure: Callable[["AnswerGenerator", "QuestionBatch", Batch], pd.DataFrame]
     ) -> pd.DataFrame:
         """The tables that were measured of the questions of each batch, one after the other."""
-        from diysink.evaluation.runner import question_batch
+        from diysink.model.questions import question_batch
 
         def write_table(batch: Batch, folder: Path) -> None:
             questions = question_batch(self.generator, batch.items)

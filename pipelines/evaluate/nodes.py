@@ -1,5 +1,6 @@
 """Every variant answers the same questions; differences come with intervals and tests."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from diysink.artifact import Workspace, atomic_path, digest_source, each_unit
 from pipelines.learning import folder_digest
 
 if TYPE_CHECKING:
+    from diysink.evaluation.benchmarks import Benchmark
     from diysink.model import AnswerGenerator
     from diysink.selection import Selection
 
@@ -20,56 +22,96 @@ def predict_answers(
     model: dict[str, Any],
     evaluate: dict[str, Any],
     seeds: list[int],
+    seed: int,
     workspace: str,
     device: str,
 ) -> pd.DataFrame:
-    """Generated answers of every variant and seed to every test question."""
+    """Generated answers of every variant and training seed to every question of the benchmarks."""
     from diysink.engine import resolve_device
-    from diysink.evaluation.runner import predict
+    from diysink.evaluation.finetuned import EncodedImages, FineTunedModel
+    from diysink.evaluation.predict import predict
     from diysink.model import load
-    from diysink.records import Records
 
-    asked = ("split", "batch", "max_new_tokens", "cot", "variants")
+    variants = {name: how for name, how in evaluate["variants"].items() if how is not None}
+    benchmarks = benchmarks_of(evaluate["benchmarks"])
+    decides = ("batch", "max_new_tokens", "cot", "benchmarks")
     inputs = {
         "records": folder_digest(records),
         "models": folder_digest(finetuned_models),
         "reweightings": folder_digest(reweightings),
         "sentence": digest_source(model["sentence"]),
-        "evaluate": {name: evaluate[name] for name in asked},
+        "evaluate": {name: evaluate[name] for name in decides} | {"variants": variants},
         "seeds": seeds,
+        "seed": seed,
     }
     work = Workspace(workspace, "evaluate", inputs)
-    split = Records(records / evaluate["split"])
+    images = EncodedImages()
+
+    @lru_cache(maxsize=1)  # all variants of one model follow each other
+    def loaded(connector: str, training: str) -> tuple["AnswerGenerator", str]:
+        folder = finetuned_models / connector / training
+        generator = load(folder, device=str(resolve_device(device)))
+        generator.max_new_tokens = evaluate["max_new_tokens"]
+        return generator, generator.model.config.arrangement
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        variant, seed = name.split("/seed")
-        how = evaluate["variants"][variant]
-        generator = load(
-            finetuned_models / how["connector"] / f"seed{seed}", device=str(resolve_device(device))
-        )
-        generator.max_new_tokens = evaluate["max_new_tokens"]
-        if how["arrangement"] is not None:
-            generator.model.config.arrangement = how["arrangement"]
+        variant, training = name.split("/")
+        number, how = int(training.removeprefix("seed")), variants[variant]
+        generator, arrangement = loaded(how["connector"], training)
+        generator.model.config.arrangement = how["arrangement"] or arrangement
         generator.selection = select(
-            how["selection"],
-            generator,
-            evaluate["cot"],
-            reweightings,
-            model["sentence"],
-            int(seed),
+            how["selection"], generator, evaluate["cot"], reweightings, model["sentence"], number
         )
-        table = predict(generator, split, variant=variant, seed=int(seed), batch=evaluate["batch"])
+        control = how.get("control", "none")
+        answering = FineTunedModel(
+            generator, images, random_matched=seed if control == "random-matched" else None
+        )
+        tables = [
+            predict(
+                answering,
+                benchmark.records(records),
+                benchmark=benchmark,
+                variant=variant,
+                seed=number,
+                control=control,
+                batch=evaluate["batch"],
+            )
+            for benchmark in benchmarks
+        ]
+        table = pd.concat(tables, ignore_index=True)
         with atomic_path(result / "predictions.parquet") as temporary:
             table.to_parquet(temporary)
         return [{"items": len(table)}]
 
-    variants = [name for name, how in evaluate["variants"].items() if how is not None]
     units = [f"{variant}/seed{seed}" for seed in seeds for variant in variants]
-    results, _ = each_unit(work, units, unit)
+    # Each model is loaded once, and the table keeps the order of the parameters.
+    by_model = sorted(units, key=lambda name: variants[name.split("/")[0]]["connector"])
+    by_model.sort(key=lambda name: seeds.index(int(name.split("/seed")[1])))
+    results, _ = each_unit(work, by_model, unit)
     return pd.concat(
         [pd.read_parquet(results / name / "predictions.parquet") for name in units],
         ignore_index=True,
     )
+
+
+def benchmarks_of(named: dict[str, dict[str, Any] | None]) -> "list[Benchmark]":
+    """The benchmarks that the parameters name, with what they change of each row.
+
+    Raises:
+        ValueError: no benchmark, or an unknown metric.
+    """
+    from dataclasses import replace
+
+    from diysink.evaluation.benchmarks import BENCHMARKS, Benchmark
+
+    chosen = [
+        replace(BENCHMARKS.get(name, Benchmark(name)), **changed)
+        for name, changed in named.items()
+        if changed is not None
+    ]
+    if not chosen:
+        raise ValueError("evaluate.benchmarks names no benchmark: give {test: {}}")
+    return chosen
 
 
 def select(
@@ -90,12 +132,14 @@ def select(
 
     model, chat_encoder = generator.model, generator.chat_encoder
     trained = {}
-    words = model.get_input_embeddings()
-    learnt = load_selection(
-        reweightings / name / f"seed{seed}", sentence, words, chat_encoder.tokenizer
+    selector = load_selection(
+        reweightings / name / f"seed{seed}",
+        sentence,
+        model.get_input_embeddings(),
+        chat_encoder.tokenizer,
     )
-    if learnt is not None:
-        trained[name] = learnt.to(model.device)
+    if selector is not None:
+        trained[name] = selector.to(model.device)
     templates = CoTTemplates(
         cot["image"],
         (cot["image_choices"][0], cot["image_choices"][1]),
@@ -115,44 +159,10 @@ def summarize(
     predictions: pd.DataFrame, evaluate: dict[str, Any], seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Accuracies, differences and the verdict in words; and the plain metrics to track."""
-    from diysink.evaluation import (
-        accuracy_table,
-        comparisons,
-        pairs_to_compare,
-        route_table,
-        verdict,
-    )
+    from diysink.evaluation.summary import accuracies
+    from diysink.evaluation.summary import summarize as tables
 
-    options = {"resamples": evaluate["resamples"], "level": evaluate["level"], "seed": seed}
-    accuracy = accuracy_table(predictions, by="group", **options)
-    subtasks = accuracy_table(predictions, by="subtask", **options)
-    variants = list(predictions["variant"].unique())
-    pairs = pairs_to_compare(variants, evaluate["baseline"], evaluate["compare"])
-    differences = comparisons(predictions, pairs, **options)
-    routes = route_table(predictions, evaluate["oracle"], **options)
-    results = {
-        "accuracy": accuracy.to_dict("records"),
-        "subtasks": subtasks.to_dict("records"),
-        "comparisons": _rows(differences),
-        "routes": _rows(routes),
-        "verdict": verdict(
-            differences,
-            candidate=evaluate["candidate"],
-            baseline=evaluate["baseline"],
-            level=evaluate["level"],
-        ),
-        "settings": {
-            name: evaluate[name]
-            for name in ("baseline", "candidate", "oracle", "level", "resamples")
-        },
-    }
-    metrics: dict[str, Any] = {}
-    for row in accuracy.to_dict("records"):
-        metrics.setdefault(str(row["variant"]), {})[str(row["group"])] = row["accuracy"]
-    return results, metrics
-
-
-def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Rows for JSON, which has no NaN: what could not be measured is null."""
-    rows: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
-    return rows
+    names = ("baseline", "candidate", "oracle", "level", "resamples")
+    settings = {name: evaluate[name] for name in names}
+    results = tables(predictions, compare=evaluate["compare"], seed=seed, **settings)
+    return results | {"settings": settings}, accuracies(results["accuracy"])

@@ -18,6 +18,7 @@ def create_pipeline() -> Pipeline:
                     "params:model",
                     "params:evaluate",
                     "params:seeds",
+                    "params:seed",
                     "params:workspace",
                     "params:device",
                 ],

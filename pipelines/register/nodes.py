@@ -2,13 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from diysink.artifact import Workspace, digest_file, digest_source, remove, write_manifest
+from pipelines.evaluate.nodes import benchmarks_of
 from pipelines.hooks.environment import code_state
 from pipelines.learning import folder_digest
+
+if TYPE_CHECKING:
+    from diysink.records import Record
 
 
 def assemble_candidate(
@@ -111,7 +115,7 @@ def register_candidate(
             package = registry.package_model(
                 candidate_model,
                 judged,
-                _example(records / evaluate["split"]),
+                _example(benchmarks_of(evaluate["benchmarks"])[0].records(records)[0]),
                 tags=tags,
                 max_new_tokens=evaluate["max_new_tokens"],
             )
@@ -144,10 +148,9 @@ def _copy_sentence_encoder(source: str, target: Path) -> None:
             shutil.copy(file, copy)
 
 
-def _example(split: Path) -> pd.DataFrame:
-    """The first question of a split, as the package takes it."""
-    from diysink.records import PLACEHOLDER, Records
+def _example(record: "Record") -> pd.DataFrame:
+    """A question, as the package takes it."""
+    from diysink.records import PLACEHOLDER
 
-    record = Records(split)[0]
     question = record.conversations[0].text.replace(PLACEHOLDER, "").strip()
     return pd.DataFrame({"image": [record.images[0].data], "question": [question]})

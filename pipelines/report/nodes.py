@@ -99,6 +99,7 @@ def write_report(
     """
     from diysink.analysis import ANALYSES
     from diysink.claims import Roles
+    from diysink.evaluation import measured, primary
     from diysink.report import Inputs, render
 
     parameters = {name: others[name] for name in PARAMETERS}
@@ -109,7 +110,7 @@ def write_report(
             title=report["title"],
             induced=says_induced(parameters["model"]["encoder"]),
             results=evaluation_results,
-            predictions=predictions,
+            predictions=measured(primary(predictions)),
             evidence={name: others[name] for name in EVIDENCE},
             analyses={name: others[f"{name}_analysis"] for name in ANALYSES},
             left_out=others["analyses_left_out"] or {},

@@ -62,19 +62,19 @@ def answer_variants(
     Returns:
         One row a variant and question; and, by name, why a variant cannot be done with this model.
     """
-    from diysink.evaluation import contains, exact_match
-    from diysink.evaluation.lvlm import answering
-    from diysink.evaluation.runner import tabulate
+    from diysink.architectures import UnsupportedInterventionError
+    from diysink.evaluation.benchmarks import Benchmark
+    from diysink.evaluation.lvlm import changed
+    from diysink.evaluation.predict import predict
     from diysink.records import question_of
-    from diysink.sinks import ProfileMismatchError, SinkProfile
+    from diysink.sinks import SinkProfile
 
     changes = changes_of(training_free["variants"], seed)
     profile = SinkProfile.load(sinks / "profile.json")
     split = split_of(records, training_free["split"])
-    metrics = {"exact": exact_match, "contains": contains}
-    metric = training_free["metric"]
-    if metric not in metrics:
-        raise ValueError(f"training_free.metric is {metric!r}; expected {' or '.join(metrics)}.")
+    benchmark = Benchmark(
+        training_free["split"], split=training_free["split"], metric=training_free["metric"]
+    )
     for record in split:
         question_of(record)
     asked = ("split", "batch", "max_new_tokens", "metric", "variants")
@@ -86,18 +86,15 @@ def answer_variants(
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         model = loaded(lvlm, training_free, device)
         try:
-            with answering(model, changes[name], profile) as ask:
-                table = tabulate(
-                    ask,
+            with changed(model, changes[name], profile) as answering:
+                table = predict(
+                    answering,
                     split,
+                    benchmark=benchmark,
                     variant=name,
-                    seed=0,
                     batch=training_free["batch"],
-                    right=metrics[metric],
                 )
-        except ValueError as refusal:
-            if changes[name] is None or isinstance(refusal, ProfileMismatchError):
-                raise
+        except UnsupportedInterventionError as refusal:
             logger.warning("%s is left out: %s", name, refusal)
             return [{"refused": str(refusal)}]
         with atomic_path(result / "predictions.parquet") as temporary:

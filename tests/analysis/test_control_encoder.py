@@ -15,7 +15,7 @@ not here: it labels questions, not tokens.
 """
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -44,12 +44,12 @@ from diysink.analysis.dimension_overlap import dimension_overlap
 from diysink.analysis.dimensions import dimension_profiles, sink_dimensions
 from diysink.analysis.function import head_outputs, sink_function
 from diysink.analysis.layers import connected_encoder
-from diysink.analysis.matched_answers import matched_in_place_of_sinks
 from diysink.analysis.probes import ProbeOptions, probe_tables, token_means
 from diysink.analysis.relevance import MEAN, relevance_by_image, relevance_table
 from diysink.analysis.replacement import replaced_answers, replacement
 from diysink.analysis.words import naming_tables, word_ids, words_by_image
 from diysink.evaluation.metrics import exact_match
+from diysink.evaluation.random_matched import random_in_place_of_sinks
 from diysink.miniature.dialogue import GLOBAL_SUBTASKS, global_words
 from diysink.miniature.encoder import kinds_of_cell, plain_cells
 from diysink.miniature.world import GRID
@@ -292,16 +292,19 @@ def test_induced_sinks_alone_answer_for_the_whole_and_all_others_for_a_detail(pa
         asked, right = side.ask("scene", "colour")
         facts = {"id": asked.ids, "image": asked.images, "group": asked.groups, "seed": 0}
 
-        def told(variant, route):
+        true = side.generator.model.visual_tokens(asked)
+        arrangement = side.generator.model.config.arrangement
+        random = random_in_place_of_sinks(true, asked.images, arrangement, 0)
+
+        def told(variant, route, visual=true):
             side.generator.selection = FixedSelection(route)
-            said = side.generator.answer_batch(asked).texts
+            said = side.generator.answer_batch(replace(asked, visual=visual)).texts
             correct = [exact_match(*both) for both in zip(said, right, strict=True)]
             return pd.DataFrame(facts | {"variant": variant, "correct": correct})
 
         try:
             tables = [told(route, route) for route in routes]
-            with matched_in_place_of_sinks(side.generator.model, seed=0):
-                tables += [told("matched", "sink"), told("unmatched", "nonsink")]
+            tables += [told("matched", "sink", random), told("unmatched", "nonsink", random)]
         finally:
             side.generator.selection = None
         return pd.concat(tables, ignore_index=True)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import ProcessorMixin, Qwen2VLImageProcessorPil
 
-from diysink.evaluation.lvlm import LVLM, answering, load_lvlm
-from diysink.evaluation.runner import tabulate
+from diysink.evaluation.benchmarks import Benchmark
+from diysink.evaluation.lvlm import LVLM, changed, load_lvlm
+from diysink.evaluation.predict import predict
 from diysink.interventions import Drop, Keep, RandomMatched, Reposition, encoder_identity, intervene
 from diysink.model import Parts, assemble
 from diysink.records import Record, Records, Turn
@@ -66,8 +67,8 @@ def with_some_sinks(lvlm):
 
 
 def answers(lvlm, change, profile, records=None):
-    with answering(lvlm, change, profile) as ask:
-        return ask(records or questions()[:10])
+    with changed(lvlm, change, profile) as model:
+        return model.answer(records or questions()[:10])
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -75,7 +76,7 @@ def test_stock_is_what_a_user_of_transformers_gets_one_by_one(loaded, name):
     """No padding, no batch, no room of ours: the same answers."""
     lvlm = loaded[name]
     asked = questions()[:6]
-    batch = lvlm.ask(asked)
+    batch = lvlm.answer(asked)
     for place, record in enumerate(asked):
         content = [{"type": "image", "image": record.images[0].open()}]
         content.append({"type": "text", "text": record.conversations[0].text.split("\n")[1]})
@@ -98,7 +99,7 @@ def test_stock_is_what_a_user_of_transformers_gets_one_by_one(loaded, name):
 def test_twice_gives_the_same_though_the_model_would_sample(loaded):
     lvlm = loaded["llava"]
     assert lvlm.model.generation_config.do_sample
-    assert lvlm.ask(questions()).texts == lvlm.ask(questions()).texts
+    assert lvlm.answer(questions()).texts == lvlm.answer(questions()).texts
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -128,13 +129,13 @@ def test_planted_sinks_are_found_with_the_right_tau_and_none_in_the_plain_model(
 def test_an_intervention_is_that_of_the_room_and_the_model_is_stock_again_after(loaded, name):
     lvlm = loaded[name]
     profile, asked = with_some_sinks(lvlm), questions()[:10]
-    before = lvlm.ask(asked)
+    before = lvlm.answer(asked)
     front = answers(lvlm, Reposition("front"), profile, asked)
     with intervene(lvlm.model, Reposition("front"), tau=profile.tau):
-        assert lvlm.ask(asked).texts == front.texts
+        assert lvlm.answer(asked).texts == front.texts
     assert front.texts != before.texts
     assert front.visual_tokens == before.visual_tokens
-    assert lvlm.ask(asked).texts == before.texts == answers(lvlm, None, profile, asked).texts
+    assert lvlm.answer(asked).texts == before.texts == answers(lvlm, None, profile, asked).texts
 
 
 @pytest.mark.parametrize("name", [*MAKERS, "planted"])
@@ -143,7 +144,7 @@ def test_visual_tokens_are_those_that_the_language_model_sees(loaded, name):
     profile, asked = with_some_sinks(lvlm), questions(1)
     norms = lvlm.norms([record.images[0] for record in asked])
     every = [len(one) for one in norms]
-    assert lvlm.ask(asked).visual_tokens == every
+    assert lvlm.answer(asked).visual_tokens == every
     without = answers(lvlm, Drop("sink"), profile, asked).visual_tokens
     if name == "idefics3":  # every tile is an image: one without sinks keeps all its tokens
         assert all(0 < left <= all_ for left, all_ in zip(without, every, strict=True))
@@ -157,7 +158,7 @@ def test_no_sinks_no_change(loaded):
     lvlm = loaded["llava"]
     nothing = profile_of(lvlm, 1e9)
     for change in (Reposition("front"), Keep("sink"), RandomMatched(Reposition("front"))):
-        assert answers(lvlm, change, nothing).texts == lvlm.ask(questions()[:10]).texts
+        assert answers(lvlm, change, nothing).texts == lvlm.answer(questions()[:10]).texts
 
 
 def test_another_models_profile_is_refused(loaded):
@@ -196,9 +197,9 @@ def test_a_model_whose_positions_are_coordinates():
     processor = ImagesOnly(images, lvlms.tokenizer(numbers), chat_template=lvlms.TEMPLATE)
     lvlm = LVLM(model, processor, max_new_tokens=3)
     asked = questions(1)[:6]
-    stock = lvlm.ask(asked)
+    stock = lvlm.answer(asked)
     assert stock.visual_tokens == [8, 4, 4, 8, 4, 8]
-    assert stock.texts == lvlm.ask(asked).texts
+    assert stock.texts == lvlm.answer(asked).texts
     profile = with_some_sinks(lvlm)
     assert [len(one) for one in lvlm.norms([r.images[0] for r in asked])] == stock.visual_tokens
     assert answers(lvlm, Keep("nonsink"), profile, asked).visual_tokens != stock.visual_tokens
@@ -222,7 +223,7 @@ def test_a_diysink_model_goes_by_its_own_sinks(parts, tmp_path):
     assert lvlm.knows_its_sinks
     records = questions(1)[:6]
     profile = profile_of(lvlm, 1e9)  # which is not looked at
-    assert lvlm.ask(records).visual_tokens == [9] * 6
+    assert lvlm.answer(records).visual_tokens == [9] * 6
     without = answers(lvlm, Drop("sink"), profile, records).visual_tokens
     norms = lvlm.norms([record.images[0] for record in records])
     sinks = [int((one >= made.model.config.tau).sum()) for one in norms]
@@ -233,22 +234,22 @@ def test_a_diysink_model_goes_by_its_own_sinks(parts, tmp_path):
 
 def test_the_table_has_a_row_for_each_question(loaded, split):
     lvlm = loaded["llava"]
-    table = tabulate(lvlm.ask, split, variant="stock", seed=0, batch=7)
+    table = predict(lvlm, split, benchmark=Benchmark("test"), variant="stock", batch=7)
     assert list(table["id"]) == [record.id for record in split]
     assert table["visual_tokens"].unique().tolist() == [16]
     assert table["route"].unique().tolist() == ["both"]
     assert (table[["weight_sink", "weight_nonsink"]] == 1).all(axis=None)
     assert table["question"][0] == "a"
     assert list(table["correct"]) == list(table["prediction"] == table["reference"])
-    generous = tabulate(
-        lvlm.ask, split, variant="stock", seed=0, batch=7, right=lambda said, true: true in said
-    )
+    contains = Benchmark("test", metric="contains")
+    generous = predict(lvlm, split, benchmark=contains, variant="stock", batch=7)
     assert generous["correct"].sum() > table["correct"].sum()
+    assert set(generous["metric"]) == {"contains"}
 
 
 def test_what_is_no_question_is_refused(loaded):
     with pytest.raises(ValueError, match="has 0 images"):
-        loaded["llava"].ask([Record("x", (), (Turn("human", "a"), Turn("gpt", "b")))])
+        loaded["llava"].answer([Record("x", (), (Turn("human", "a"), Turn("gpt", "b")))])
 
 
 def test_a_processor_of_another_model_is_noticed(loaded):
@@ -314,7 +315,7 @@ def test_what_an_older_processor_leaves_out_is_the_models(
     )
     assert older.processor.patch_size == 4
     asked = questions(1)[:6]
-    mine, theirs = older.ask(asked), loaded[name].ask(asked)
+    mine, theirs = older.answer(asked), loaded[name].answer(asked)
     assert mine.texts == theirs.texts
     assert mine.visual_tokens == theirs.visual_tokens
 
@@ -328,7 +329,7 @@ def test_a_processor_file_that_is_not_there_at_all(folders, loaded, tmp_path):
     (older / "processor_config.json").unlink()
     asked = questions(1)[:6]
     lvlm = load_lvlm(older, dtype=torch.float32, max_new_tokens=3)
-    assert lvlm.ask(asked).texts == loaded["llava"].ask(asked).texts
+    assert lvlm.answer(asked).texts == loaded["llava"].answer(asked).texts
 
 
 def asking(text, image=1, name="long"):
@@ -340,7 +341,7 @@ def test_a_question_is_cut_to_the_positions_that_are_left(loaded, name):
     lvlm = loaded[name]
     most = lvlm.model.config.get_text_config().max_position_embeddings
     short, long = asking("a b", 3, "short"), asking(" ".join("abcdefgh" * 200))
-    replies = lvlm.ask([short, long])
+    replies = lvlm.answer([short, long])
     assert list(replies.cut) == [False, True]
     # As the longest beginning by itself.
     words = long.conversations[0].text.split()[1:]
@@ -349,7 +350,7 @@ def test_a_question_is_cut_to_the_positions_that_are_left(loaded, name):
         inputs = lvlm.inputs([kept.images[0]], [" ".join(words[:count])])
         if inputs["input_ids"].shape[1] <= most - 3:
             break
-    expected = lvlm.ask([short, kept])
+    expected = lvlm.answer([short, kept])
     assert replies.texts == expected.texts
     assert list(expected.cut) == [False, False]
 
@@ -358,10 +359,14 @@ def test_what_was_cut_is_counted_and_named_in_the_log(loaded, tmp_path, caplog):
     from diysink.records import write_shards
 
     write_shards(tmp_path / "test", [asking("a", name="x"), asking("a b " * 600, name="y")])
-    table = tabulate(
-        loaded["llava"].ask, Records(tmp_path / "test"), variant="stock", seed=0, batch=2
+    table = predict(
+        loaded["llava"],
+        Records(tmp_path / "test"),
+        benchmark=Benchmark("test"),
+        variant="stock",
+        batch=2,
     )
-    said = [one.args for one in caplog.records if one.name == "diysink.evaluation.runner"]
+    said = [one.args for one in caplog.records if one.name == "diysink.evaluation.predict"]
     assert said == [("stock", 1, 2, "y")]
     assert len(table["question"][1]) > 2000
 
@@ -372,4 +377,4 @@ def test_no_room_for_any_question_names_the_record(loaded):
     most = lvlm.model.config.get_text_config().max_position_embeddings
     lvlm.generation.max_new_tokens = most - 10
     with pytest.raises(ValueError, match=r"record 'long'.* room for 10 "):
-        lvlm.ask([asking("a")])
+        lvlm.answer([asking("a")])

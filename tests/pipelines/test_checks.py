@@ -301,7 +301,7 @@ def test_models_of_an_earlier_run_are_asked_where_nothing_is_trained(
         ("evaluate.oracle", "oracle"),
         ("evaluate.compare", [["dual", "dule"]]),
         ("evaluate.candidate", "dual-cot"),  # cannot be packaged
-        ("evaluate.split", "tset"),
+        ("evaluate.benchmarks.test.split", "tset"),
         ("align.split", "train2"),
         ("analyze.words.split", "val"),
         ("analyze.ablation.sink", "sinks"),

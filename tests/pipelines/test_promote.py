@@ -133,7 +133,7 @@ def candidate(
     records = tmp_path / "records"
     shutil.copytree(tiny_records.folder, records / "test")
     (records / "manifest.json").write_text("{}")
-    evaluate = {"candidate": "dual", "split": "test", "max_new_tokens": 4}
+    evaluate = {"candidate": "dual", "benchmarks": {"test": {}}, "max_new_tokens": 4}
     model = tmp_path / "candidate"
     shutil.copytree(saved_model, model)
     write_manifest(model, kind="candidate")

@@ -50,6 +50,9 @@ def make_predictions(images=60, seeds=(0, 1), seed=0):
                         {
                             "variant": variant,
                             "seed": training,
+                            "control": "none",
+                            "benchmark": "test",
+                            "metric": "exact",
                             "id": f"test-{i:05d}-{group}",
                             "image": f"sha{i}",
                             "group": group,

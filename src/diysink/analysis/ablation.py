@@ -5,7 +5,7 @@ on both sets, seeing one alone is also unusual to it: the loss is an upper bound
 set alone carries; what both carry is not lost. Sinks for global and nonsinks for local questions
 is a double dissociation; :func:`dissociation` tells it, and as one number. Few tokens answer worse
 than many: the control is the same model on as many random nonsinks
-(`diysink.analysis.matched_answers`).
+(`diysink.evaluation.random_matched`).
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Any supported vision-language model, asked as its makers meant it to be: stock, or changed.
+"""Any supported vision-language model, prompted as its makers meant it to be: stock, or changed.
 
 Prompts are those of the model's own processor and chat template, answers are greedy. What is done
 to visual tokens in between is an intervention (`diysink.interventions`) around a model that knows
@@ -9,7 +9,6 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 
 from diysink.architectures import lvlm_family
 from diysink.encoders import checkpoint_source, load_pretrained, naming_damage
+from diysink.evaluation.predict import AnsweringModel, Replies
 from diysink.evaluation.processor import complete
-from diysink.evaluation.runner import Asked, Replies
 from diysink.interventions import VAR, Intervention, VisualTokens, intervene, visual_norms
 from diysink.interventions.reading import parts_of_rows
 from diysink.model.lengths import beginning, fitting, positions
@@ -104,7 +103,7 @@ class LVLM:
         rows = parts_of_rows([len(one) for one in pictures], self._placeholders(inputs))
         return [torch.cat(pictures[row]) for row in rows]
 
-    def ask(self, records: Sequence[Record], left: "Left | None" = None) -> Replies:
+    def answer(self, records: Sequence[Record], left: "Left | None" = None) -> Replies:
         """Greedy answers to a batch.
 
         Args:
@@ -213,11 +212,20 @@ class Left:
         self.kept.clear()
 
 
+@dataclass(frozen=True)
+class _Changed:
+    lvlm: LVLM
+    left: Left
+
+    def answer(self, records: Sequence[Record]) -> Replies:
+        return self.lvlm.answer(records, self.left)
+
+
 @contextmanager
-def answering(
+def changed(
     lvlm: LVLM, change: Intervention | VAR | None, profile: SinkProfile
-) -> Iterator[Asked]:
-    """Who answers records while a change is made to the model's visual tokens.
+) -> Iterator[AnsweringModel]:
+    """The model while a change is made to its visual tokens.
 
     Args:
         lvlm: the model.
@@ -225,16 +233,17 @@ def answering(
         profile: what a sink is. A DIYSink model goes by its own tau.
 
     Raises:
-        ValueError: what the change cannot do with this model; also by the answering function.
+        UnsupportedInterventionError: the change cannot be made to this model; also while it
+            answers.
         ProfileMismatchError: the profile is of another vision encoder.
     """
     if change is None:
-        yield lvlm.ask
+        yield lvlm
         return
     left = Left()
     known = None if lvlm.knows_its_sinks else profile
     with intervene(lvlm.model, [change, left], profile=known):
-        yield partial(lvlm.ask, left=left)
+        yield _Changed(lvlm, left)
 
 
 def load_lvlm(

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 _SPACES = re.compile(r"\s+")
 _FINAL = ".,;:!?。"
@@ -42,6 +43,10 @@ def contains(prediction: str, reference: str) -> bool:
     >>> contains("The circle is dark red, I think.", "Dark red"), contains("It is 3.5 cm.", "3")
     (True, False)
     """
-    answer, wanted = (_WORDS.findall(normalize(text)) for text in (prediction, reference))
-    places = range(len(answer) - len(wanted) + 1)
-    return bool(wanted) and any(answer[i : i + len(wanted)] == wanted for i in places)
+    answer, words = (_WORDS.findall(normalize(text)) for text in (prediction, reference))
+    starts = range(len(answer) - len(words) + 1)
+    return bool(words) and any(answer[i : i + len(words)] == words for i in starts)
+
+
+METRICS: dict[str, Callable[[str, str], bool]] = {"exact": exact_match, "contains": contains}
+"""By name: whether an answer (first) is right, given the reference (second)."""

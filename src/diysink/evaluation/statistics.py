@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from diysink.evaluation.answers import Answers, arrange
+from diysink.evaluation.correctness import Correctness, correctness
 from diysink.resampling import holm, never_certain, over_trainings, ratio_interval, sign_flip_test
 
 
@@ -44,7 +44,7 @@ def accuracy_table(
     Raises:
         ValueError: the variants did not answer the same items.
     """
-    answers = arrange(predictions, by)
+    answers = correctness(predictions, by)
     rows: list[dict[str, Any]] = []
     for group, member in answers.groups():
         means = np.stack([right.mean(1)[member] for right in answers.correct.values()], axis=1)
@@ -126,7 +126,7 @@ def comparisons(
     Raises:
         ValueError: a pair names an unknown variant, or two of different seeds.
     """
-    answers = arrange(predictions, by)
+    answers = correctness(predictions, by)
     for pair in pairs:
         _check_pair(answers, pair)
     rows: list[dict[str, Any]] = []
@@ -172,7 +172,7 @@ def comparisons(
 
 
 def _by_image(
-    answers: Answers, member: Bool[ndarray, " items"], values: Float[ndarray, "members columns"]
+    answers: Correctness, member: Bool[ndarray, " items"], values: Float[ndarray, "members columns"]
 ) -> tuple[Float[ndarray, "images columns"], Float[ndarray, "images 1"]]:
     """Sums of ``values`` and numbers of items per image, for the images that have any."""
     images = answers.images[member]
@@ -182,13 +182,13 @@ def _by_image(
     return sums[there], counts[there, None].astype(np.float64)
 
 
-def _gain(answers: Answers, pair: tuple[str, str]) -> Int[ndarray, "items seeds"]:
+def _gain(answers: Correctness, pair: tuple[str, str]) -> Int[ndarray, "items seeds"]:
     """+1 where only the variant is right, -1 where only the baseline is."""
     variant, baseline = (answers.correct[name].astype(np.int64) for name in pair)
     return variant - baseline
 
 
-def _check_pair(answers: Answers, pair: tuple[str, str]) -> None:
+def _check_pair(answers: Correctness, pair: tuple[str, str]) -> None:
     for name in pair:
         if name not in answers.correct:
             raise ValueError(

@@ -6,7 +6,7 @@ from diysink.model.assemble import Assembled, Parts, assemble
 from diysink.model.chat import IGNORE, ChatEncoder, Encoded
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.conversion import from_llava
-from diysink.model.generation import AnswerGenerator, Answers, load
+from diysink.model.generation import AnswerGenerator, GeneratedAnswers, load
 from diysink.model.lengths import positions, training_length
 from diysink.model.modeling import DIYSinkForConditionalGeneration, DIYSinkModel
 from diysink.model.multiple_choice import CachedScorer, PromptScorer
@@ -22,7 +22,6 @@ AutoProcessor.register(DIYSinkConfig, DIYSinkProcessor, exist_ok=True)
 __all__ = [
     "IGNORE",
     "AnswerGenerator",
-    "Answers",
     "Assembled",
     "CachedScorer",
     "ChatEncoder",
@@ -31,6 +30,7 @@ __all__ = [
     "DIYSinkModel",
     "DIYSinkProcessor",
     "Encoded",
+    "GeneratedAnswers",
     "Parts",
     "Prefix",
     "PromptScorer",

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answers:
+class GeneratedAnswers:
     """Answers to a batch of questions, and what they were given from.
 
     Attributes:
@@ -94,18 +94,15 @@ class AnswerGenerator:
         return self.image_processor(images)
 
     @torch.no_grad()
-    def answer_batch(self, questions: QuestionBatch) -> Answers:
+    def answer_batch(self, questions: QuestionBatch) -> GeneratedAnswers:
         """Greedy answers, and the choice they were given under.
 
         Of a question that is too long for the language model, its beginning is asked, and chosen
         by: as long as it, the visual tokens and the answer have positions.
 
         Raises:
-            ValueError: the batch has no pixel values; or there is room for no question at all.
+            ValueError: the batch has no images; or there is room for no question at all.
         """
-        pixels = questions.pixel_values
-        if pixels is None:
-            raise ValueError("questions without pixel_values cannot be answered: there is no image")
         kept = tuple(self.chat_encoder.fitting(text, self.longest) for text in questions.texts)
         cut = tuple(a != b for a, b in zip(kept, questions.texts, strict=True))
         questions = replace(questions, texts=kept)
@@ -121,7 +118,7 @@ class AnswerGenerator:
         visual = (
             choice.prefix.visual
             if isinstance(choice.prefix, Prefix)
-            else self.model.model.see(pixels.to(device, self.model.dtype))
+            else self.model.visual_tokens(questions)
         )
         tokenizer = self.chat_encoder.tokenizer
         sequences = self.model.generate(
@@ -135,7 +132,7 @@ class AnswerGenerator:
             eos_token_id=tokenizer.eos_token_id,
         )
         texts = tokenizer.batch_decode(sequences[:, ids.shape[1] :], skip_special_tokens=True)
-        return Answers([text.strip() for text in texts], choice, visual.seen(choice), cut)
+        return GeneratedAnswers([text.strip() for text in texts], choice, visual.seen(choice), cut)
 
 
 def load(

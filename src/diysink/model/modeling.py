@@ -67,9 +67,11 @@ class DIYSinkModel(LlavaModel):
                 pixel_values.new_zeros(0, tokens, dim),
                 torch.zeros(0, tokens, dtype=torch.bool, device=pixel_values.device),
             )
-        states = self.visual_states(pixel_values)
-        sinks = self.sink_mask(states)
-        return Visual(*self.multi_modal_projector(states, sinks))
+        return self.connect(self.visual_states(pixel_values))
+
+    def connect(self, states: Float[Tensor, "images tokens dim"]) -> Visual:
+        """Hidden states as visual tokens: told apart, projected."""
+        return Visual(*self.multi_modal_projector(states, self.sink_mask(states)))
 
     def get_image_features(
         self, pixel_values: Float[Tensor, "images channels height width"], **kwargs: Any
@@ -124,6 +126,18 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
             text = config.text_config
             self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=True)
         self.post_init()
+
+    def visual_tokens(self, questions: QuestionBatch) -> Visual:
+        """Visual tokens of a batch's images: those that the batch holds, or encoded now.
+
+        Raises:
+            ValueError: the batch has neither visual tokens nor pixel values.
+        """
+        if isinstance(questions.visual, Visual):
+            return questions.visual
+        if questions.pixel_values is None:
+            raise ValueError("questions without pixel_values have no image to look at")
+        return self.model.see(questions.pixel_values.to(self.device, self.dtype))
 
     def forward(
         self,

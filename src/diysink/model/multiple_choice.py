@@ -165,7 +165,7 @@ class CachedScorer:
             beginnings.append(beginning)
             trees.append(TokenTree.of(dialogues, len(beginning)))
         ids, mask = self.chat_encoder.pad(beginnings, side="left")
-        visual = model.model.see(_pixels(questions).to(device, model.dtype))
+        visual = model.visual_tokens(questions)
         spliced = model.model.splice(
             ids.to(device),
             mask.to(device),

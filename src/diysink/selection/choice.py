@@ -86,6 +86,8 @@ class QuestionBatch:
         groups: the known task group of each, or None; only the oracle may look at it.
         images: digest of each question's image; answers about one image are asked once.
         pixel_values: one preprocessed image per question, None where no selection needs it.
+        visual: the images' visual tokens where they are known already (a
+            :class:`diysink.model.Visual`, of the model that answers); None = not encoded yet.
     """
 
     texts: tuple[str, ...]
@@ -93,6 +95,7 @@ class QuestionBatch:
     groups: tuple[str | None, ...]
     images: tuple[str, ...]
     pixel_values: Float[Tensor, "batch channels height width"] | None = None
+    visual: object | None = None
 
     @classmethod
     def about(

@@ -1,10 +1,9 @@
-"""What answers tell, as nodes: ablation, replaced contents, random tokens."""
+"""What answers tell, as nodes: ablation and replaced contents."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from pipelines.analyze.answers import ablate_tokens, answer_matched, replace_contents
+from pipelines.analyze.answers import ablate_tokens, replace_contents
 from tests.pipelines.analyze.conftest import PLACE
 from tests.report.conftest import make_predictions
 
@@ -21,20 +20,11 @@ ANALYZE = {
     "replacement": PLACE | {"items": 10, "max_new_tokens": 3, "metric": "exact"},
 }
 OFF = ANALYZE | dict.fromkeys(("ablation", "replacement"))
-EVALUATE = {
-    "split": "test",
-    "batch": 6,
-    "max_new_tokens": 2,
-    "variants": {
-        "dual-sinks": {"connector": "single", "arrangement": "front", "selection": "sink"}
-    },
-}
-TOKENS = 9
 pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
 
 def ablate(predictions, settings=ANALYZE):
-    return ablate_tokens(predictions, pd.DataFrame(), settings, 0)
+    return ablate_tokens(predictions, settings, 0)
 
 
 def test_the_ablation_has_groups_and_subtasks(parts):
@@ -55,18 +45,6 @@ def test_replaced_contents_are_told_by_group(ask):
     assert {"all", "global", "local"} == set(lost["group"])
 
 
-def test_matched_tokens_answer_every_question_with_as_many_tokens_as_sinks(ask):
-    made = ask(answer_matched, ANALYZE, EVALUATE, [0])
-    seen = made.pivot_table(index="id", columns="variant", values="visual_tokens")
-    assert len(seen) == 17
-    without = seen["matched-tokens"] == TOKENS  # no sinks: the other set, as everywhere
-    assert ((seen["matched-tokens"] + seen["unmatched-tokens"] == TOKENS) | without).all()
-    assert not without.all()
-
-
 def test_what_is_turned_off_leaves_empty_tables(ask):
     assert all(table.empty for table in ablate(make_predictions(4), OFF))
     assert ask(replace_contents, OFF).empty
-    assert ask(answer_matched, OFF, EVALUATE, [0]).empty
-    without = ANALYZE | {"ablation": ANALYZE["ablation"] | {"matched": False}}
-    assert ask(answer_matched, without, EVALUATE, [0]).empty

@@ -13,7 +13,7 @@ _COLUMNS = ("variant", "seed", "id", "image", "correct")
 
 
 @dataclass(frozen=True)
-class Answers:
+class Correctness:
     """Right or wrong, by variant, item and training seed.
 
     Attributes:
@@ -36,8 +36,8 @@ class Answers:
             yield label, (labels == label).astype(np.bool_)
 
 
-def arrange(predictions: pd.DataFrame, by: str) -> Answers:
-    """Check that the variants can be compared, and put their answers in one order.
+def correctness(predictions: pd.DataFrame, by: str) -> Correctness:
+    """Right or wrong in one order for all variants, which must have answered the same items.
 
     Args:
         predictions: one row per variant, seed and item (the design document's "Predictions").
@@ -69,7 +69,7 @@ def arrange(predictions: pd.DataFrame, by: str) -> Answers:
         variant = str(name)
         correct[variant], seeds[variant] = _of_variant(variant, rows, items["id"])
     labels = tuple(None if pd.isna(label) else str(label) for label in items[by])
-    return Answers(pd.factorize(items["image"], sort=True)[0], labels, correct, seeds)
+    return Correctness(pd.factorize(items["image"], sort=True)[0], labels, correct, seeds)
 
 
 def _of_variant(

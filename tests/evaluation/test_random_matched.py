@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from diysink.analysis.matched_answers import matched_in_place_of_sinks
-from diysink.analysis.random_matched import random_matched_tokens
 from diysink.artifact import digest_bytes
+from diysink.evaluation.random_matched import random_in_place_of_sinks
 from diysink.selection import Choice
+from diysink.sinks.random_matched import random_matched_tokens
 from tests.tiny_models import tiny_generator
 
 
@@ -15,12 +15,11 @@ def model(parts, request):
     return tiny_generator(parts, sinks=0.5, arrangement=request.param).model
 
 
-def shown(model, pixels, route):
+def shown(model, visual, route):
     """The visual tokens that the language model sees, item by item."""
-    ids = torch.full((len(pixels), 9), model.config.image_token_id)
-    spliced = model.model.splice(
-        ids, None, model.model.see(pixels), choice=Choice.of([route] * len(pixels))
-    )
+    items = len(visual.sinks)
+    ids = torch.full((items, 9), model.config.image_token_id)
+    spliced = model.model.splice(ids, None, visual, choice=Choice.of([route] * items))
     return [embeds[mask] for embeds, mask in zip(spliced.embeds, spliced.visual, strict=True)]
 
 
@@ -32,8 +31,8 @@ def test_as_many_others_are_seen_alone_or_all_but_those_in_the_models_order(mode
     assert true.sinks.any(1).all()
     keys = [digest_bytes(p.numpy().tobytes()) for p in pixels]
     matched = random_matched_tokens(true.sinks, keys, 0)
-    with matched_in_place_of_sinks(model, 0):
-        alone, rest, both = (shown(model, pixels, route) for route in ("sink", "nonsink", "both"))
+    visual = random_in_place_of_sinks(true, keys, model.config.arrangement, 0)
+    alone, rest, both = (shown(model, visual, route) for route in ("sink", "nonsink", "both"))
     for item in range(3):
         features, sinks = true.features[item], true.sinks[item]
         order = {
@@ -45,14 +44,3 @@ def test_as_many_others_are_seen_alone_or_all_but_those_in_the_models_order(mode
         torch.testing.assert_close(alone[item], features[order][chosen])
         torch.testing.assert_close(rest[item], features[order][~chosen])
         assert len(both[item]) == 9
-
-
-def test_the_model_is_as_before_even_after_an_error(model):
-    pixels = torch.randn(2, 3, 12, 12)
-    before = model.model.see(pixels)
-    with pytest.raises(KeyError), matched_in_place_of_sinks(model, 0):
-        raise KeyError
-    after = model.model.see(pixels)
-    assert torch.equal(before.sinks, after.sinks)
-    assert torch.equal(before.features, after.features)
-    assert "see" not in vars(model.model)

@@ -4,9 +4,11 @@ import logging
 
 import pytest
 
-from diysink.evaluation.runner import predict, question_batch
+from diysink.evaluation.benchmarks import BENCHMARKS
+from diysink.evaluation.finetuned import FineTunedModel
+from diysink.evaluation.predict import predict
+from diysink.model.questions import question_batch
 from diysink.records import Record, Records, Turn, write_shards
-from diysink.selection import Reweight, ReweightSelection, ReweightSettings, SentenceEncoder
 from tests.tiny_models import tiny_generator
 
 TEXTS = {"short": "a", "long": "a b c d " * 40, "between": "a b c d"}
@@ -26,21 +28,15 @@ def split(tmp_path, tiny_records):
 def test_they_are_counted_and_named_and_whole_in_the_table(parts, split, caplog):
     generator = tiny_generator(parts, max_new_tokens=2)
     with caplog.at_level(logging.WARNING, "diysink"):
-        table = predict(generator, split, variant="dual", seed=0, batch=2)
+        table = predict(
+            FineTunedModel(generator),
+            split,
+            benchmark=BENCHMARKS["test"],
+            variant="dual",
+            batch=2,
+        )
     assert [record.args for record in caplog.records] == [("dual", 1, 3, "long")]
     assert table["question"].tolist() == [text.strip() for text in TEXTS.values()]
-
-
-def test_what_only_the_sentence_encoder_cuts_is_counted(parts, split, tiny_sentence, caplog):
-    generator = tiny_generator(parts, max_new_tokens=2)
-    encoder = SentenceEncoder.load(tiny_sentence)
-    encoder.longest = 2
-    generator.selection = ReweightSelection(encoder, Reweight(ReweightSettings(encoder.dim, 4)))
-    with caplog.at_level(logging.WARNING, "diysink"):
-        predict(generator, split, variant="rew", seed=0, batch=2)
-    runner = [one.args for one in caplog.records if one.name == "diysink.evaluation.runner"]
-    assert runner == [("rew", 1, 3, "long"), ("rew", 2, 3)]
-    assert [one.args for one in caplog.records if "sentence" in one.name] == [(2,)]
 
 
 def test_analyses_read_the_same_beginnings(parts, split):

@@ -1,0 +1,139 @@
+"""A fine-tuned model under a selection, as an `AnsweringModel`; its images are encoded once.
+
+All variants of one model see the same projected tokens, and all models of a run have the same
+frozen vision encoder. So a batch of images is encoded once for all of them, with the same bits:
+the batches are the same. States are shared where the encoder's weights and the pixels are equal by
+digest, never by name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from diysink.artifact import digest_bytes, digest_json, digest_tensors
+from diysink.evaluation.predict import Replies
+from diysink.evaluation.random_matched import random_in_place_of_sinks
+from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Visual
+from diysink.model.questions import question_batch
+from diysink.records import Record, question_of
+from diysink.selection import QuestionBatch
+
+LIMIT = 1 << 31
+"""Bytes of tensors that are kept; batches beyond are encoded whenever they are needed."""
+
+
+class EncodedImages:
+    """Batches of questions with their visual tokens, kept for the next variant or model.
+
+    Args:
+        limit: bytes of tensors kept.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self.encoded = 0  # batches that went through a vision encoder
+        self._states: dict[str, Tensor] = {}
+        self._batches: dict[tuple[str, ...], QuestionBatch] = {}
+        self._generator: AnswerGenerator | None = None
+        self._tower = ""
+
+    @torch.no_grad()
+    def questions(self, generator: AnswerGenerator, records: Sequence[Record]) -> QuestionBatch:
+        """Records as questions to a model, with their visual tokens in natural order."""
+        if generator is not self._generator:  # another connector: other visual tokens
+            self._generator, self._batches = generator, {}
+            self._tower = digest_tensors(generator.model.model.vision_tower.state_dict())
+        key = (str(generator.longest), *(record.id for record in records))
+        batch = self._batches.get(key)
+        if batch is None:
+            batch = question_batch(generator, records)
+            states = self._encode(generator.model, batch)
+            batch = replace(batch, visual=_moved(generator.model.model.connect(states), "cpu"))
+            if self._bytes(*_tensors(batch)) <= self.limit:
+                self._batches[key] = batch
+        if not isinstance(batch.visual, Visual):
+            raise RuntimeError("a batch was kept without its visual tokens")
+        return replace(batch, visual=_moved(batch.visual, generator.model.device))
+
+    def _encode(
+        self, model: DIYSinkForConditionalGeneration, batch: QuestionBatch
+    ) -> Float[Tensor, "images tokens dim"]:
+        if batch.pixel_values is None:
+            raise RuntimeError("a batch of records has no pixel values")
+        layer, digests = model.config.vision_feature_layer, _digests(batch.pixel_values)
+        key = digest_json([self._tower, str(model.dtype), layer, digests])
+        if key not in self._states:
+            self.encoded += 1
+            pixels = batch.pixel_values.to(model.device, model.dtype)
+            states = model.model.visual_states(pixels)
+            if self._bytes(states) > self.limit:
+                return states
+            self._states[key] = states.cpu()
+        return self._states[key].to(model.device)
+
+    def _bytes(self, *more: Tensor) -> int:
+        kept = [tensor for batch in self._batches.values() for tensor in _tensors(batch)]
+        return sum(t.nbytes for t in (*self._states.values(), *kept, *more))
+
+
+class FineTunedModel:
+    """A fine-tuned model that answers under its selection.
+
+    Args:
+        generator: the model, its prompts and its selection.
+        images: keeps encoded images for other variants; None: for this one alone.
+        random_matched: seed of the random nonsinks that stand in place of the sinks; None: the
+            sinks are the measured ones.
+    """
+
+    def __init__(
+        self,
+        generator: AnswerGenerator,
+        images: EncodedImages | None = None,
+        *,
+        random_matched: int | None = None,
+    ) -> None:
+        self.generator = generator
+        self.images = EncodedImages() if images is None else images
+        self.random_matched = random_matched
+
+    def answer(self, records: Sequence[Record]) -> Replies:
+        """Greedy answers to a batch, and the choice that they were given under."""
+        questions = self.images.questions(self.generator, records)
+        if self.random_matched is not None and isinstance(questions.visual, Visual):
+            visual = random_in_place_of_sinks(
+                questions.visual,
+                _digests(questions.pixel_values),
+                self.generator.model.config.arrangement,
+                self.random_matched,
+            )
+            questions = replace(questions, visual=visual)
+        answers = self.generator.answer_batch(questions)
+        return Replies(
+            texts=answers.texts,
+            routes=[str(route) for route in answers.choice.routes],
+            weights=answers.choice.weights.detach().float().cpu().tolist(),
+            visual_tokens=answers.visual_tokens,
+            cut=[
+                text != question_of(record)
+                for text, record in zip(questions.texts, records, strict=True)
+            ],
+        )
+
+
+def _tensors(batch: QuestionBatch) -> list[Tensor]:
+    features = [batch.visual.features] if isinstance(batch.visual, Visual) else []
+    return features if batch.pixel_values is None else [batch.pixel_values, *features]
+
+
+def _moved(visual: Visual, device: torch.device | str) -> Visual:
+    return Visual(visual.features.to(device), visual.sinks.to(device))
+
+
+def _digests(pixel_values: Tensor | None) -> list[str]:
+    """Of the pixels of each image, in float32."""
+    images = () if pixel_values is None else pixel_values
+    return [digest_bytes(pixels.cpu().float().numpy().tobytes()) for pixels in images]

@@ -1,0 +1,124 @@
+"""One evaluation for any model: records in, answers out, and a table of all that comparisons need.
+
+An `AnsweringModel` is a fine-tuned model with a selection (`diysink.evaluation.finetuned`), any
+vision-language model, stock or changed (`diysink.evaluation.lvlm`), or a registered package
+(`diysink.registry.PackagedModel`). The table is the same for all.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import pandas as pd
+
+from diysink.evaluation.benchmarks import Benchmark, Items
+from diysink.evaluation.metrics import METRICS
+from diysink.records import Record, question_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Replies:
+    """Answers to a batch of records, and how they came about; one of each for a record.
+
+    What a model does not tell is left empty.
+
+    Attributes:
+        texts: the answers.
+        routes: ``both``, ``sink`` or ``nonsink``: what a selection let through.
+        weights: of sinks and of nonsinks.
+        visual_tokens: how many visual tokens the language model saw.
+        cut: whether the model read only the beginning of a question.
+    """
+
+    texts: Sequence[str]
+    routes: Sequence[str] = ()
+    weights: Sequence[Sequence[float]] = ()
+    visual_tokens: Sequence[int] = ()
+    cut: Sequence[bool] = ()
+
+
+@runtime_checkable
+class AnsweringModel(Protocol):
+    """Any model that answers one question about each image."""
+
+    def answer(self, records: Sequence[Record]) -> Replies:
+        """Answers to a batch of records."""
+        ...
+
+
+def predict(
+    model: AnsweringModel,
+    records: Items,
+    *,
+    benchmark: Benchmark,
+    variant: str,
+    seed: int = 0,
+    control: str = "none",
+    batch: int,
+) -> pd.DataFrame:
+    """Answers to all questions of a benchmark, one row each.
+
+    Columns: variant, seed, control, benchmark, metric, id, image, group, subtask, question,
+    reference, prediction, correct, route, weight_sink, weight_nonsink, visual_tokens (how many the
+    language model saw). Questions that were cut are counted and named in the log; in the table they
+    are whole.
+
+    Args:
+        model: answers a batch.
+        records: of the benchmark; one image, one question and one answer each.
+        benchmark: says when an answer is right.
+        variant: name of what answers, in the table.
+        seed: training seed of the model; 0 where nothing was trained.
+        control: what the variant is a control of; ``none``: it is no control.
+        batch: questions per batch.
+
+    Raises:
+        ValueError: a record without exactly one image, one question and one answer.
+    """
+    right = METRICS[benchmark.metric]
+    of_all = {
+        "variant": variant,
+        "seed": seed,
+        "control": control,
+        "benchmark": benchmark.name,
+        "metric": benchmark.metric,
+    }
+    rows: list[dict[str, Any]] = []
+    cut: list[str] = []
+    for start in range(0, len(records), batch):
+        items = [records[i] for i in range(start, min(start + batch, len(records)))]
+        questions = [question_of(record) for record in items]
+        replies = model.answer(items)
+        cut += [record.id for record, was in zip(items, replies.cut, strict=False) if was]
+        for i, (record, question) in enumerate(zip(items, questions, strict=True)):
+            prediction, reference = replies.texts[i], record.conversations[1].text
+            weights = replies.weights[i] if replies.weights else (None, None)
+            rows.append(
+                {
+                    **of_all,
+                    "id": record.id,
+                    "image": record.images[0].sha256,
+                    "group": record.group,
+                    "subtask": record.subtask,
+                    "question": question,
+                    "reference": reference,
+                    "prediction": prediction,
+                    "correct": right(prediction, reference),
+                    "route": replies.routes[i] if replies.routes else None,
+                    "weight_sink": weights[0],
+                    "weight_nonsink": weights[1],
+                    "visual_tokens": replies.visual_tokens[i] if replies.visual_tokens else None,
+                }
+            )
+    if cut:
+        logger.warning(
+            "%s: %d of %d questions are longer than the model reads; it read their beginnings: %s",
+            variant,
+            len(cut),
+            len(rows),
+            ", ".join(cut[:5]) + (", ..." if len(cut) > 5 else ""),
+        )
+    return pd.DataFrame(rows)

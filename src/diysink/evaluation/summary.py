@@ -1,0 +1,100 @@
+"""All tables of one evaluation, benchmark by benchmark; controls are left out of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from diysink.evaluation.routes import route_table
+from diysink.evaluation.statistics import accuracy_table, comparisons, pairs_to_compare
+from diysink.evaluation.verdict import verdict
+
+
+def measured(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The rows of what was measured, without those of its controls."""
+    return predictions[predictions["control"] == "none"]
+
+
+def primary(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first benchmark, controls included."""
+    return predictions[predictions["benchmark"] == predictions["benchmark"].iloc[0]]
+
+
+def summarize(
+    predictions: pd.DataFrame,
+    *,
+    baseline: str,
+    candidate: str,
+    oracle: str | None,
+    compare: Sequence[Sequence[str]],
+    resamples: int,
+    level: float,
+    seed: int,
+    trained: bool = True,
+) -> dict[str, Any]:
+    """Accuracies, differences, routes and the verdict in words.
+
+    Holm's correction is over all comparisons of one benchmark.
+
+    Args:
+        predictions: one row per variant, seed, benchmark and item.
+        baseline: what every variant is compared with.
+        candidate: what the evaluation is about.
+        oracle: the variant that takes the right routes; None: there is none.
+        compare: more pairs to compare.
+        resamples: bootstrap resamples of the images.
+        level: of all intervals.
+        seed: of the bootstrap.
+        trained: whether another training seed is a question.
+
+    Returns:
+        ``accuracy``, ``subtasks``, ``comparisons`` and ``routes`` as rows with ``benchmark`` and
+        ``metric``, and ``verdict``, a list of sentences.
+    """
+    options: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
+    results: dict[str, list[Any]] = {
+        name: [] for name in ("accuracy", "subtasks", "comparisons", "routes", "verdict")
+    }
+    several = predictions["benchmark"].nunique() > 1
+    for benchmark, rows in measured(predictions).groupby("benchmark", sort=False):
+        variants = list(rows["variant"].unique())
+        pairs = pairs_to_compare(variants, baseline, compare)
+        differences = comparisons(rows, pairs, **options)
+        tables = {
+            "accuracy": accuracy_table(rows, by="group", **options),
+            "subtasks": accuracy_table(rows, by="subtask", **options),
+            "comparisons": differences,
+            "routes": route_table(rows, oracle, **options) if oracle else pd.DataFrame(),
+        }
+        of = {"benchmark": benchmark, "metric": rows["metric"].iloc[0]}
+        for name, table in tables.items():
+            results[name] += [of | row for row in _rows(table)]
+        sentences = (
+            verdict(
+                differences, candidate=candidate, baseline=baseline, level=level, trained=trained
+            )
+            if {candidate, baseline} <= set(variants)
+            else [f"{candidate} was not compared with {baseline}: one of them has no answers."]
+        )
+        results["verdict"] += [f"{benchmark}: {one}" if several else one for one in sentences]
+    return results
+
+
+def accuracies(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Accuracy rows as nested metrics: variant, then group; benchmark first if there are several.
+
+    >>> row = {"benchmark": "test", "variant": "dual", "group": "all", "accuracy": 0.5}
+    >>> accuracies([row])
+    {'dual': {'all': 0.5}}
+    """
+    several = len({row["benchmark"] for row in rows}) > 1
+    metrics: dict[str, Any] = {}
+    for row in rows:
+        home = metrics.setdefault(row["benchmark"], {}) if several else metrics
+        home.setdefault(row["variant"], {})[row["group"]] = row["accuracy"]
+    return metrics
+
+
+def _rows(table: pd.DataFrame) -> Iterator[dict[Any, Any]]:
+    """Rows for JSON, which has no NaN: what could not be measured is null."""
+    yield from table.astype(object).where(table.notna(), None).to_dict("records")

@@ -1,0 +1,106 @@
+"""A fine-tuned model as an answering model: images are encoded once, with the same answers."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from diysink.evaluation.benchmarks import Benchmark
+from diysink.evaluation.finetuned import EncodedImages, FineTunedModel
+from diysink.evaluation.predict import AnsweringModel, predict
+from diysink.model import CachedScorer, selections_of
+from diysink.model.questions import question_batch
+from diysink.selection import FixedSelection
+from tests.tiny_models import tiny_generator
+
+BENCHMARK = Benchmark("test")
+TOKENS = 9
+
+
+@pytest.fixture
+def records(tiny_records):
+    return [
+        dataclasses.replace(record, conversations=record.conversations[:2])
+        for record in tiny_records
+    ]
+
+
+def answered(model, records):
+    return predict(model, records, benchmark=BENCHMARK, variant="v", batch=5)
+
+
+def test_variants_share_encoded_images_and_answer_as_without(parts, records):
+    generator = tiny_generator(parts, sinks=0.5, max_new_tokens=3)
+    batches = -(-len(records) // 5)
+    shared = EncodedImages()
+    for selection in selections_of(generator.model, generator.chat_encoder).values():
+        generator.selection = selection
+        model = FineTunedModel(generator, shared)
+        assert isinstance(model, AnsweringModel)
+        table = answered(model, records)
+        alone = answered(FineTunedModel(generator), records)
+        unshared = [
+            text
+            for start in range(0, len(records), 5)
+            for text in generator.answer_batch(
+                question_batch(generator, records[start : start + 5])
+            ).texts
+        ]
+        assert table.equals(alone)
+        assert table["prediction"].tolist() == unshared
+        assert shared.encoded == batches
+
+
+def test_another_connector_has_its_own_tokens_and_the_same_states(parts, records):
+    first, second = (tiny_generator(parts, sinks=0.5, max_new_tokens=3) for _ in range(2))
+    with torch.no_grad():
+        for weight in second.model.model.multi_modal_projector.parameters():
+            weight.mul_(3).add_(0.1)
+    shared = EncodedImages()
+    answered(FineTunedModel(first, shared), records)
+    encoded = shared.encoded
+    shown = shared.questions(second, records[:5]).visual
+    assert shared.encoded == encoded  # the encoder is the same
+    own = second.model.visual_tokens(question_batch(second, records[:5]))
+    assert torch.equal(shown.features, own.features)
+    with torch.no_grad():
+        next(second.model.model.vision_tower.parameters()).add_(1)
+    third = tiny_generator(parts, sinks=0.5)
+    third.model.model.vision_tower.load_state_dict(second.model.model.vision_tower.state_dict())
+    shared.questions(third, records[:5])
+    assert shared.encoded == encoded + 1  # another encoder is encoded with
+
+
+def test_nothing_is_kept_beyond_the_limit(parts, records):
+    generator = tiny_generator(parts, sinks=0.5, max_new_tokens=2)
+    none = EncodedImages(limit=0)
+    tables = [answered(FineTunedModel(generator, none), records) for _ in range(2)]
+    assert tables[0].equals(tables[1])
+    assert none.encoded == 2 * -(-len(records) // 5)
+
+
+def test_a_scorer_reads_the_tokens_that_the_batch_holds(parts, records):
+    generator = tiny_generator(parts, sinks=0.5)
+    questions = EncodedImages().questions(generator, records[:3])
+    blind = dataclasses.replace(questions, pixel_values=None)
+    from diysink.selection import CoTTemplates
+
+    choices = CoTTemplates("a b", ("c", "d"), "e {question}", ("f", "g")).multiple_choices(blind)
+    if not CachedScorer.serves(generator.model):
+        pytest.skip("prefixes of this model cannot be shared")
+    scorer = CachedScorer(generator.model, generator.chat_encoder)
+    told = [scorer(batch, choices).log_likelihoods for batch in (blind, questions)]
+    assert all(torch.equal(a, b) for a, b in zip(*told, strict=True))
+
+
+def test_random_matched_tokens_are_as_many_as_the_sinks(parts, records):
+    generator = tiny_generator(parts, sinks=0.3, max_new_tokens=2)
+    seen = {}
+    for route in ("sink", "nonsink"):
+        generator.selection = FixedSelection(route)
+        seen[route, None] = answered(FineTunedModel(generator), records)["visual_tokens"]
+        control = FineTunedModel(generator, random_matched=0)
+        seen[route, 0] = answered(control, records)["visual_tokens"]
+    assert seen["sink", 0].tolist() == seen["sink", None].tolist()
+    assert seen["nonsink", 0].tolist() == seen["nonsink", None].tolist()
+    assert (seen["sink", 0] < TOKENS).any()

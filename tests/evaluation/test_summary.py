@@ -1,0 +1,56 @@
+"""All tables of one evaluation: benchmark by benchmark, and without controls."""
+
+import pandas as pd
+import pytest
+
+from diysink.evaluation import accuracies, primary, summarize
+from tests.report.conftest import make_predictions
+
+SETTINGS = {
+    "baseline": "single",
+    "candidate": "dual",
+    "oracle": "dual-oracle",
+    "compare": [["dual", "dual-sinks"]],
+    "resamples": 50,
+    "level": 0.9,
+    "seed": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    return make_predictions(8)
+
+
+def test_controls_are_in_no_table(predictions):
+    control = predictions[predictions["variant"] == "dual-sinks"].assign(
+        variant="dual-sinks-random-matched", control="random-matched"
+    )
+    both = pd.concat([predictions, control], ignore_index=True)
+    assert summarize(both, **SETTINGS) == summarize(predictions, **SETTINGS)
+
+
+def test_each_benchmark_is_summarized_by_itself(predictions):
+    """Also Holm's correction: the numbers of one do not depend on the other."""
+    other = predictions.assign(benchmark="other", metric="contains", correct=True)
+    both = summarize(pd.concat([predictions, other], ignore_index=True), **SETTINGS)
+    alone = {
+        name: summarize(rows, **SETTINGS)
+        for name, rows in (("test", predictions), ("other", other))
+    }
+    for table in ("accuracy", "subtasks", "comparisons", "routes"):
+        assert both[table] == alone["test"][table] + alone["other"][table]
+    assert {row["metric"] for row in both["accuracy"] if row["benchmark"] == "other"} == {
+        "contains"
+    }
+    assert len(both["verdict"]) == len(alone["test"]["verdict"]) + len(alone["other"]["verdict"])
+    assert primary(pd.concat([predictions, other]))["benchmark"].unique().tolist() == ["test"]
+    assert accuracies(both["accuracy"])["other"]["dual"]["all"] == 1
+    assert accuracies(alone["test"]["accuracy"])["dual-sinks"]["all"] < 1
+
+
+def test_without_the_candidate_there_are_tables_and_no_verdict(predictions):
+    results = summarize(predictions, **SETTINGS | {"candidate": "other", "oracle": None})
+    assert results["accuracy"]
+    assert results["routes"] == []
+    assert len(results["verdict"]) == 1
