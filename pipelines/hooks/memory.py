@@ -1,4 +1,4 @@
-"""Peak resident memory of this process since a moment, and of its finished children."""
+"""Peak resident memory of this process since a moment, and of its worker processes."""
 
 import resource
 import sys
@@ -25,5 +25,7 @@ def peak_bytes() -> int:
 
 
 def child_peak_bytes() -> int:
-    """Highest resident set of any child process that has ended so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _UNIT
+    """Highest resident set of any worker process so far, in bytes."""
+    engine = sys.modules.get("diysink.engine.processes")  # loaded by those who use it
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _UNIT
+    return max(ended, engine.peak_bytes if engine else 0)

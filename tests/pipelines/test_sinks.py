@@ -160,7 +160,7 @@ def test_the_same_twice_and_nothing_twice(
     folder, sinks = measured
     again = measure_sinks(records, sinks, "cpu", str(tmp_path))
     assert (again / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
-    monkeypatch.setattr("diysink.engine.processes.encode_shard", None)
+    monkeypatch.setattr("diysink.engine.shards.encode_shard", None)
     assert measure_sinks(records, sinks, "cpu", str(tmp_path)) == again
     with pytest.raises(TypeError):  # other parameters are other work
         measure_sinks(records, sinks | {"every": 2}, "cpu", str(tmp_path))

@@ -33,7 +33,7 @@ from diysink.artifact.lock import FileLock
 from diysink.artifact.names import check_name
 from diysink.artifact.reading import BrokenFileError, load_json, stand_in
 from diysink.artifact.tensors import check_tensors, load_tensors
-from diysink.artifact.units import each_unit
+from diysink.artifact.units import Unit, each_unit, run_units
 from diysink.artifact.workspace import Workspace, keep_workspaces
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "BrokenFileError",
     "BrokenFolderError",
     "FileLock",
+    "Unit",
     "Workspace",
     "atomic_path",
     "beside",
@@ -59,6 +60,7 @@ __all__ = [
     "publish",
     "read_manifest",
     "remove",
+    "run_units",
     "stand_in",
     "sweep",
     "write_bytes",

@@ -1,7 +1,7 @@
-"""The same shard function on this process or on local worker processes."""
+"""Work on this process or on local worker processes: shards of records, and any other tasks."""
 
 from diysink.engine.device import resolve_device
-from diysink.engine.processes import WorkerDiedError, run_shards
+from diysink.engine.processes import Send, WorkerDiedError, in_processes
 from diysink.engine.shard import (
     DTYPES,
     ShardSpec,
@@ -12,14 +12,17 @@ from diysink.engine.shard import (
     split,
     threads,
 )
+from diysink.engine.shards import run_shards
 
 __all__ = [
     "DTYPES",
+    "Send",
     "ShardSpec",
     "Task",
     "WorkerDiedError",
     "encode_shard",
     "first_image",
+    "in_processes",
     "loaded",
     "resolve_device",
     "run_shards",
