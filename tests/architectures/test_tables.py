@@ -1,4 +1,4 @@
-"""The two tables: one row adds an encoder, and what is not in them is refused by name."""
+"""The tables: one row adds an encoder or a model, and what is not in them is refused by name."""
 
 import pytest
 import torch
@@ -8,13 +8,17 @@ from diysink.architectures import (
     ENCODERS,
     LVLMS,
     EncoderFamily,
+    LVLMFamily,
     UnsupportedInterventionError,
     UnsupportedModelError,
     encoder_family,
     lvlm_family,
 )
+from diysink.architectures.patches import packed
 from diysink.encoders import Encoder
+from diysink.interventions import Drop, intervene, visual_norms
 from tests.encoders.towers import MAKERS
+from tests.interventions.tiny_lvlms import qwen, spread
 
 
 def test_one_row_adds_an_encoder(monkeypatch):
@@ -45,6 +49,31 @@ def test_one_row_adds_an_encoder(monkeypatch):
     torch.testing.assert_close(seen.hidden, whole.hidden_states[-2][:, 2:])
     received = whole.attentions[-2].mean((1, 2))[:, 2:]
     torch.testing.assert_close(seen.attention, received)
+
+
+def test_one_row_adds_a_vision_language_model(monkeypatch):
+    """GLM-4.6V, whose vision encoder is GLM-4V's."""
+    row = LVLMFamily(
+        read=packed.merged,
+        mapping="group-wise",
+        note="a convolution over a square of patches",
+        tower="visual",
+        coordinates=True,
+    )
+    monkeypatch.setitem(LVLMS, "glm46v", row)
+    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 24, "out_hidden_size": 16,
+              "num_heads": 2, "image_size": 16, "model_type": "glm4v_vision"}  # fmt: skip
+    torch.manual_seed(0)
+    model, inputs, tokens = qwen("glm46v", vision, model_type="glm4v_text")
+    spread(model.eval())
+    norms = visual_norms(model, **inputs)
+    assert [len(one) for one in norms] == tokens
+    with torch.no_grad():
+        stock = model(**inputs).logits
+        with intervene(model, Drop("sink"), tau=float(torch.cat(norms).median())):
+            dropped = model(**inputs).logits
+    assert dropped.shape == stock.shape
+    assert not torch.allclose(dropped, stock, atol=1e-3)
 
 
 def test_an_unknown_architecture_is_refused_with_the_names_of_the_known_ones():

@@ -19,37 +19,6 @@ from diysink.architectures.patches import anyres, packed, rows
 from diysink.architectures.patches.image import Arguments, EncodedImage
 
 
-@dataclass(frozen=True)
-class LVLMFamily:
-    """How one family of models makes its visual tokens.
-
-    Attributes:
-        tower: name of the vision encoder in the inner model.
-        layers: hidden states that the connector reads, given the inner model and the arguments of
-            ``get_image_features``: 0 is what enters the first block, -1 what leaves the last. Of
-            several, the connector reads the concatenation.
-        read: the images, in the order of their tokens, given the inner model, the states at each
-            layer in one tensor, and the arguments.
-        mapping: ``exact``: a token is one patch; ``group-wise``: it is several, and as large as the
-            largest.
-        note: how patches become tokens, for people.
-        tiles: whether an image may become several tiles.
-        coordinates: whether position ids are coordinates in the image (M-RoPE).
-        one_run: whether images whose placeholders touch are tiles of one image.
-        encodes: name of the inner model's method that encodes images.
-    """
-
-    tower: str
-    layers: Callable[[Any, Arguments], tuple[int, ...]]
-    read: Callable[[Any, Float[Tensor, "rows patches dim"], Arguments], list[EncodedImage]]
-    mapping: Literal["exact", "group-wise"]
-    note: str
-    tiles: bool = False
-    coordinates: bool = False
-    one_run: bool = False
-    encodes: str = "get_image_features"
-
-
 def last_layer(inner: Any, arguments: Arguments) -> tuple[int, ...]:
     """The output of the last block."""
     return (-1,)
@@ -62,16 +31,45 @@ def feature_layer(inner: Any, arguments: Arguments) -> tuple[int, ...]:
     return (layer,) if isinstance(layer, int) else tuple(layer)
 
 
+@dataclass(frozen=True)
+class LVLMFamily:
+    """How one family of models makes its visual tokens.
+
+    Attributes:
+        read: the images, in the order of their tokens, given the inner model, the states at each
+            layer in one tensor, and the arguments.
+        mapping: ``exact``: a token is one patch; ``group-wise``: it is several, and as large as the
+            largest.
+        note: how patches become tokens, for people.
+        tower: name of the vision encoder in the inner model.
+        layers: hidden states that the connector reads, given the inner model and the arguments of
+            ``get_image_features``: 0 is what enters the first block, -1 what leaves the last. Of
+            several, the connector reads the concatenation.
+        tiles: whether an image may become several tiles.
+        coordinates: whether position ids are coordinates in the image (M-RoPE).
+        one_run: whether images whose placeholders touch are tiles of one image.
+        encodes: name of the inner model's method that encodes images.
+    """
+
+    read: Callable[[Any, Float[Tensor, "rows patches dim"], Arguments], list[EncodedImage]]
+    mapping: Literal["exact", "group-wise"]
+    note: str
+    tower: str = "vision_tower"
+    layers: Callable[[Any, Arguments], tuple[int, ...]] = last_layer
+    tiles: bool = False
+    coordinates: bool = False
+    one_run: bool = False
+    encodes: str = "get_image_features"
+
+
 LVLMS = {
     "llava": LVLMFamily(
-        tower="vision_tower",
         layers=feature_layer,
         read=rows.llava,
         mapping="exact",
         note="one patch",
     ),
     "llava_next": LVLMFamily(
-        tower="vision_tower",
         layers=feature_layer,
         read=anyres.llava_next,
         mapping="exact",
@@ -79,7 +77,6 @@ LVLMS = {
         tiles=True,
     ),
     "llava_onevision": LVLMFamily(
-        tower="vision_tower",
         layers=feature_layer,
         read=anyres.llava_onevision,
         mapping="group-wise",
@@ -87,14 +84,12 @@ LVLMS = {
         tiles=True,
     ),
     "vipllava": LVLMFamily(
-        tower="vision_tower",
         layers=feature_layer,
         read=rows.vipllava,
         mapping="exact",
         note="one patch, its states at several layers side by side",
     ),
     "internvl": LVLMFamily(
-        tower="vision_tower",
         layers=feature_layer,
         read=rows.internvl,
         mapping="group-wise",
@@ -103,22 +98,17 @@ LVLMS = {
         one_run=True,
     ),
     "gemma3": LVLMFamily(
-        tower="vision_tower",
-        layers=last_layer,
         read=rows.gemma3,
         mapping="group-wise",
         note="the mean of a square of patches",
     ),
     "paligemma": LVLMFamily(
-        tower="vision_tower",
-        layers=last_layer,
         read=rows.plain,
         mapping="exact",
         note="one patch",
     ),
     "idefics3": LVLMFamily(
         tower="vision_model",
-        layers=last_layer,
         read=rows.idefics3,
         mapping="group-wise",
         note="pixel shuffle; every tile is an image",
@@ -126,7 +116,6 @@ LVLMS = {
     ),
     "smolvlm": LVLMFamily(
         tower="vision_model",
-        layers=last_layer,
         read=rows.idefics3,
         mapping="group-wise",
         note="pixel shuffle; every tile is an image",
@@ -134,7 +123,6 @@ LVLMS = {
     ),
     "qwen2_vl": LVLMFamily(
         tower="visual",
-        layers=last_layer,
         read=packed.merged,
         mapping="group-wise",
         note="a square of patches side by side",
@@ -142,7 +130,6 @@ LVLMS = {
     ),
     "qwen2_5_vl": LVLMFamily(
         tower="visual",
-        layers=last_layer,
         read=packed.windowed,
         mapping="group-wise",
         note="a square of patches side by side, out of window order",
@@ -150,7 +137,6 @@ LVLMS = {
     ),
     "qwen3_vl": LVLMFamily(
         tower="visual",
-        layers=last_layer,
         read=packed.merged,
         mapping="group-wise",
         note="a square of patches side by side; deepstack features go along",
@@ -158,21 +144,18 @@ LVLMS = {
     ),
     "glm4v": LVLMFamily(
         tower="visual",
-        layers=last_layer,
         read=packed.merged,
         mapping="group-wise",
         note="a convolution over a square of patches",
         coordinates=True,
     ),
     "mistral3": LVLMFamily(
-        tower="vision_tower",
         layers=feature_layer,
         read=packed.mistral3,
         mapping="group-wise",
         note="a square of patches side by side; row ends in the prompt stay where they are",
     ),
     "aya_vision": LVLMFamily(
-        tower="vision_tower",
         layers=feature_layer,
         read=rows.aya_vision,
         mapping="group-wise",
@@ -180,8 +163,6 @@ LVLMS = {
         tiles=True,
     ),
     "cohere2_vision": LVLMFamily(
-        tower="vision_tower",
-        layers=last_layer,
         read=rows.cohere2_vision,
         mapping="group-wise",
         note="pixel shuffle; the tiles of an image are one image",
@@ -190,13 +171,11 @@ LVLMS = {
     ),
     "deepseek_vl": LVLMFamily(
         tower="vision_model",
-        layers=last_layer,
         read=rows.plain,
         mapping="exact",
         note="one patch",
     ),
     "diysink": LVLMFamily(
-        tower="vision_tower",
         layers=feature_layer,
         read=rows.llava,
         mapping="exact",
