@@ -120,6 +120,7 @@ ELSEWHERE = {
     "docs/guides/transformers.md": "tests/model/test_guide.py",
     "docs/guides/selection.md": "tests/model/test_guide.py",
     "docs/guides/interventions.md": "tests/interventions/test_guide.py",
+    "docs/guides/analyses.md": "tests/analysis/test_guide.py",
 }
 """Pages whose Python a test runs from top to bottom on a tiny model, and the test."""
 
