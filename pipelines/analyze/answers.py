@@ -1,12 +1,11 @@
 """What the answers tell: without some tokens, with others' contents, and about the questions."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipelines.analyze.study import Batch, Study, intervals
+from pipelines.analyze.study import intervals
 
 _log = logging.getLogger(__name__)
 
@@ -48,28 +47,3 @@ def ablate_tokens(
     return pd.concat(tables, ignore_index=True), dissociation(
         predictions, variants, groups, **options
     )
-
-
-def replace_contents(
-    records: Path,
-    finetuned_models: Path,
-    analyze: dict[str, Any],
-    seed: int,
-    workspace: str,
-    device: str,
-) -> pd.DataFrame:
-    """What is lost when sinks' contents are replaced; empty where ``analyze.replacement`` is."""
-    from diysink.analysis.replacement import replaced_answers, replacement
-    from diysink.evaluation.metrics import contains, exact_match
-
-    asked = analyze["replacement"]
-    if asked is None:
-        return pd.DataFrame()
-    right = {"exact": exact_match, "contains": contains}[asked["metric"]]
-
-    def answer(generator: Any, questions: Any, batch: Batch) -> pd.DataFrame:
-        references = [record.conversations[1].text for record in batch.items]
-        return replaced_answers(generator, questions, references, right, seed)
-
-    study = Study("replacement", records, finetuned_models, analyze, workspace, device, seed=seed)
-    return replacement(study.ask(answer), **intervals(analyze, seed))

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.answers import ablate_tokens, replace_contents
+from pipelines.analyze.answers import ablate_tokens
 from pipelines.analyze.attention import (
     attend_by_layer,
     curve_attention,
@@ -55,7 +55,6 @@ def create_pipeline() -> Pipeline:
             ["predictions", *COUNTS],
             ["token_ablation", "dissociation"],
         ),
-        replace_contents: ([*MODEL, *HOW], "replacement"),
         judge_claims: (
             [
                 *("predictions", "visual_attention", "benchmark_results", "tau_sweep"),

@@ -37,7 +37,6 @@ EVIDENCE = (
     "sink_dimensions",
     "dimension_overlap",
     "sink_function",
-    "replacement",
     "probes",
     "probe_contrasts",
     "relevance",

@@ -8,13 +8,14 @@ from diysink.analysis.subject import DIYSinkSubject
 from diysink.records import ImageFile, Record, Turn
 
 
-def batch_of(generator, questions, *, max_new_tokens=0, seed=0):
+def batch_of(generator, questions, *, answers=None, max_new_tokens=0, seed=0):
     """A batch of a `QuestionBatch` with pixel values, as if its images had been encoded."""
+    answers = answers or ["a"] * len(questions.texts)
     records = [
         Record(id_, (ImageFile(b"", name, "PNG", 1, 1),),
-               (Turn("human", f"<image>\n{text}"), Turn("gpt", "a")), group)
-        for text, id_, group, name in zip(
-            questions.texts, questions.ids, questions.groups, questions.images, strict=True
+               (Turn("human", f"<image>\n{text}"), Turn("gpt", answer)), group)
+        for text, answer, id_, group, name in zip(
+            questions.texts, answers, questions.ids, questions.groups, questions.images, strict=True
         )
     ]  # fmt: skip
     subject = DIYSinkSubject(generator)

@@ -46,7 +46,7 @@ from diysink.analysis.function import head_outputs, sink_function
 from diysink.analysis.layers import connected_encoder
 from diysink.analysis.probes import ProbeOptions, probe_tables, token_means
 from diysink.analysis.relevance import MEAN, relevance_by_image, relevance_table
-from diysink.analysis.replacement import replaced_answers, replacement
+from diysink.analysis.replacement import DIFFERENCE, Replacement, ReplacementSettings
 from diysink.analysis.words import naming_tables, word_ids, words_by_image
 from diysink.evaluation.metrics import exact_match
 from diysink.evaluation.random_matched import random_in_place_of_sinks
@@ -267,21 +267,25 @@ def test_without_the_contents_of_induced_sinks_the_scene_is_lost(pair):
     """In the control it is not: what is lost there is what its loudest tokens show, objects."""
 
     def lost(side):
-        asked, right = side.ask("scene", "colour")
-        return replacement(replaced_answers(side.generator, asked, right, exact_match), **OPTIONS)
+        questions, answers = side.ask("scene", "colour")
+        analysis = Replacement(ReplacementSettings(), Context(Bootstrap(**OPTIONS)))
+        options = {"answers": answers, "max_new_tokens": 1}
+        return analysis.summarize(measured(analysis, side.generator, questions, **options))
 
     induced, control = pair.each(lost)
     for contents in ("zero", "mean", "donor"):
+        on_global = {"contents": contents, "group": "global"}
         true, forced = (
-            one(table, tokens="difference", contents=contents, group="global")
+            one(table, metric="change", condition=DIFFERENCE, **on_global)
             for table in (induced, control)
         )
         assert true["high"] < -0.4
-        assert true["baseline"] > 0.95
+        assert one(induced, metric="baseline", **on_global)["value"] > 0.95
         assert forced["low"] > -0.3
         assert forced["high"] >= 0
-        assert one(induced, tokens="sink", contents=contents, group="local")["low"] > -0.1
-    assert one(control, tokens="sink", contents="mean", group="local")["value"] < -0.05
+        sinks = {"metric": "change", "condition": "sink", "group": "local"}
+        assert one(induced, contents=contents, **sinks)["low"] > -0.1
+    assert one(control, contents="mean", **sinks)["value"] < -0.05
 
 
 def test_induced_sinks_alone_answer_for_the_whole_and_all_others_for_a_detail(pair):

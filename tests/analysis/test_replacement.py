@@ -5,14 +5,20 @@ import pandas as pd
 import pytest
 import torch
 
+from diysink.analysis import Context
 from diysink.analysis.replacement import (
     CONTENTS,
+    DIFFERENCE,
+    TOKENS,
+    Replacement,
+    ReplacementSettings,
     donor_of,
-    replaced_answers,
-    replacement,
+    draw_replacement,
     with_contents,
 )
-from diysink.selection import QuestionBatch
+from diysink.analysis.table import select
+from diysink.resampling import Bootstrap
+from tests.analysis.batches import measured
 from tests.tiny_models import tiny_generator, tiny_questions
 
 
@@ -56,29 +62,30 @@ def generator(parts):
     return tiny_generator(parts, sinks=0.25, max_new_tokens=3)
 
 
-@pytest.fixture(scope="module")
-def questions():
-    return tiny_questions(("a b", "c", "d"), groups=("global", "local", None))
+def replacement(resamples=50):
+    return Replacement(ReplacementSettings(), Context(Bootstrap(resamples)))
 
 
 @pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
-def test_untouched_answers_are_the_model_s_own(generator, questions):
+def test_untouched_answers_are_the_model_s_own(generator):
+    questions = tiny_questions(("a b", "c", "d"), groups=("global", "local", None))
     own = generator.answer_batch(questions).texts
-    table = replaced_answers(generator, questions, own, lambda answer, true: answer == true)
-    assert table[table["tokens"] == "none"]["correct"].all()
-    assert set(zip(table["tokens"], table["contents"], strict=True)) == {
+    rows = measured(replacement(), generator, questions, answers=own, max_new_tokens=3)
+    assert rows[rows["condition"] == "none"]["correct"].all()
+    assert set(zip(rows["condition"], rows["contents"], strict=True)) == {
         ("none", "none"),
-        *((tokens, contents) for tokens in ("sink", "matched") for contents in CONTENTS),
+        *((condition, contents) for condition in TOKENS for contents in CONTENTS),
     }
-    counts = table[table["contents"] == "zero"].groupby("tokens")["replaced"].apply(list)
-    assert counts["sink"] == counts["matched"]
-    one = QuestionBatch(("a",), ("1",), (None,), ("x",), questions.pixel_values[:1])
-    alone = replaced_answers(generator, one, [""], lambda answer, true: True)
+    counts = rows[rows["contents"] == "zero"].groupby("condition")["replaced"].apply(list)
+    assert counts["sink"] == counts["random-matched"]
+    alone = measured(
+        replacement(), generator, tiny_questions(("a", "b"), ("x", "x")), max_new_tokens=1
+    )
     assert "donor" not in set(alone["contents"])
 
 
 @pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
-def test_what_is_replaced_reaches_the_model(generator, questions, monkeypatch):
+def test_what_is_replaced_reaches_the_model(generator, monkeypatch):
     seen = []
     real = type(generator.model).generate
 
@@ -87,7 +94,8 @@ def test_what_is_replaced_reaches_the_model(generator, questions, monkeypatch):
         return real(self, *args, **kwargs)
 
     monkeypatch.setattr(type(generator.model), "generate", generate)
-    replaced_answers(generator, questions, ["", "", ""], lambda answer, true: True)
+    questions = tiny_questions(("a b", "c", "d"))
+    measured(replacement(), generator, questions, max_new_tokens=1)
     sinks = generator.model.model.see(questions.pixel_values).sinks
     assert len(seen) == 1 + 2 * len(CONTENTS)
     assert not seen[1][sinks].any()
@@ -99,24 +107,46 @@ def answers(loss, images=60):
     rng, rows = np.random.default_rng(0), []
     for image in range(images):
         for group in ("global", "local"):
-            whose = (f"{image}-{group}", f"i{image}", group)
-            rows.append((*whose, "none", "none", True))
-            for tokens in ("sink", "matched"):
-                lost = tokens == "sink" and group == "global" and rng.random() < loss
-                rows.append((*whose, tokens, "zero", not lost))
-    names = ["id", "image", "group", "tokens", "contents", "correct"]
+            own = (f"{image}-{group}", f"i{image}", group)
+            rows.append((*own, "none", "none", True))
+            for condition in TOKENS:
+                lost = condition == "sink" and group == "global" and rng.random() < loss
+                rows.append((*own, condition, "zero", not lost))
+    names = ["id", "image", "group", "condition", "contents", "correct"]
     return pd.DataFrame(rows, columns=names)
 
 
-def test_a_planted_loss_is_found_in_its_group_and_not_at_matched_tokens():
-    table = replacement(answers(0.5), resamples=200).set_index(["group", "tokens"])
-    assert table.loc[("global", "sink"), "high"] < 0
-    assert table.loc[("global", "difference"), "high"] < 0
-    for cell in (("global", "matched"), ("local", "sink"), ("local", "difference")):
-        assert table.loc[cell, ["value", "low", "high"]].tolist() == [0, 0, 0]
-    row = table.loc[("global", "sink")]
-    assert row["accuracy"] == pytest.approx(1 + row["value"])
-    assert (row["n_items"], row["n_images"]) == (60, 60)
-    assert table.loc[("all", "sink"), "value"] == pytest.approx(row["value"] / 2)
-    nothing = replacement(answers(0.0), resamples=50)
+def test_a_planted_loss_is_found_in_its_group_and_not_at_random_nonsinks():
+    table = replacement(200).summarize(answers(0.5))
+    change = select(table, metric="change").set_index(["group", "condition"])
+    assert change.loc[("global", "sink"), "high"] < 0
+    assert change.loc[("global", DIFFERENCE), "high"] < 0
+    for cell in (("global", "random-matched"), ("local", "sink"), ("local", DIFFERENCE)):
+        assert change.loc[cell, ["value", "low", "high"]].tolist() == [0, 0, 0]
+    row = change.loc[("global", "sink")]
+    assert (row["n"], row["n_images"]) == (60, 60)
+    accuracy = select(table, metric="accuracy", group="global", condition="sink")["value"]
+    assert accuracy.item() == pytest.approx(1 + row["value"])
+    assert (select(table, metric="baseline")["value"] == 1).all()
+    assert change.loc[("all", "sink"), "value"] == pytest.approx(row["value"] / 2)
+    nothing = select(replacement().summarize(answers(0.0)), metric="change")
     assert not nothing["value"].any()
+
+
+@pytest.mark.parametrize(
+    ("sink", "compared"), [(-0.4, ", more than"), (0.0, ", no more than"), (0.4, ", less than")]
+)
+def test_the_title_follows_the_difference(sink, compared):
+    values = {"sink": sink, "random-matched": 0.0, DIFFERENCE: sink}
+    rows = [
+        {"metric": metric, "condition": condition, "contents": contents, "group": group, "n": 90,
+         "n_images": 40, "value": value, "low": value - 0.05, "high": value + 0.05}
+        for group in ("all", "global")
+        for contents in ("zero", "donor")
+        for metric, condition, value in (
+            ("baseline", "", 0.9), *(("change", *item) for item in values.items())
+        )
+    ]  # fmt: skip
+    drawn = draw_replacement(pd.DataFrame(rows), 0.95)
+    assert compared in drawn.title
+    assert f"{100 * sink:+.0f} [" in drawn.title

@@ -16,10 +16,12 @@ from diysink.analysis.base import Analysis, Context, Looks, Settings
 from diysink.analysis.criteria import Criteria
 from diysink.analysis.key_weights import attention_by_weight, weighted_attention
 from diysink.analysis.massive import MassiveRule
+from diysink.analysis.replacement import Replacement
 from diysink.analysis.taxonomy import Taxonomy
 
 ANALYSES: dict[str, type[Analysis[Any]]] = {
     "criteria": Criteria,
+    "replacement": Replacement,
     "taxonomy": Taxonomy,
 }
 """Every analysis by name: of its parameters, its table and its section."""

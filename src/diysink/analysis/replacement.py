@@ -1,100 +1,142 @@
-"""What is lost when sinks stay where they are and their contents go (arXiv 2402.17762).
+"""What is lost when sinks keep their positions and lose their contents (arXiv 2402.17762).
 
-Four contents in the places of an image's sinks: zero; the mean of the image's tokens; the sinks'
-own, moved around among them; the sinks of another image (donor). Zero alone misleads, as a state of
-zeros is like nothing the model knows. Every one is held against the same done to as many random
-nonsinks of the image. What is replaced is the projected token, between connector and language
-model, and the answer is the model's own.
+Four contents in the positions of an image's sinks: zero; the mean of the image's tokens; the sinks'
+own, moved around among them; the sinks of another image (donor). Zero alone misleads, because the
+model knows no state of zeros. Each is compared with the same done to as many random nonsinks of the
+image. What is replaced is the projected token, between connector and language model.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
 from torch import Tensor
 
+from diysink.analysis.base import Analysis, Settings
+from diysink.analysis.batch import Batch
 from diysink.analysis.random_matched import random_matched_tokens
-from diysink.model import AnswerGenerator, Visual
-from diysink.model.chat import IMAGE
-from diysink.resampling import interval, resampled_ratios
-from diysink.selection import QuestionBatch
+from diysink.analysis.subject import DIYSinkSubject
+from diysink.analysis.table import NONE, select, tidy
+from diysink.drawing import MUTED, NONSINK, SINK, Drawing, drawing, level_name, rows_of, short
+from diysink.evaluation.metrics import METRICS
+from diysink.model import Visual
 
 Contents = Literal["zero", "mean", "shuffle", "donor"]
 CONTENTS: tuple[Contents, ...] = ("zero", "mean", "shuffle", "donor")
+TOKENS = ("sink", "random-matched")
+DIFFERENCE = "sink - random-matched"
 
 
-@torch.no_grad()
-def replaced_answers(
-    generator: AnswerGenerator,
-    questions: QuestionBatch,
-    references: Sequence[str],
-    right: Callable[[str, str], bool],
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Answer with the tokens as they are, and with each replacement of sinks and matched tokens.
+@dataclass(frozen=True)
+class ReplacementSettings(Settings):
+    """Settings of its own.
 
-    Args:
-        generator: the model; its selection is not used: it sees all tokens at weight one.
-        questions: one image each; an image's donor is the next one of the batch that is another.
-        references: the right answers.
-        right: of an answer and its reference, whether it is right.
-        seed: of the matched tokens.
-
-    Returns:
-        ``id, image, group, tokens`` (none, sink, matched), ``contents`` (none, zero, mean, shuffle,
-        donor), ``replaced`` (how many tokens), ``correct``. Without another image in the batch
-        there are no donors.
-
-    Raises:
-        ValueError: questions without pixel values.
+    Attributes:
+        metric: when an answer is right: ``exact`` or ``contains``.
     """
-    if questions.pixel_values is None:
-        raise ValueError("questions without pixel_values: there are no visual tokens to replace")
-    model, chat_encoder = generator.model, generator.chat_encoder
-    rows = [chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
-    ids, mask = (part.to(model.device) for part in chat_encoder.pad(rows, side="left"))
-    visual = model.model.see(questions.pixel_values.to(model.device, model.dtype))
-    tokens = {
-        "sink": visual.sinks,
-        "matched": random_matched_tokens(visual.sinks, questions.images, seed),
-    }
-    donors = donor_of(questions.images)
 
-    def answers(shown: Visual) -> list[bool]:
-        end, pad = chat_encoder.tokenizer.eos_token_id, chat_encoder.tokenizer.pad_token_id
-        sequences = model.generate(
-            input_ids=ids, attention_mask=mask, visual=shown, do_sample=False,
-            max_new_tokens=generator.max_new_tokens, pad_token_id=pad, eos_token_id=end,
-        )  # fmt: skip
-        texts = chat_encoder.tokenizer.batch_decode(
-            sequences[:, ids.shape[1] :], skip_special_tokens=True
-        )
-        return [right(text.strip(), true) for text, true in zip(texts, references, strict=True)]
+    metric: Literal["exact", "contains"] = "exact"
 
-    whose = {"id": questions.ids, "image": questions.images, "group": questions.groups}
-    tables = [
-        pd.DataFrame(whose).assign(
-            tokens="none", contents="none", replaced=0, correct=answers(visual)
+
+class Replacement(Analysis[ReplacementSettings]):
+    """Accuracy with other contents in the positions of sinks, and of as many random nonsinks.
+
+    Rows: ``id, image, group, condition`` (none, sink, random-matched), ``contents`` (none, zero,
+    mean, shuffle, donor), ``replaced`` (tokens), ``correct``. The donor is the image of the next
+    question of the batch that is about another one; a batch about one image has none.
+
+    Table: ``change`` of accuracy, paired over images (condition: sink, random-matched, or the
+    difference of the two), ``accuracy``, and ``baseline``: the accuracy with all as it is.
+    Questions whose image has no sink count: they lose nothing.
+    """
+
+    title = "Contents of sinks replaced"
+    question = (
+        "What is lost if the sinks stay and their contents are replaced, compared with as many "
+        "random nonsinks? The row to read first is another image's contents (donor)."
+    )
+    settings_class = ReplacementSettings
+    needs = frozenset({"diysink"})
+
+    def measure(self, batch: Batch) -> pd.DataFrame:
+        """Answers with the tokens as they are, and with each replacement."""
+        subject = cast(DIYSinkSubject, batch.subject)
+        prompts = subject.prompt_ids(subject.questions(batch.records, batch.max_new_tokens))
+        visual, donors = subject.visual(batch.encoded), donor_of(batch.images)
+        masks = (visual.sinks, random_matched_tokens(visual.sinks, batch.images, batch.seed))
+        right, answers = (
+            METRICS[self.settings.metric],
+            [r.conversations[1].text for r in batch.records],
         )
-    ]
-    for name, chosen in tokens.items():
-        for contents in CONTENTS:
-            if contents == "donor" and donors is None:
-                continue
-            features = with_contents(visual.features, chosen, contents, donors)
-            tables.append(
-                pd.DataFrame(whose).assign(
-                    tokens=name,
-                    contents=contents,
-                    replaced=chosen.sum(1).cpu().numpy(),
-                    correct=answers(replace(visual, features=features)),
-                )
+
+        def table(condition: str, contents: str, replaced: Any, shown: Visual) -> pd.DataFrame:
+            texts = subject.answers(*prompts, shown, batch.max_new_tokens)
+            return pd.DataFrame(
+                {
+                    "id": batch.ids,
+                    "image": batch.images,
+                    "group": batch.groups,
+                    "condition": condition,
+                    "contents": contents,
+                    "replaced": replaced,
+                    "correct": [right(*pair) for pair in zip(texts, answers, strict=True)],
+                }
             )
-    return pd.concat(tables, ignore_index=True)
+
+        tables = [table(NONE, NONE, 0, visual)]
+        for condition, chosen in zip(TOKENS, masks, strict=True):
+            for contents in CONTENTS:
+                if contents != "donor" or donors is not None:
+                    features = with_contents(visual.features, chosen, contents, donors)
+                    number = chosen.sum(1).cpu().numpy()
+                    shown = replace(visual, features=features)
+                    tables.append(table(condition, contents, number, shown))
+        return pd.concat(tables, ignore_index=True)
+
+    def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Change of accuracy by group, by what was replaced and with what."""
+        table: list[dict[str, Any]] = []
+        for group in ("all", *sorted(set(rows["group"].dropna()))):
+            part = rows if group == "all" else select(rows, group=group)
+            right = part.pivot_table(
+                "correct", ["image", "id"], ["contents", "condition"], sort=False
+            ).astype(np.float64)
+            for contents in CONTENTS:
+                if (contents, "sink") in right:
+                    own = {"where": "answers", "group": group, "contents": contents}
+                    table += [own | row for row in self._changes(right, contents)]
+        return tidy(table, keys=["contents"])
+
+    def _changes(self, right: pd.DataFrame, contents: str) -> list[dict[str, Any]]:
+        plain = right[NONE, NONE]
+        change = right[contents].sub(plain, axis=0)[[*TOKENS]].dropna()
+        change[DIFFERENCE] = change["sink"] - change["random-matched"]
+        per_image = change.groupby("image")
+        sums, counts = per_image.sum().to_numpy(), per_image.count().to_numpy(np.float64)
+        low, high = self.context.bootstrap.ratio_interval(sums, counts)
+        values = sums.sum(0) / counts.sum(0)
+        base, size = float(plain[change.index].mean()), {"n": len(change), "n_images": len(sums)}
+        rows: list[dict[str, Any]] = [
+            {"metric": "baseline", "condition": NONE, "value": base, **size}
+        ]
+        for i, condition in enumerate(change.columns):
+            own = {"condition": condition, **size}
+            rows.append(
+                {"metric": "change", "value": values[i], "low": low[i], "high": high[i], **own}
+            )
+            if condition != DIFFERENCE:
+                rows.append({"metric": "accuracy", "value": base + values[i], **own})
+        return rows
+
+    @classmethod
+    def figures(cls, table: pd.DataFrame, level: float) -> list[Drawing]:
+        """Change of accuracy by group and contents."""
+        return [draw_replacement(table, level)]
 
 
 def with_contents(
@@ -103,7 +145,7 @@ def with_contents(
     contents: Contents,
     donors: Sequence[int] | None = None,
 ) -> Float[Tensor, "images tokens dim"]:
-    """Other contents in the chosen places; all other tokens stay as they are.
+    """Other contents in the chosen positions; all other tokens stay as they are.
 
     Args:
         features: projected tokens.
@@ -113,27 +155,24 @@ def with_contents(
             of another image, again from the first where it has fewer, and zero where it has none.
         donors: index of each image's donor; for ``donor`` alone.
     """
-    made = features.clone()
-    for i, places in enumerate(chosen):
-        if not places.any():
+    changed = features.clone()
+    for i, mask in enumerate(chosen):
+        if not mask.any():
             continue
         match contents:
             case "zero":
-                made[i, places] = 0
+                changed[i, mask] = 0
             case "mean":
-                made[i, places] = features[i].float().mean(0).to(features.dtype)
+                changed[i, mask] = features[i].float().mean(0).to(features.dtype)
             case "shuffle":
-                made[i, places] = features[i, places].roll(-1, 0)
+                changed[i, mask] = features[i, mask].roll(-1, 0)
             case "donor":
                 if donors is None:
                     raise ValueError("contents of a donor need donors")
                 given = features[donors[i]][chosen[donors[i]]]
-                number = int(places.sum())
-                if len(given):
-                    made[i, places] = given[torch.arange(number, device=given.device) % len(given)]
-                else:
-                    made[i, places] = 0
-    return made
+                order = torch.arange(int(mask.sum()), device=given.device) % max(len(given), 1)
+                changed[i, mask] = given[order] if len(given) else 0
+    return changed
 
 
 def donor_of(images: Sequence[str]) -> list[int] | None:
@@ -151,55 +190,55 @@ def donor_of(images: Sequence[str]) -> list[int] | None:
     ]
 
 
-def replacement(
-    answers: pd.DataFrame, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
-    """Change of accuracy by what was replaced and with what, paired over images.
+def draw_replacement(table: pd.DataFrame, level: float) -> Drawing:
+    """Change of accuracy by group and contents, for sinks and for random nonsinks."""
+    changes = select(table, metric="change")
+    lines = list(dict.fromkeys(zip(changes["group"], changes["contents"], strict=True)))
+    series = (
+        ("random-matched", NONSINK, "s", 0.16, "random nonsinks"),
+        ("sink", SINK, "o", -0.16, "sinks"),
+    )
 
-    Args:
-        answers: of :func:`replaced_answers`; several batches may be one after the other.
-        resamples: bootstrap resamples of the images.
-        level: of the intervals.
-        seed: of the bootstrap.
+    def draw(axes: Axes) -> None:
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for condition, colour, marker, shift, label in series:
+            for i, row in enumerate(rows_of(select(changes, condition=condition))):
+                ends = [100 * row["low"], 100 * row["high"]]
+                axes.plot(ends, [i + shift] * 2, color=colour, linewidth=1.4)
+                axes.plot(100 * row["value"], i + shift, marker, color=colour, markersize=4.5,
+                          label=label if i == 0 else None)  # fmt: skip
+        axes.set_yticks(range(len(lines)), [f"{short(g, 12)}: {name}" for g, name in lines])
+        axes.set_ylim(len(lines) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("change of right answers (points)")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1)
 
-    Returns:
-        ``tokens`` (sink, matched, difference: sink minus matched), ``contents, group`` (all first),
-        ``value, low, high`` (share of 1; below zero: replacing costs), ``accuracy`` (NaN for
-        differences), ``baseline``, ``n_items, n_images``. Items whose image has no sink count: they
-        lose nothing.
-    """
-    rows: list[dict[str, Any]] = []
-    groups = ["all", *sorted(set(answers["group"].dropna()))]
-    for group in groups:
-        part = answers if group == "all" else answers[answers["group"] == group]
-        right = part.pivot_table("correct", ["image", "id"], ["contents", "tokens"], sort=False)
-        right = right.astype(np.float64)
-        plain = right[("none", "none")]
-        for contents in CONTENTS:
-            if (contents, "sink") not in right:
-                continue
-            change = right[contents].sub(plain, axis=0)
-            change = change[["sink", "matched"]].dropna()
-            change["difference"] = change["sink"] - change["matched"]
-            per_image = change.groupby("image")
-            sums, counts = per_image.sum().to_numpy(), per_image.count().to_numpy(np.float64)
-            drawn = resampled_ratios(sums, counts, resamples=resamples, seed=seed)
-            low, high = interval(drawn, level)
-            for i, tokens in enumerate(change.columns):
-                value = sums[:, i].sum() / counts[:, i].sum()
-                base = float(plain[change.index].mean())
-                rows.append(
-                    {
-                        "tokens": tokens,
-                        "contents": contents,
-                        "group": group,
-                        "value": value,
-                        "low": low[i],
-                        "high": high[i],
-                        "accuracy": np.nan if tokens == "difference" else base + value,
-                        "baseline": base,
-                        "n_items": len(change),
-                        "n_images": len(sums),
-                    }
-                )
-    return pd.DataFrame(rows)
+    baseline = select(table, metric="baseline").iloc[0]
+    return drawing(
+        "replacement",
+        _title(select(changes, group=lines[0][0])),
+        f"{baseline['n']} questions about {baseline['n_images']} images, "
+        f"{100 * baseline['value']:.0f} % right as they are. Between connector and language model "
+        "the tokens' contents become zero, the image's mean, each other's (shuffle) or another "
+        f"image's (donor). Lines: {level_name(level)} bootstrap intervals over images, paired.",
+        1.0 + 0.24 * len(lines),
+        draw,
+    )
+
+
+def _title(changes: pd.DataFrame) -> str:
+    """By another image's contents where there are donors: zeros are the least natural."""
+    contents = "donor" if "donor" in set(changes["contents"]) else "mean"
+    rows = {row["condition"]: row for row in rows_of(select(changes, contents=contents))}
+    less, more = rows[DIFFERENCE]["high"] < 0, rows[DIFFERENCE]["low"] > 0
+    compared = "more" if less else "less" if more else "no more"
+    points = {
+        name: f"{100 * row['value']:+.0f} [{100 * row['low']:+.0f}, {100 * row['high']:+.0f}]"
+        for name, row in rows.items()
+    }
+    source = "another image's" if contents == "donor" else "the image's mean"
+    return (
+        f"With {source} contents in place of sinks, right answers change by {points['sink']} "
+        f"points, {compared} than with random nonsinks ({points['random-matched']})"
+    )

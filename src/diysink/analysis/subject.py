@@ -233,15 +233,36 @@ class DIYSinkSubject:
         """One prompt for each image, and the greedy answer if asked for."""
         ids, mask = self.prompt_ids(texts)
         visual = self.visual(encoded)
-        answers = None
-        if max_new_tokens:
-            tokenizer = self.generator.chat_encoder.tokenizer
-            answers = self.model.generate(
-                input_ids=ids, attention_mask=mask, visual=visual, do_sample=False,
-                max_new_tokens=max_new_tokens, pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-            )[:, ids.shape[1] :]  # fmt: skip
+        answers = self._generate(ids, mask, visual, max_new_tokens) if max_new_tokens else None
         return self._spliced(_Texts(ids, mask, visual, answers))
+
+    @torch.no_grad()
+    def answers(
+        self,
+        ids: Int[Tensor, "batch length"],
+        mask: Int[Tensor, "batch length"],
+        visual: Visual,
+        max_new_tokens: int,
+    ) -> list[str]:
+        """Greedy answers to prompts with any visual tokens, all seen at weight one."""
+        tokens = self._generate(ids, mask, visual, max_new_tokens)
+        decode = self.generator.chat_encoder.tokenizer.batch_decode
+        return [text.strip() for text in decode(tokens, skip_special_tokens=True)]
+
+    def _generate(
+        self,
+        ids: Int[Tensor, "batch length"],
+        mask: Int[Tensor, "batch length"],
+        visual: Visual,
+        max_new_tokens: int,
+    ) -> Int[Tensor, "batch new"]:
+        tokenizer = self.generator.chat_encoder.tokenizer
+        tokens: Tensor = self.model.generate(
+            input_ids=ids, attention_mask=mask, visual=visual, do_sample=False,
+            max_new_tokens=max_new_tokens, pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )  # fmt: skip
+        return tokens[:, ids.shape[1] :]
 
     @torch.no_grad()
     def weighted(self, prompts: Prompts, choice: Choice) -> Prompts:

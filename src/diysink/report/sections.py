@@ -77,9 +77,8 @@ PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "function",
         "What a sink does",
         "Nothing (a head that looks at sinks and adds little), or the same to every token (a "
-        "broadcast)? And what is lost if the sinks' contents are replaced, against as many random "
-        "tokens?",
-        ("sink_function", "replacement"),
+        "broadcast)?",
+        ("sink_function",),
     ),
     (
         "relevance",

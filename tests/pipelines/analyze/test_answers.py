@@ -1,10 +1,9 @@
-"""What answers tell, as nodes: ablation and replaced contents."""
+"""What answers tell, as nodes: the ablation."""
 
 import numpy as np
 import pytest
 
-from pipelines.analyze.answers import ablate_tokens, replace_contents
-from tests.pipelines.analyze.conftest import PLACE
+from pipelines.analyze.answers import ablate_tokens
 from tests.report.conftest import make_predictions
 
 ANALYZE = {
@@ -17,9 +16,8 @@ ANALYZE = {
         "groups": ["global", "local"],
         "matched": True,
     },
-    "replacement": PLACE | {"items": 10, "max_new_tokens": 3, "metric": "exact"},
 }
-OFF = ANALYZE | dict.fromkeys(("ablation", "replacement"))
+OFF = ANALYZE | {"ablation": None}
 pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
 
@@ -39,12 +37,5 @@ def test_other_groups_have_no_dissociation(parts):
     assert contrasts.empty
 
 
-def test_replaced_contents_are_told_by_group(ask):
-    lost = ask(replace_contents, ANALYZE)
-    assert set(lost["tokens"]) == {"sink", "matched", "difference"}
-    assert {"all", "global", "local"} == set(lost["group"])
-
-
-def test_what_is_turned_off_leaves_empty_tables(ask):
+def test_what_is_turned_off_leaves_empty_tables(parts):
     assert all(table.empty for table in ablate(make_predictions(4), OFF))
-    assert ask(replace_contents, OFF).empty

@@ -1,7 +1,4 @@
-"""What sinks do: heads that do nothing there or broadcast, and what is lost without contents."""
-
-from collections.abc import Mapping
-from typing import Any
+"""What sinks do: heads that do nothing there or broadcast."""
 
 from matplotlib.axes import Axes
 
@@ -16,11 +13,8 @@ from diysink.drawing import (
     Tables,
     drawing,
     level_name,
-    short,
 )
 from diysink.report.inputs import records
-
-_CONTENTS = ("zero", "mean", "shuffle", "donor")
 
 
 def draw_function(rows: Rows, level: float) -> Drawing:
@@ -93,80 +87,7 @@ def _function_title(rows: Rows) -> str:
     )
 
 
-def draw_replacement(rows: Rows, level: float) -> Drawing:
-    """Change of accuracy by what stands in the places of sinks, and of matched tokens.
-
-    Args:
-        rows: of ``replacement``.
-        level: of the intervals.
-    """
-    groups = list(dict.fromkeys(row["group"] for row in rows))
-    contents = [name for name in _CONTENTS if any(row["contents"] == name for row in rows)]
-    lines = [(group, name) for group in groups for name in contents]
-    series = (
-        ("matched", NONSINK, "s", 0.16, "random nonsinks"),
-        ("sink", SINK, "o", -0.16, "sinks"),
-    )
-
-    def draw(axes: Axes) -> None:
-        axes.axvline(0, color=MUTED, linewidth=1)
-        for tokens, colour, marker, shift, label in series:
-            chosen = {(r["group"], r["contents"]): r for r in rows if r["tokens"] == tokens}
-            for i, line in enumerate(lines):
-                row = chosen[line]
-                ends = [100 * row["low"], 100 * row["high"]]
-                axes.plot(ends, [i + shift] * 2, color=colour, linewidth=1.4)
-                axes.plot(100 * row["value"], i + shift, marker, color=colour, markersize=4.5,
-                          label=label if i == 0 else None)  # fmt: skip
-        axes.set_yticks(range(len(lines)), [f"{short(g, 12)}: {name}" for g, name in lines])
-        axes.set_ylim(len(lines) - 0.5, -0.5)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("change of right answers (points)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1)
-
-    first = rows[0]
-    return drawing(
-        "replacement",
-        _replacement_title(rows),
-        f"{first['n_items']} questions about {first['n_images']} images, "
-        f"{100 * first['baseline']:.0f} % right as they are. Between connector and language model "
-        "the tokens' contents become zero, the image's mean, each other's (shuffle) or another "
-        f"image's (donor). Lines: {level_name(level)} bootstrap intervals over images, paired.",
-        1.0 + 0.24 * len(lines),
-        draw,
-    )
-
-
-def _replacement_title(rows: Rows) -> str:
-    """By another image's sinks where there are donors: what a zero does is least natural."""
-    told = {
-        (row["tokens"], row["contents"]): row for row in rows if row["group"] == rows[0]["group"]
-    }
-    name = "donor" if ("sink", "donor") in told else "mean"
-    sink, matched, difference = (told[tokens, name] for tokens in ("sink", "matched", "difference"))
-    if difference["high"] < 0:
-        says = "more than with random nonsinks"
-    elif difference["low"] > 0:
-        says = "less than with random nonsinks"
-    else:
-        says = "no more than with random nonsinks"
-    where = "another image's" if name == "donor" else "the image's mean"
-    return (
-        f"With {where} contents in place of sinks, right answers change by "
-        f"{_points(sink)} points, {says} ({_points(matched)})"
-    )
-
-
-def _points(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['value']:+.0f} [{100 * row['low']:+.0f}, {100 * row['high']:+.0f}]"
-
-
 def draw_section_function(tables: Tables, level: float) -> list[Drawing]:
     """Figures of what sinks do, from the tables that are there."""
-    drawings = []
-    if rows := records(tables.get("sink_function")):
-        drawings.append(draw_function(rows, level))
-    if rows := records(tables.get("replacement")):
-        drawings.append(draw_replacement(rows, level))
-    return drawings
+    rows = records(tables.get("sink_function"))
+    return [draw_function(rows, level)] if rows else []
