@@ -19,7 +19,9 @@ from pathlib import Path
 import torch
 from answer import SHAPES, build, peak
 
-from diysink.analysis.attention import AnsweredPrompts, answer_attention, reading
+from diysink.analysis.attention import attention_received
+from diysink.analysis.subject import DIYSinkSubject
+from diysink.model import AnswerGenerator
 
 LARGE = {
     "vision": SHAPES["7b"]["vision"] | {"num_hidden_layers": 2},
@@ -39,24 +41,24 @@ def main() -> None:
     torch.set_num_threads(1)
     shapes = LARGE if args.large else SHAPES["tiny"]
     bench = build(shapes, "cpu", torch.float32, None)
-    model, questions = bench.model, bench.questions
-    rows = [bench.chat_encoder.question(f"<image>\n{text}") for text in questions.texts]
-    ids, mask = bench.chat_encoder.pad(rows, side="left")
-    answers = torch.randint(20, 300, (len(ids), 8))
-    prompts = AnsweredPrompts(ids, mask, questions.pixel_values, answers, end=1)
-    read = reading(model, prompts)
-    positions = (read.mask.cumsum(1) - 1).clamp(min=0)
+    processor = None  # images are random pixel values here
+    subject = DIYSinkSubject(AnswerGenerator(bench.model, bench.chat_encoder, processor))
+    encoded = subject.encode_pixels(bench.questions.pixel_values)
+    prompts = subject.prompts(encoded, bench.questions.texts, max_new_tokens=8)
 
-    def encode() -> None:
-        reading(model, prompts)
-
-    def plain() -> None:
-        encode()
-        model.model.language_model(
-            inputs_embeds=read.embeds, attention_mask=read.mask, position_ids=positions
+    def attention() -> None:
+        layers = []
+        subject.read_language(
+            prompts,
+            lambda layer: layers.append(
+                attention_received(layer, prompts.generated, prompts.index).mean(1)
+            ),
         )
 
-    run = {"plain": plain, "attention": lambda: answer_attention(model, prompts), "encode": encode}
+    run = {
+        "plain": lambda: subject.language_states(prompts, lambda layer, states: None),
+        "attention": attention,
+    }
     seconds: dict[str, list[float]] = {name: [] for name in run}
     for turn in range(args.rounds + 2):
         for name, way in run.items():
@@ -65,11 +67,9 @@ def main() -> None:
             if turn >= 2:
                 seconds[name].append(time.process_time() - start)
     median = {name: statistics.median(times) for name, times in seconds.items()}
-    language = median["plain"] - median["encode"]
     memory = {name: peak(way, "cpu") for name, way in run.items()}
     result = {
         "ratio_to_plain": median["attention"] / median["plain"],
-        "ratio_of_language_model_alone": (median["attention"] - median["encode"]) / language,
         "peak_ratio": memory["attention"] / memory["plain"],
         "median_seconds": median,
         "shapes": shapes,

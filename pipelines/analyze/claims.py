@@ -9,9 +9,8 @@ from pipelines.card import says_induced
 TABLES = (
     "sink_verdicts",
     "sink_evidence",
-    "attention_by_kind",
-    "norm_attention",
-    "attention_by_layer",
+    "attention_analysis",
+    "attention_by_layer_analysis",
     "sink_dimensions",
     "dimension_overlap",
     "token_ablation",
@@ -26,7 +25,7 @@ Table = pd.DataFrame
 
 def judge_claims(
     predictions: Table,
-    visual_attention: Table,
+    attention_rows: Table,
     benchmarks: dict[str, Any],
     tau_sweep: Table,
     model: dict[str, Any],
@@ -41,7 +40,7 @@ def judge_claims(
 
     Args:
         predictions: of all variants.
-        visual_attention: attention and norm of every visual token.
+        attention_rows: attention and norm of every visual token.
         benchmarks: contents of the benchmarks' result files, by name.
         tau_sweep: what tokens carry, judged at other taus.
         model: parameters: whose sinks were treated apart.
@@ -68,7 +67,7 @@ def judge_claims(
         return nothing, nothing, nothing, nothing, nothing, ""
     options = {"resamples": analyze["resamples"], "level": analyze["level"], "seed": seed}
     roles, level = Roles(**asked["roles"]), float(analyze["level"])
-    named = dict(zip(TABLES, tables, strict=True))
+    named = _as_claims_read(dict(zip(TABLES, tables, strict=True)))
     planned = planned_comparisons(primary(predictions), roles, **options)
     costs = cost_table(benchmarks)
     expected = sinks["expect"] or {}
@@ -84,11 +83,33 @@ def judge_claims(
     verdict = found.row("sink_verdicts", encoder=found.encoder)
     if verdict is not None and verdict["found"]:  # else there is no tau to vary
         robust.insert(0, tau_sweep)
-        if not visual_attention.empty:
+        if not attention_rows.empty:
             share = float(sinks["calibration"]["credible"]["share"])
             tau, multiples = float(verdict["tau"]), [float(times) for times in asked["taus"]]
-            robust.insert(0, over_tau(visual_attention, tau, multiples, share=share, **options))
+            robust.insert(0, over_tau(attention_rows, tau, multiples, share=share, **options))
     claims, parts = judge(found)
     page = claims_page(claims, parts, level=level, induced=found.induced)
     robustness = pd.concat([t for t in robust if len(t)] or robust, ignore_index=True)
     return claims, parts, planned, robustness, costs, page
+
+
+def _as_claims_read(tables: dict[str, Table | None]) -> dict[str, Table | None]:
+    """Tidy tables in the form that the claims read, until their entries name these columns."""
+    attention, by_layer = (
+        tables.pop(f"{name}_analysis") for name in ("attention", "attention_by_layer")
+    )
+    if attention is not None and not attention.empty:
+        own = attention[attention["tau"] == 1].assign(
+            mask=lambda t: t["control"].replace("none", "true")
+        )
+        rho = own[own["metric"] == "spearman"].rename(columns={"value": "rho"})
+        kinds = own[own["metric"].isin(["attention", "attention ratio"])].assign(
+            kind=lambda t: t["condition"].replace("sink / nonsink", "ratio"),
+            norms=lambda t: t["mask"],
+        )
+        tables |= {"norm_attention": rho, "attention_by_kind": kinds}
+    if by_layer is not None and not by_layer.empty:
+        tables["attention_by_layer"] = by_layer.assign(
+            kind=by_layer["condition"], mask=by_layer["control"].replace("none", "true")
+        )
+    return tables

@@ -3,13 +3,6 @@
 from kedro.pipeline import Pipeline, node
 
 from pipelines.analyze.answers import ablate_tokens
-from pipelines.analyze.attention import (
-    attend_by_layer,
-    curve_attention,
-    measure_attention,
-    tabulate_attention,
-    weigh_sinks,
-)
 from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
 from pipelines.analyze.claims import TABLES, judge_claims
 from pipelines.analyze.inside import find_dimensions, tell_functions
@@ -27,17 +20,6 @@ COUNTS = ["params:analyze", "params:seed"]
 def create_pipeline() -> Pipeline:
     """Predictions and models in, tidy tables out; the claims are judged from all of them."""
     named = {
-        measure_attention: (
-            [*MODEL, "params:analyze", "params:workspace", "params:device"],
-            "visual_attention",
-        ),
-        tabulate_attention: (
-            ["visual_attention", *COUNTS],
-            ["attention_by_norm", "attention_by_kind"],
-        ),
-        curve_attention: (["visual_attention", *COUNTS], ["attention_curve", "norm_attention"]),
-        attend_by_layer: ([*MODEL, *HOW], "attention_by_layer"),
-        weigh_sinks: ([*MODEL, *HOW], "attention_by_weight"),
         find_dimensions: (
             [*MODEL, "sink_profiles", "aligned_connectors", "params:model", "params:align", *HOW],
             ["sink_dimensions", "dimension_overlap"],
@@ -57,7 +39,7 @@ def create_pipeline() -> Pipeline:
         ),
         judge_claims: (
             [
-                *("predictions", "visual_attention", "benchmark_results", "tau_sweep"),
+                *("predictions", "attention_rows", "benchmark_results", "tau_sweep"),
                 *("params:model", "params:sinks", *COUNTS, *TABLES),
             ],
             ["claims", "claim_parts", "planned_comparisons", "robustness", "costs", "claims_page"],

@@ -19,9 +19,6 @@ TABLES = (
     "sink_examples",
     "token_ablation",
     "dissociation",
-    "attention_by_norm",
-    "attention_by_kind",
-    "attention_by_weight",
 )
 """Tables that :class:`diysink.report.Inputs` has a field for, of the same name."""
 
@@ -31,9 +28,6 @@ EVIDENCE = (
     "planned_comparisons",
     "robustness",
     "costs",
-    "norm_attention",
-    "attention_curve",
-    "attention_by_layer",
     "sink_dimensions",
     "dimension_overlap",
     "sink_function",

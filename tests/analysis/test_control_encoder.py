@@ -26,19 +26,12 @@ from diysink.analysis import (
     Context,
     MassiveRule,
     Settings,
-    attention_by_kind,
-    attention_by_layer,
-    attention_by_norm,
-    attention_by_weight,
-    attention_curve,
     dissociation,
-    layer_attention,
-    norm_attention,
-    shuffled_order,
     token_ablation,
-    visual_attention,
-    weighted_attention,
 )
+from diysink.analysis.attention import Attention, AttentionSettings
+from diysink.analysis.attention_by_layer import AttentionByLayer
+from diysink.analysis.attention_measures import RATIO, Measures
 from diysink.analysis.criteria import Criteria
 from diysink.analysis.dimension_overlap import dimension_overlap
 from diysink.analysis.dimensions import dimension_profiles, sink_dimensions
@@ -47,6 +40,7 @@ from diysink.analysis.layers import connected_encoder
 from diysink.analysis.probes import ProbeOptions, probe_tables, token_means
 from diysink.analysis.relevance import MEAN, relevance_by_image, relevance_table
 from diysink.analysis.replacement import DIFFERENCE, Replacement, ReplacementSettings
+from diysink.analysis.weights import Weights, WeightsSettings
 from diysink.analysis.words import naming_tables, word_ids, words_by_image
 from diysink.evaluation.metrics import exact_match
 from diysink.evaluation.random_matched import random_in_place_of_sinks
@@ -67,6 +61,7 @@ from tests.analysis.batches import measured
 from tests.analysis.two_encoders import IMAGES, LOUD, Pictures, Side, direction
 
 OPTIONS = {"resamples": 300, "level": 0.95, "seed": 0}
+CONTEXT = Context(Bootstrap(**OPTIONS), massive=MassiveRule())
 EVERY = {"all": np.ones(IMAGES, dtype=np.bool_)}
 RULE = MassiveRule()
 
@@ -204,41 +199,46 @@ def test_induced_sinks_say_the_scene_when_they_are_alone(pair):
 
 def test_the_answer_attends_to_induced_sinks_above_all_other_tokens(pair):
     """As a ratio, in bins, as a curve and as a rank correlation; shuffled norms are the control."""
-    names, order = pair.induced.shown.names, shuffled_order((IMAGES, GRID * GRID), 0)
-    ratios, bins, curves, ranks = [], [], [], []
-    for side in (pair.induced, pair.control):
-        seen = visual_attention(side.generator, side.ask("scene")[0])
-        looked = seen.attention.numpy().astype(np.float64)
-        norms = seen.norms.numpy().astype(np.float64)
-        sinks, tau = seen.sinks.numpy(), side.generator.model.config.tau
-        kinds = attention_by_kind(looked, sinks, names, EVERY, **OPTIONS)
-        ratios.append(one(kinds, kind="ratio"))
-        edges = [norms.min(), tau, norms.max()]
-        bins.append(attention_by_norm(looked, norms, names, edges, **OPTIONS).to_dict("records"))
-        at = [np.median(norms[~sinks]), np.median(norms[sinks])]
-        curves.append(attention_curve(looked, norms, names, at, 0.08, **OPTIONS).to_dict("records"))
-        for n in (norms, np.take_along_axis(norms, order, 1)):
-            ranks.append(norm_attention(looked, n, names, EVERY, **OPTIONS).iloc[0])
+
+    def attended(side):
+        analysis = Attention(AttentionSettings(bins=2), CONTEXT)
+        rows = measured(analysis, side.generator, side.ask("scene")[0], max_new_tokens=1)
+        return analysis.summarize(rows)
+
+    induced, control = pair.each(attended)
+    ratios = [
+        one(t, metric="attention ratio", control="none", group="all") for t in (induced, control)
+    ]
     assert ratios[0]["low"] > 4
     assert ratios[1]["low"] < 1
     assert ratios[1]["high"] < 2
-    for (quiet, loud), (control_quiet, control_loud) in (bins, curves):
-        assert loud["low"] > 4 * quiet["high"]
-        assert control_loud["low"] < control_quiet["high"]
-    true, shuffled, control, _ = ranks
-    assert true["low"] > max(0, shuffled["rho"])
-    assert control["low"] < 0
+    (quiet, loud), (control_quiet, control_loud) = (
+        t[(t["metric"] == "attention by norm") & (t["control"] == "none")].to_dict("records")
+        for t in (induced, control)
+    )
+    assert loud["low"] > 4 * quiet["high"]
+    assert control_loud["low"] < control_quiet["high"]
+    curves = [t[(t["metric"] == "attention curve") & (t["control"] == "none")]
+              for t in (induced, control)]  # fmt: skip
+    peaks = [curve["value"].iloc[-1] / curve["value"].median() for curve in curves]
+    assert peaks[0] > 4 > 2 > peaks[1]
+    true, shuffled = (
+        one(induced, metric="spearman", control=c, group="all") for c in ("none", "shuffled")
+    )
+    assert true["low"] > max(0, shuffled["value"])
+    assert one(control, metric="spearman", control="none", group="all")["low"] < 0
 
 
 def test_the_attention_is_in_the_middle_of_the_language_model_and_gone_with_a_shuffled_mask(pair):
     def by_layer(side):
-        measured = layer_attention(side.generator, side.ask("scene")[0], RULE)
-        return attention_by_layer(measured, **OPTIONS)
+        analysis = AttentionByLayer(Settings(), CONTEXT)
+        rows = measured(analysis, side.generator, side.ask("scene")[0], max_new_tokens=1)
+        return analysis.summarize(rows)
 
     for layer in (-1, 2):
         (sinks, shuffled), (control, other) = (
-            [one(table, layer=layer, head=-1, kind="vsink", mask=mask)
-             for mask in ("true", "shuffled")] for table in pair.each(by_layer)
+            [one(table, layer=layer, head=-1, condition="vsink", control=control)
+             for control in ("none", "shuffled")] for table in pair.each(by_layer)
         )  # fmt: skip
         assert sinks["low"] > 2 * shuffled["high"]
         assert control["low"] < other["high"]
@@ -248,19 +248,21 @@ def test_more_attention_is_there_before_any_weight_and_weights_act_on_any_token(
     """Weights on keys raise the attention to whatever is named: that is no sign of sinks."""
 
     def weighed(side):
-        asked, _ = side.ask("scene")
-        table = weighted_attention(side.generator, asked, (1.0, 4.0))
-        return attention_by_weight(table, **OPTIONS)
+        analysis = Weights(WeightsSettings(weights=(1.0, 4.0)), CONTEXT)
+        rows = measured(analysis, side.generator, side.ask("scene")[0], max_new_tokens=1)
+        return analysis.summarize(rows)
 
     induced, control = pair.each(weighed)
-    before = [one(table, place="keys", weight=1.0) for table in (induced, control)]
+    before = [one(table, metric="attention share", condition="keys", weight=1.0)
+              for table in (induced, control)]  # fmt: skip
     assert before[0]["low"] > before[1]["high"]
     for table in (induced, control):
         at_keys, at_connector = (
-            one(table, place=place, weight=4.0) for place in ("keys", "connector")
+            one(table, metric="attention ratio", condition=place, weight=4.0)
+            for place in ("keys", "connector")
         )
-        assert at_keys["ratio_low"] > 2
-        assert at_connector["ratio_high"] < 1.5
+        assert at_keys["low"] > 2
+        assert at_connector["high"] < 1.5
 
 
 def test_without_the_contents_of_induced_sinks_the_scene_is_lost(pair):
@@ -396,16 +398,14 @@ def test_attention_inside_the_encoders_as_shipped_is_no_sign_of_sinks(pair):
     """
 
     def received(side):
-        kinds = attention_by_kind(
-            side.observe().attention.numpy().astype(np.float64),
-            side.sinks.numpy(),
-            side.shown.names,
-            EVERY,
-            **OPTIONS,
-        )
+        one_image_each = Measures(
+            side.observe().attention.numpy().astype(np.float64), np.arange(IMAGES),
+            Bootstrap(**OPTIONS),
+        )  # fmt: skip
+        kinds = pd.DataFrame(one_image_each.by_kind(side.sinks.numpy(), EVERY["all"], "all"))
         heads = sink_function(head_outputs(side.generator, side.ask("scene")[0]), **OPTIONS)
         heads = heads[(heads["where"] == "vit") & (heads["mask"] == "true")]
-        return one(kinds, kind="ratio"), set(heads["kind"])
+        return one(kinds, condition=RATIO), set(heads["kind"])
 
     (ratio, kinds), (control_ratio, control_kinds) = pair.each(received)
     assert ratio["high"] < 1.5 < control_ratio["low"]

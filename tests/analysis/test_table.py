@@ -12,6 +12,9 @@ def test_what_is_left_out_has_its_default():
     assert (row["layer"], row["head"], row["group"], row["control"]) == (ALL, ALL, "all", NONE)
     assert row[["low", "high", "p"]].isna().all()
     assert row["n_images"] == 0
+    mixed = tidy([{"metric": "a", "value": 1, "n": 3}, {"metric": "b", "value": 2}])
+    assert mixed["n"].tolist() == [3, 0]
+    assert mixed["n"].dtype == "int64"
     assert tidy([]).empty
     assert list(tidy([]).columns) == list(COLUMNS)
 

@@ -7,16 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from diysink.analysis import Context
 from diysink.analysis.ablation import dissociation, token_ablation
-from diysink.analysis.attention_by_norm import (
-    attention_by_kind,
-    attention_by_norm,
-    norm_edges,
-    shuffled_order,
-)
+from diysink.analysis.attention import Attention, AttentionSettings
 from diysink.claims import judge
 from diysink.evaluation import accuracy_table, comparisons, verdict
 from diysink.report import Inputs
+from diysink.resampling import Bootstrap
 from tests.claims.conftest import make_evidence
 
 VARIANTS = {  # chance of a right answer on global, local, mixed questions
@@ -177,27 +174,6 @@ def make_curve(rng, units, steps=60):
     )
 
 
-def make_weights(keys=3.0, connector=1.1):
-    """Shares under weights 1 and 4; what 4 multiplies them by, in both places."""
-    return pd.DataFrame(
-        [
-            {
-                "place": place,
-                "weight": weight,
-                "share": 0.05 * ratio,
-                "low": 0.04 * ratio,
-                "high": 0.06 * ratio,
-                "ratio": ratio,
-                "ratio_low": ratio - 0.05,
-                "ratio_high": ratio + 0.05,
-                "n_images": 40,
-            }
-            for place, four in (("connector", connector), ("keys", keys))
-            for weight, ratio in ((4.0, four), (1.0, 1.0))
-        ]
-    )
-
-
 def make_evidence_tables():
     """Verdicts of planted claims with what they rest on, and a sweep in which one of two turns."""
     planted = make_evidence()
@@ -225,15 +201,15 @@ def make_inputs():
     norms, sinks = make_sinks(rng)
     attention = np.where(sinks, 0.05, 0.008) * rng.uniform(0.5, 1.5, sinks.shape)
     images = [f"sha{i}" for i in range(len(norms))]
-    edges, order = norm_edges(norms, 12, float(norms[sinks].min())), shuffled_order(norms.shape, 0)
-    groups = {"all": np.ones(len(norms), dtype=bool)}
-    by_norm, by_kind = [], []
-    for name, places in (("true", np.sort(order, 1)), ("shuffled", order)):
-        n, s = (np.take_along_axis(part, places, 1) for part in (norms, sinks))
-        by_norm.append(attention_by_norm(attention, n, images, edges, **OPTIONS).assign(norms=name))
-        by_kind.append(
-            attention_by_kind(attention, s, images, groups, **OPTIONS).assign(norms=name)
-        )
+    tokens = norms.shape[1]
+    rows = pd.DataFrame(
+        {
+            "id": np.repeat(images, tokens), "image": np.repeat(images, tokens), "group": None,
+            "token": np.tile(np.arange(tokens), len(images)), "norm": norms.ravel(),
+            "sink": sinks.ravel(), "attention": attention.ravel(), "tau": 30.0,
+        }
+    )  # fmt: skip
+    analysis = Attention(AttentionSettings(bins=12), Context(Bootstrap(**OPTIONS)))
     seen = ("dual", "dual-sinks", "dual-nonsinks")
     ablation = [
         token_ablation(predictions, seen, by, **OPTIONS).rename(columns={by: "group"}).assign(by=by)
@@ -291,9 +267,7 @@ def make_inputs():
         },
         token_ablation=pd.concat(ablation, ignore_index=True),
         dissociation=dissociation(predictions, seen, **OPTIONS),
-        attention_by_norm=pd.concat(by_norm, ignore_index=True),
-        attention_by_kind=pd.concat(by_kind, ignore_index=True),
-        attention_by_weight=make_weights(),
+        analyses={"attention": analysis.summarize(rows)},
         evidence=make_evidence_tables(),
         encoder="induced",
         controls=("control",),

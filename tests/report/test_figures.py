@@ -9,12 +9,10 @@ from PIL import Image
 from diysink.report.figures import (
     draw_ablation,
     draw_accuracy,
-    draw_attention,
     draw_curves,
     draw_differences,
     draw_examples,
     draw_norms,
-    draw_weights,
 )
 from diysink.report.inputs import records
 
@@ -62,45 +60,6 @@ def test_the_ablation_s_title_follows_the_data(first, second, title):
 def test_without_groups_the_ablation_tells_the_accuracies():
     title = draw_ablation(seen(), [], 0.95).title
     assert title == "Sinks alone: 80 % right; nonsinks alone: 30 %; both: 90 %"
-
-
-@pytest.mark.parametrize(
-    ("value", "says"),
-    [
-        (6.0, "A sink gets 6.0 times the attention"),
-        (1.0, "about the same attention"),
-        (0.5, "A sink gets less attention than another visual token: 0.50 times"),
-    ],
-)
-def test_the_attention_s_title_follows_the_data(inputs, value, says):
-    kinds = [
-        {
-            "norms": norms,
-            "group": "all",
-            "kind": "ratio",
-            "value": v,
-            "low": v - 0.1,
-            "high": v + 0.1,
-        }
-        for norms, v in (("true", value), ("shuffled", 1.0))
-    ]
-    drawn = draw_attention(records(inputs.attention_by_norm), kinds, 0.95)
-    assert says in drawn.title
-    assert "with norms shuffled 1.00 [0.90, 1.10]" in drawn.title
-
-
-def test_the_weights_title_tells_the_largest_in_both_places(inputs):
-    drawn = draw_weights(records(inputs.attention_by_weight), 0.95)
-    assert drawn.title == (
-        "A weight of 4 multiplies the attention to sinks by 3.00 [2.95, 3.05] at the keys, "
-        "by 1.10 [1.05, 1.15] at the connector"
-    )
-    assert "on 40 images" in drawn.caption
-
-
-def test_attention_without_sinks_is_drawn_and_says_so(inputs):
-    drawn = draw_attention(records(inputs.attention_by_norm), [], 0.95)
-    assert drawn.title == "No token counts as a sink here: nothing to compare"
 
 
 def test_norms_are_told_with_and_without_tau(inputs):

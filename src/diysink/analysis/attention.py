@@ -1,199 +1,157 @@
-"""Attention that each visual token gets while the answer is generated.
+"""Do visual tokens of high norm get more of the answer's attention? (arXiv 2510.08510)
 
-The answer is generated first; then prompt and answer are read once more under eager attention, and
-each layer's matrix is reduced to one row per item as soon as it exists. So there is never more
-than one layer's matrix in memory, and the numbers are those of generation: what a causal model
-attends to at a position does not depend on what comes after.
+The answer is generated first; prompt and answer are then read once more under eager attention, and
+each layer's matrix is reduced to one row per item as soon as it exists. The numbers are those of
+generation: what a causal model attends to at a position does not depend on what comes after it.
+
+Attention per token is compared in bins of norm, along a smooth curve (a kernel mean in log norm),
+by rank correlation over the tokens of one image, and for sinks against other tokens. The control
+is the same with each question's norms shuffled over its tokens.
 """
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from torch import Tensor, einsum, stack
 
-from diysink.analysis.attention_layers import patch_places, read_language
+from diysink.analysis.attention_figure import draw_bins, draw_curve
+from diysink.analysis.attention_measures import Measures, groups_of, norm_edges, shuffled_order
+from diysink.analysis.base import Analysis, Looks, Settings
+from diysink.analysis.batch import Batch
+from diysink.analysis.table import NONE, select, tidy
 from diysink.architectures.hooks import Layer
-from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Spliced
-from diysink.model.chat import IMAGE
-from diysink.model.keys import gated
-from diysink.selection import Choice, QuestionBatch
-from diysink.sinks import token_norms
+from diysink.drawing import Drawing
+
+SHUFFLED = "shuffled"
 
 
 @dataclass(frozen=True)
-class VisualAttention:
-    """What was measured of a batch of questions; visual tokens in raster order.
+class AttentionSettings(Settings):
+    """Beyond those of every analysis.
 
     Attributes:
-        attention: share of one position's attention that goes to the token, mean over heads,
-            layers and generated tokens (the end of the answer is one).
-        norms: L2 norm of the token's hidden state before the connector.
-        sinks: which tokens are sinks.
+        bins: of norm, even in its logarithm, with an edge at tau.
+        points: of the curve, even in the logarithm of the norm.
+        bandwidth: standard deviation of the curve's kernel, in natural logarithms of the norm.
+        taus: multiples of tau at which sinks are compared as well; 1 is always there.
     """
 
-    attention: Float[Tensor, "batch tokens"]
-    norms: Float[Tensor, "batch tokens"]
-    sinks: Bool[Tensor, "batch tokens"]
+    max_samples: int = 600
+    bins: int = 16
+    points: int = 60
+    bandwidth: float = 0.08
+    taus: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        if self.bins < 2 or self.points < 2 or not self.bandwidth > 0:
+            raise ValueError(
+                f"bins {self.bins}, points {self.points}, bandwidth {self.bandwidth}: expected at "
+                "least 2 bins and points, and a bandwidth above 0"
+            )
 
 
-@torch.no_grad()
-def visual_attention(generator: AnswerGenerator, questions: QuestionBatch) -> VisualAttention:
-    """Answer the questions and measure where the generated tokens look.
+class Attention(Analysis[AttentionSettings]):
+    """Share of the answer's attention that each visual token gets, against its norm.
 
-    The model sees both sets of visual tokens at weight one, in its own arrangement.
+    Rows: ``id, image, group, token`` (raster order), ``norm, sink, attention`` (mean over heads,
+    layers and generated tokens), ``tau``.
 
-    Args:
-        generator: the model; its selection is not used.
-        questions: one image each.
-
-    Raises:
-        ValueError: questions without pixel values; a connector without a token for each patch.
+    Table: ``attention`` (condition sink, nonsink) and ``attention ratio``, by group of questions
+    and, over all, at multiples of ``tau``; ``sinks per image`` at multiples of ``tau``;
+    ``attention by norm`` (keys ``norm_low``, ``norm_high``); ``attention curve`` (key ``norm``);
+    ``spearman`` per image, averaged, by group.
     """
-    prompts = answered(generator, questions)
-    model = generator.model
-    states = model.model.visual_states(prompts.pixels)
-    if states.shape[1] != model.config.image_seq_length:
-        raise ValueError(
-            f"the {model.config.connector} gives {model.config.image_seq_length} tokens for "
-            f"{states.shape[1]} patches: what a token gets belongs to no patch and its norm. Look "
-            "at a model whose connector keeps one token per patch."
+
+    title = "Attention and norm"
+    question = (
+        "Do tokens of high norm get more of the answer's attention? Attention per visual token "
+        "against its norm, and of sinks against other tokens; in the control each question's norms "
+        "are shuffled over its tokens."
+    )
+    settings_class = AttentionSettings
+    needs = frozenset({"answers", "language", "patch tokens"})
+    keep_rows = True
+
+    def measure(self, batch: Batch) -> Generator[Looks, None, pd.DataFrame]:
+        """Attention from the positions that the answers were generated at."""
+        layers: list[Float[Tensor, "batch tokens"]] = []
+        prompts = batch.prompts
+        generated = prompts.generated
+        if generated is None:
+            raise ValueError("no answers were generated: max_new_tokens must be 1 or more")
+        yield Looks(
+            language=lambda layer: layers.append(
+                attention_received(layer, generated, prompts.index).mean(1)
+            )
         )
-    return VisualAttention(
-        attention=answer_attention(model, prompts),
-        norms=token_norms(states).cpu(),
-        sinks=model.model.sink_mask(states).cpu(),
-    )
+        seen = stack(layers).mean(0).cpu()
+        items, tokens = seen.shape
+        return pd.DataFrame(
+            {
+                "id": np.repeat(batch.ids, tokens),
+                "image": np.repeat(batch.images, tokens),
+                "group": np.repeat(np.array(batch.groups, dtype=object), tokens),
+                "token": np.tile(np.arange(tokens), items),
+                "norm": batch.encoded.norms.flatten().numpy(),
+                "sink": batch.sinks.flatten().numpy(),
+                "attention": seen.flatten().numpy(),
+                "tau": batch.subject.tau,
+            }
+        )
+
+    def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """All measures, each with its control."""
+        items = rows.drop_duplicates("id")
+        images = pd.factorize(items["image"], sort=True)[0]
+        attention, norms = (
+            rows[name].to_numpy(np.float64).reshape(len(items), -1)
+            for name in ("attention", "norm")
+        )
+        sinks = rows["sink"].to_numpy().reshape(norms.shape)
+        order = shuffled_order(norms.shape, self.context.seed)
+        one = Measures(attention, images, self.context.bootstrap)
+        groups = groups_of(items["group"])
+        table: list[dict[str, Any]] = []
+        for control, at in ((NONE, np.sort(order, 1)), (SHUFFLED, order)):
+            n, s = (np.take_along_axis(part, at, 1) for part in (norms, sinks))
+            found = [
+                *one.by_norm(n, norm_edges(norms, self.settings.bins, norms[sinks])),
+                *one.curve(n, self.settings.points, self.settings.bandwidth),
+                *(row for name, member in groups.items() for row in one.by_kind(s, member, name)),
+                *(row for name, member in groups.items() for row in one.spearman(n, member, name)),
+            ]
+            tau = rows["tau"].iloc[0]
+            for multiple in sorted({1.0, *map(float, self.settings.taus)}) if tau else ():
+                mask = np.take_along_axis(norms >= multiple * tau, at, 1)
+                found += one.at_tau(mask, multiple)
+            table += [{**row, "control": control} for row in found]
+        return tidy([{"tau": 1.0, "where": "llm", **row} for row in table],
+                    keys=["tau", "norm", "norm_low", "norm_high"])  # fmt: skip
+
+    @classmethod
+    def figures(cls, table: pd.DataFrame, level: float) -> list[Drawing]:
+        """Attention in bins of norm, and along the curve."""
+        own = select(table, tau=1.0, group="all")
+        bins, curve = (select(own, metric=f"attention {name}") for name in ("by norm", "curve"))
+        return [
+            draw_bins(bins, select(own, metric="attention ratio"), level),
+            *([draw_curve(curve, select(own, metric="spearman"), level)] if len(curve) else []),
+        ]
 
 
-@dataclass(frozen=True)
-class AnsweredPrompts:
-    """Prompts with one image each, padded on the left, and what was answered.
-
-    Attributes:
-        ids: the prompts' tokens.
-        mask: 1 for true tokens.
-        pixels: one image per prompt.
-        answers: generated tokens; what follows the first ``end`` is not looked at.
-        end: token that ends an answer.
-    """
-
-    ids: Int[Tensor, "batch length"]
-    mask: Int[Tensor, "batch length"]
-    pixels: Float[Tensor, "batch channels height width"]
-    answers: Int[Tensor, "batch new"]
-    end: int
-
-
-@torch.no_grad()
-def answered(generator: AnswerGenerator, questions: QuestionBatch) -> AnsweredPrompts:
-    """Greedy answers from both sets of visual tokens at weight one.
-
-    Raises:
-        ValueError: questions without pixel values.
-    """
-    if questions.pixel_values is None:
-        raise ValueError("questions without pixel_values: there are no visual tokens to look at")
-    model, chat_encoder = generator.model, generator.chat_encoder
-    rows = [chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
-    ids, mask = (part.to(model.device) for part in chat_encoder.pad(rows, side="left"))
-    pixels = questions.pixel_values.to(model.device, model.dtype)
-    pad, end = chat_encoder.tokenizer.pad_token_id, chat_encoder.tokenizer.eos_token_id
-    sequences = model.generate(
-        input_ids=ids,
-        attention_mask=mask,
-        pixel_values=pixels,
-        max_new_tokens=generator.max_new_tokens,
-        do_sample=False,
-        pad_token_id=pad,
-        eos_token_id=end,
-    )
-    return AnsweredPrompts(ids, mask, pixels, sequences[:, ids.shape[1] :], end)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Prompts and answers as one padded batch of the language model's inputs.
-
-    Attributes:
-        prompt: the prompts after splicing, padded on the left.
-        embeds: input embeddings of prompts and answers.
-        mask: 1 for true tokens.
-        weights: per position the share of an item's generated tokens that were generated there.
-    """
-
-    prompt: Spliced
-    embeds: Float[Tensor, "batch length dim"]
-    mask: Int[Tensor, "batch length"]
-    weights: Float[Tensor, "batch length"]
-
-
-@torch.no_grad()
-def reading(
-    model: DIYSinkForConditionalGeneration,
-    prompts: AnsweredPrompts,
-    choice: Choice | None = None,
-) -> Reading:
-    """Prompts and answers to be read once more.
-
-    The first token of an answer is generated at the last token of the prompt, and so on.
-
-    Raises:
-        ValueError: a choice that drops visual tokens.
-    """
-    if choice is not None and not choice.kept.all():
-        raise ValueError(f"routes {choice.routes} drop visual tokens: attention is to all of them")
-    answers = prompts.answers
-    prompt = model.model.splice(
-        prompts.ids,
-        prompts.mask,
-        model.model.see(prompts.pixels),
-        choice=choice,
-        padding_side="left",
-    )
-    ended = (answers == prompts.end).long()
-    generated = (ended.cumsum(1) - ended == 0).to(prompt.mask.dtype)
-    mask = torch.cat([prompt.mask, generated], 1)
-    # A token is generated at the position before it: the first at the prompt's last token.
-    last = prompt.mask.shape[1] - 1
-    weights = torch.zeros(mask.shape, device=mask.device)
-    weights[:, last:-1] = generated / generated.sum(1, keepdim=True)
-    embeds = torch.cat([prompt.embeds, model.get_input_embeddings()(answers)], 1)
-    return Reading(prompt, embeds, mask, weights)
-
-
-@torch.no_grad()
-def answer_attention(
-    model: DIYSinkForConditionalGeneration,
-    prompts: AnsweredPrompts,
-    choice: Choice | None = None,
-) -> Float[Tensor, "batch tokens"]:
-    """Attention to each visual token from the positions that the answers were generated at.
+def attention_received(
+    layer: Layer, generated: Float[Tensor, "batch length"], index: Int[Tensor, "batch tokens"]
+) -> Float[Tensor, "batch heads tokens"]:
+    """Attention that tokens get in one layer from the positions that generate the answer.
 
     Args:
-        model: any attention implementation; it is as before when this returns.
-        prompts: with the answers to look from.
-        choice: weights at the connector or the keys, with both sets seen; None = weight one.
-
-    Raises:
-        ValueError: a choice that drops visual tokens.
+        layer: with its attention.
+        generated: weight of each position.
+        index: positions of the tokens.
     """
-    read = reading(model, prompts, choice)
-    places = patch_places(read.prompt, model.config.image_seq_length)
-    layers: list[Float[Tensor, "batch tokens"]] = []
-
-    def look(layer: Layer) -> None:
-        layers.append(received(layer, read.weights, places).mean(1))
-
-    language_model = model.model.language_model
-    with gated(language_model, choice, read.prompt):
-        read_language(language_model, look, read.embeds, read.mask)
-    return torch.stack(layers).mean(0).cpu()
-
-
-def received(
-    layer: Layer, weights: Float[Tensor, "batch length"], places: Int[Tensor, "batch tokens"]
-) -> Float[Tensor, "batch heads tokens"]:
-    """Attention that the tokens at some places get in one layer, the queries weighted."""
-    columns = torch.einsum("bq,bhqk->bhk", weights, layer.attention.float())
-    return columns.gather(2, places[:, None].expand(-1, columns.shape[1], -1))
+    columns = einsum("bq,bhqk->bhk", generated, layer.attention.float())
+    return columns.gather(2, index[:, None].expand(-1, columns.shape[1], -1))

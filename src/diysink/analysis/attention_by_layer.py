@@ -1,130 +1,177 @@
-"""Who gets the answer's attention, layer by layer and head by head.
+"""Attention to visual tokens, layer by layer and head by head.
 
 Three kinds of visual tokens: V-sinks (by the norm before the connector), L-sinks (tokens that are
-no V-sinks and that the language model lights up by itself, `diysink.analysis.massive`, told anew at
-every layer) and nonsinks, the rest. The control permutes the kinds over the tokens of each image:
-what is left there is what the number of tokens and the places do by themselves.
+no V-sinks and that are massive in the language model, found anew at every layer:
+`diysink.analysis.massive`) and nonsinks, the rest. The control permutes the kinds over the tokens
+of each image: it has the same number of tokens of each kind.
 """
+
+from collections.abc import Generator
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from diysink.analysis.attention import answered, reading, received
-from diysink.analysis.attention_layers import patch_places, read_language
+from diysink.analysis.attention import SHUFFLED, attention_received
+from diysink.analysis.base import Analysis, Looks, Settings
+from diysink.analysis.batch import Batch
 from diysink.analysis.controls import drawn_orders
-from diysink.analysis.massive import MassiveRule, first_places
+from diysink.analysis.massive import first_places
+from diysink.analysis.table import ALL, NONE, select, tidy
 from diysink.architectures.hooks import Layer
-from diysink.model import AnswerGenerator
-from diysink.resampling import interval, resampled_ratios
-from diysink.selection import QuestionBatch
+from diysink.drawing import (
+    BOTH,
+    MUTED,
+    NONSINK,
+    SINK,
+    Drawing,
+    draw_line,
+    drawing,
+    level_name,
+    rows_of,
+)
 
 KINDS = ("vsink", "lsink", "nonsink")
-MASKS = ("true", "shuffled")
-_COLUMNS = ["layer", "head", "kind", "mask"]
+CONTROLS = (NONE, SHUFFLED)
+_KEYS = ["layer", "head", "condition", "control"]
+_MARKS = {
+    "vsink": (SINK, "o", "V-sinks"),
+    "lsink": (BOTH, "^", "L-sinks"),
+    "nonsink": (NONSINK, "s", "nonsinks"),
+}
 
 
-@torch.no_grad()
-def layer_attention(
-    generator: AnswerGenerator, questions: QuestionBatch, rule: MassiveRule, seed: int = 0
-) -> pd.DataFrame:
-    """Attention from the positions that generate the answer, summed over each kind of token.
+class AttentionByLayer(Analysis[Settings]):
+    """Attention from the positions that generate the answer, per token of each kind.
 
-    Args:
-        generator: the model; its selection is not used: it sees all tokens at weight one.
-        questions: one image each.
-        rule: what makes an L-sink.
-        seed: of the control.
+    Rows: ``id, image, layer, head, condition`` (vsink, lsink, nonsink), ``control, attention``
+    (share of one position's attention, summed over the kind's tokens), ``tokens`` (how many).
 
-    Returns:
-        ``id, image, layer, head, kind`` (vsink, lsink, nonsink), ``mask`` (true, shuffled),
-        ``attention`` (share of one position's attention, summed over the kind's tokens),
-        ``tokens`` (how many).
-
-    Raises:
-        ValueError: questions without pixel values; a language model of another kind.
+    Table: ``attention`` per token, by layer and head, and mean over heads and over layers. A kind
+    that no image has has no rows.
     """
-    prompts = answered(generator, questions)
-    model = generator.model
-    read = reading(model, prompts)
-    tokens = model.config.image_seq_length
-    places = patch_places(read.prompt, tokens)
-    first = first_places(read.prompt.mask, read.prompt.visual)
-    vsinks = read.prompt.sinks.gather(1, places)
-    orders = drawn_orders(questions.images, tokens, seed).to(places.device)
-    sums: list[Float[Tensor, "masks kinds batch heads"]] = []
-    counts: list[Float[Tensor, "masks kinds batch"]] = []
 
-    def look(layer: Layer) -> None:
-        states = layer.states.gather(
-            1, places[..., None].expand(-1, -1, layer.states.shape[-1])
-        )  # of visual tokens
-        lit = rule.lit(states, rule.sink_dimensions(layer.states, *first)) & ~vsinks
-        kinds = torch.stack([vsinks, lit, ~(vsinks | lit)])
-        both = torch.stack([kinds, kinds.gather(2, orders.expand_as(kinds))]).float()
-        seen = received(layer, read.weights, places)
-        sums.append(torch.einsum("mkbt,bht->mkbh", both, seen).cpu())
-        counts.append(both.sum(-1).cpu())
+    title = "Attention by layer and head"
+    question = (
+        "Where in the language model do sinks get attention? Share of the answer's attention per "
+        "token, for the encoder's sinks (V), those that the language model grows (L) and the rest; "
+        "in the control the kinds are shuffled over the tokens of each image."
+    )
+    needs = frozenset({"answers", "language", "patch tokens"})
 
-    read_language(model.model.language_model, look, read.embeds, read.mask)
-    return _rows(torch.stack(sums), torch.stack(counts), questions)
+    def measure(self, batch: Batch) -> Generator[Looks, None, pd.DataFrame]:
+        """Sums of attention in every layer, for the true kinds and for the shuffled ones."""
+        prompts, rule = batch.prompts, self.context.massive
+        generated = prompts.generated
+        if generated is None:
+            raise ValueError("no answers were generated: max_new_tokens must be 1 or more")
+        first = first_places(prompts.mask, prompts.visual)
+        vsinks = prompts.sinks
+        orders = drawn_orders(batch.images, vsinks.shape[1], self.context.seed).to(vsinks.device)
+        sums: list[Float[Tensor, "controls kinds batch heads"]] = []
+        counts: list[Float[Tensor, "controls kinds batch"]] = []
+
+        def language(layer: Layer) -> None:
+            states = prompts.visual_states(layer.states)
+            dimensions = rule.sink_dimensions(layer.states, *first)
+            lsinks = rule.lit(states, dimensions) & ~vsinks
+            kinds = torch.stack([vsinks, lsinks, ~(vsinks | lsinks)])
+            both = torch.stack([kinds, kinds.gather(2, orders.expand_as(kinds))]).float()
+            received = attention_received(layer, generated, prompts.index)
+            sums.append(torch.einsum("ckbt,bht->ckbh", both, received).cpu())
+            counts.append(both.sum(-1).cpu())
+
+        yield Looks(language=language)
+        return _rows(torch.stack(sums), torch.stack(counts), batch)
+
+    def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Mean attention per token of each kind."""
+        cells = rows.groupby(["image", *_KEYS], sort=True)[["attention", "tokens"]].sum()
+        totals = cells.unstack(_KEYS, fill_value=0)
+        columns = totals["attention"].columns.to_frame(index=False)
+        # Means over heads, and over layers too, are sums of columns: no row stands there twice.
+        means = [columns.assign(head=ALL), columns.assign(layer=ALL, head=ALL)]
+        into = [part.groupby(_KEYS, sort=False).ngroup().to_numpy() for part in means]
+        table = pd.concat([columns, *(p.drop_duplicates() for p in means)], ignore_index=True)
+        sums, counts = (
+            np.hstack([each, *(each @ np.eye(group.max() + 1)[group] for group in into)])
+            for each in (totals[n].to_numpy(dtype=np.float64) for n in ("attention", "tokens"))
+        )
+        there = counts.sum(0) > 0
+        sums, counts, table = sums[:, there], counts[:, there], table[there]
+        low, high = self.context.bootstrap.ratio_interval(sums, counts)
+        value, number = sums.sum(0) / counts.sum(0), (counts > 0).sum(0)
+        table = table.assign(metric="attention", where="llm", value=value, low=low, high=high,
+                             n_images=number)  # fmt: skip
+        return tidy(table.sort_values(_KEYS))
+
+    @classmethod
+    def figures(cls, table: pd.DataFrame, level: float) -> list[Drawing]:
+        """Attention per token of each kind, layer by layer."""
+        return [draw_layers(select(table, head=ALL), level)]
 
 
 def _rows(
-    sums: Float[Tensor, "layers masks kinds batch heads"],
-    counts: Float[Tensor, "layers masks kinds batch"],
-    questions: QuestionBatch,
+    sums: Float[Tensor, "layers controls kinds batch heads"],
+    counts: Float[Tensor, "layers controls kinds batch"],
+    batch: Batch,
 ) -> pd.DataFrame:
-    layers, _, _, batch, heads = sums.shape
+    layers, _, _, items, heads = sums.shape
     index = pd.MultiIndex.from_product(
-        [range(layers), MASKS, KINDS, range(batch), range(heads)],
-        names=["layer", "mask", "kind", "item", "head"],
+        [range(layers), CONTROLS, KINDS, range(items), range(heads)],
+        names=["layer", "control", "condition", "item", "head"],
     )
     table = index.to_frame(index=False)
     item = table.pop("item").to_numpy()
-    table["id"] = np.array(questions.ids, dtype=object)[item]
-    table["image"] = np.array(questions.images, dtype=object)[item]
+    table["id"] = np.array(batch.ids, dtype=object)[item]
+    table["image"] = np.array(batch.images, dtype=object)[item]
     table["attention"] = sums.flatten().numpy()
     table["tokens"] = counts.repeat_interleave(heads).numpy().astype(np.int64)
-    return table[["id", "image", "layer", "head", "kind", "mask", "attention", "tokens"]]
+    return table
 
 
-def attention_by_layer(
-    measured: pd.DataFrame, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
-    """Mean attention per token of each kind, by layer and head.
+def draw_layers(rows: pd.DataFrame, level: float) -> Drawing:
+    """Attention per token of each kind, layer by layer, means over heads.
 
     Args:
-        measured: of :func:`layer_attention`; several batches may be one after the other.
-        resamples: bootstrap resamples of the images.
+        rows: of one head (:data:`ALL`), with the mean over layers.
         level: of the intervals.
-        seed: of the bootstrap.
-
-    Returns:
-        ``layer`` (-1: mean over layers), ``head`` (-1: mean over heads), ``kind, mask, value, low,
-        high, n_images``: share of one position's attention that one token gets, with an interval
-        over images; ``n_images`` have such a token. A kind that no image has has no rows.
     """
-    if measured.empty:
-        return pd.DataFrame(columns=[*_COLUMNS, "value", "low", "high", "n_images"])
-    cells = measured.groupby(["image", *_COLUMNS], sort=True)[["attention", "tokens"]].sum()
-    totals = cells.unstack(_COLUMNS, fill_value=0)
-    columns = totals["attention"].columns.to_frame(index=False)
-    # Means over heads, and over layers too, are sums of columns: no row stands there twice.
-    means = [columns.assign(head=-1), columns.assign(layer=-1, head=-1)]
-    into = [part.groupby(_COLUMNS, sort=False).ngroup().to_numpy() for part in means]
-    table = pd.concat([columns, *(part.drop_duplicates() for part in means)], ignore_index=True)
-    sums, counts = (
-        np.hstack([each, *(each @ np.eye(group.max() + 1)[group] for group in into)])
-        for each in (totals[name].to_numpy(dtype=np.float64) for name in ("attention", "tokens"))
+    by_layer = rows[rows["layer"] != ALL]
+
+    def draw(axes: Axes) -> None:
+        for kind, (colour, marker, label) in _MARKS.items():
+            chosen = rows_of(select(by_layer, condition=kind, control=NONE))
+            if chosen:
+                draw_line(axes, chosen, "layer", 100.0, colour, marker, "-", label)
+        control = rows_of(select(by_layer, condition="vsink", control=SHUFFLED))
+        if control:
+            label = "V-sinks, kinds shuffled (control)"
+            draw_line(axes, control, "layer", 100.0, MUTED, "x", "--", label)
+        axes.set(xlabel="layer of the language model", ylabel="attention per token (%)")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1)
+
+    overall = select(rows, layer=ALL, control=NONE).set_index("condition")["value"]
+    singular = {"vsink": "V-sink", "lsink": "L-sink", "nonsink": "nonsink"}
+    each = ", ".join(
+        f"{100 * overall[kind]:.2f} % per {name}"
+        for kind, name in singular.items()
+        if kind in overall
     )
-    there = counts.sum(0) > 0
-    sums, counts = sums[:, there], counts[:, there]
-    low, high = interval(resampled_ratios(sums, counts, resamples=resamples, seed=seed), level)
-    table = table[there]
-    table["value"] = sums.sum(0) / counts.sum(0)
-    table["low"], table["high"] = low, high
-    table["n_images"] = (counts > 0).sum(0)
-    return table.sort_values(_COLUMNS, ignore_index=True)
+    absent = "" if "lsink" in overall else "; this language model has no L-sinks of its own"
+    return drawing(
+        "attention-layers",
+        f"Attention of the answer, mean over layers: {each}{absent}",
+        "Share of the attention from the positions that generate the answer that one token gets, "
+        f"mean over heads, on {by_layer['n_images'].max()} images. V-sinks: by the norm before the "
+        "connector; L-sinks: massive in the dimensions in which the first token is. "
+        f"Lines: {level_name(level)} bootstrap intervals over images.",
+        3.0,
+        draw,
+    )

@@ -64,18 +64,11 @@ def tidy(
         )
     if len(table) and not {"metric", "value"} <= set(table.columns):
         raise ValueError("a tidy table needs the columns metric and value")
-    for name, default in _DEFAULTS.items():
-        if name not in table:
-            table[name] = pd.Series(
-                [default] * len(table), dtype=object if default is None else None
-            )
     table = table.reindex(columns=columns)
     for name, default in _DEFAULTS.items():
-        match default:
-            case int():
-                table[name] = table[name].astype("int64")
-            case float():
-                table[name] = table[name].astype("float64")
+        kind = {int: "int64", float: "float64"}.get(type(default), "object")
+        filled = table[name] if default is None else table[name].astype("object").fillna(default)
+        table[name] = filled.astype(kind)
     table["value"] = table["value"].astype("float64")
     if (twice := table.duplicated([*KEYS, *keys])).any():
         row = table[twice].iloc[0][[*KEYS, *keys]].to_dict()

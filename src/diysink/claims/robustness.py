@@ -15,11 +15,11 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from diysink.analysis import attention_by_kind, shuffled_order
+from diysink.analysis.attention_measures import Measures, shuffled_order
 from diysink.claims import attention, contents
 from diysink.claims.evidence import Evidence
 from diysink.claims.parts import Estimate, Part, Verdict, above, clear, conclude
-from diysink.resampling import ratio_interval
+from diysink.resampling import Bootstrap, ratio_interval
 
 MEAN = -1
 """In place of a layer: the mean over all of them."""
@@ -73,15 +73,22 @@ def over_tau(
         sinks = norms >= multiple * tau
         part = _few(sinks, images, share, options)
         few.append(_row("tau", float(multiple), "sinks per image", [part]))
-        everyone = {"all": np.ones(len(items), dtype=np.bool_)}
+        one = Measures(
+            seen, pd.factorize(np.asarray(images, dtype=object), sort=True)[0],
+            Bootstrap(resamples, level, seed),
+        )  # fmt: skip
+        everyone = np.ones(len(items), dtype=np.bool_)
         tables = [
-            attention_by_kind(seen, mask, images, everyone, **options).assign(norms=name)
+            pd.DataFrame(one.by_kind(mask, everyone, "all")).assign(norms=name)
             for name, mask in (
                 ("true", sinks),
                 ("shuffled", np.take_along_axis(sinks, order, 1)),
             )
         ]
-        found = Evidence({"attention_by_kind": pd.concat(tables)}, "", level=level)
+        tables = [t.assign(kind=t["condition"].replace("sink / nonsink", "ratio"))
+                  for t in tables if len(t)]  # fmt: skip
+        made = {"attention_by_kind": pd.concat(tables)} if tables else {}
+        found = Evidence(made, "", level=level)
         parts = attention.attention_ratio(found)
         ratios.append(_row("tau", float(multiple), "attention: sink over other", parts))
     rows = [

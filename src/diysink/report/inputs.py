@@ -26,9 +26,6 @@ class Inputs:
         curves: per training stage, one row a unit and step: ``unit, step, loss``.
         token_ablation: accuracy by tokens seen.
         dissociation: sinks against nonsinks in two groups.
-        attention_by_norm: attention per visual token in bins of norm, and its control.
-        attention_by_kind: attention per sink and per nonsink, and its control.
-        attention_by_weight: attention to sinks under weights on them, in two places.
         evidence: other tables of the analyses and of the claims, by name.
         analyses: the tidy table of each analysis, by name.
         left_out: why analyses were left out, by name.
@@ -55,9 +52,6 @@ class Inputs:
     curves: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     token_ablation: pd.DataFrame | None = None
     dissociation: pd.DataFrame | None = None
-    attention_by_norm: pd.DataFrame | None = None
-    attention_by_kind: pd.DataFrame | None = None
-    attention_by_weight: pd.DataFrame | None = None
     evidence: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     analyses: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)

@@ -94,15 +94,10 @@ def _analyses(inputs: Inputs) -> dict[str, Any]:
     level = float(inputs.results["settings"]["level"])
     ablation, contrasts = records(inputs.token_ablation), records(inputs.dissociation)
     by_group = [row for row in ablation if row["by"] == "group"]
-    by_norm, by_kind = records(inputs.attention_by_norm), records(inputs.attention_by_kind)
-    by_weight = records(inputs.attention_by_weight)
     return {
         "ablation": figures.draw_ablation(by_group, contrasts, level) if by_group else None,
         "ablation_rows": ablation,
         "contrasts": contrasts,
-        "attention": figures.draw_attention(by_norm, by_kind, level) if by_norm else None,
-        "attention_rows": tables.attention(by_kind),
-        "weights": figures.draw_weights(by_weight, level) if by_weight else None,
         "curves": [
             figures.draw_curves(stage, table)
             for stage, table in inputs.curves.items()

@@ -58,14 +58,6 @@ class Section:
 
 PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     (
-        "layers",
-        "Attention by layer and head",
-        "Where in the language model do sinks get attention? Share of the answer's attention per "
-        "token, for the encoder's sinks (V), those that the language model grows (L) and the rest; "
-        "the control shuffles which tokens are which.",
-        ("norm_attention", "attention_curve", "attention_by_layer"),
-    ),
-    (
         "dimensions",
         "Sink dimensions",
         "Which hidden dimensions of the language model are massive at sinks, before and after "

@@ -33,14 +33,6 @@ def grid(rows: Rows, by: str = "group") -> Grid:
     )
 
 
-def attention(rows: Rows) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Per group: attention per sink, per nonsink, their ratio, and the control's ratio."""
-    cells = {(row["group"], row["norms"], row["kind"]): row for row in rows}
-    wanted = (("true", "sink"), ("true", "nonsink"), ("true", "ratio"), ("shuffled", "ratio"))
-    groups = dict.fromkeys(row["group"] for row in rows)
-    return [(group, [cells[group, norms, kind] for norms, kind in wanted]) for group in groups]
-
-
 def choices(predictions: pd.DataFrame | None) -> list[dict[str, Any]]:
     """What each selection that chooses chose, by group: routes, weights, tokens seen.
 

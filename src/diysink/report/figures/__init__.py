@@ -2,14 +2,12 @@
 
 from diysink.drawing import Drawing, standalone
 from diysink.report.figures.ablation import draw_ablation
-from diysink.report.figures.attention_by_norm import draw_attention
 from diysink.report.figures.examples import Example, draw_examples
 from diysink.report.figures.placing import ALSO, DRAW
 from diysink.report.figures.results import draw_accuracy, draw_differences
 from diysink.report.figures.robustness import draw_robustness
 from diysink.report.figures.sinks import draw_norms
 from diysink.report.figures.training import draw_curves
-from diysink.report.figures.weights import draw_weights
 
 __all__ = [
     "ALSO",
@@ -18,12 +16,10 @@ __all__ = [
     "Example",
     "draw_ablation",
     "draw_accuracy",
-    "draw_attention",
     "draw_curves",
     "draw_differences",
     "draw_examples",
     "draw_norms",
     "draw_robustness",
-    "draw_weights",
     "standalone",
 ]

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from diysink.drawing import Drawing, Tables
-from diysink.report.figures.attention import draw_section_layers
 from diysink.report.figures.dimensions import draw_section_dimensions
 from diysink.report.figures.function import draw_section_function
 from diysink.report.figures.probes import draw_section_probes
@@ -16,7 +15,6 @@ ALSO: dict[str, tuple[str, ...]] = {
 """Tables that only figures are made from, by section."""
 
 DRAW: dict[str, Callable[[Tables, float], list[Drawing]]] = {
-    "layers": draw_section_layers,
     "dimensions": draw_section_dimensions,
     "function": draw_section_function,
     "relevance": draw_section_relevance,
