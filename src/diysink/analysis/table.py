@@ -66,7 +66,7 @@ def tidy(
         raise ValueError("a tidy table needs the columns metric and value")
     table = table.reindex(columns=columns)
     for name, default in _DEFAULTS.items():
-        kind = {int: "int64", float: "float64"}.get(type(default), "object")
+        kind: Any = {int: "int64", float: "float64"}.get(type(default), "object")
         filled = table[name] if default is None else table[name].astype("object").fillna(default)
         table[name] = filled.astype(kind)
     table["value"] = table["value"].astype("float64")
