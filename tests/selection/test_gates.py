@@ -1,7 +1,5 @@
 """ReW at keys and LSG as selections: what they start as, what they choose, what is on disk."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
@@ -97,7 +95,7 @@ def test_reweighting_weighs_at_the_connector_or_at_the_keys_never_at_both(words,
 
 def test_a_reweighting_that_makes_no_sense_is_refused(words, tokenizer):
     encoder = LanguageModelSentences(words, tokenizer)
-    with pytest.raises(ValueError, match="unknown place 'values'; expected connector or keys"):
+    with pytest.raises(ValueError, match="at is 'values'; expected connector or keys"):
         ReweightSelection(encoder, random_r(), "values")
     with pytest.raises(ValueError, match="the connector has no layers"):
         ReweightSelection(encoder, random_r(), "connector", (1,))
@@ -140,14 +138,6 @@ def test_lsg_comes_back_as_it_was_saved(tmp_path, tokenizer, words):
 
 def test_a_folder_without_either_holds_nothing(tmp_path, tokenizer, words):
     assert load_selection(tmp_path, "nowhere", words, tokenizer) is None
-
-
-def test_r_of_the_first_version_is_at_the_connector(tmp_path, tokenizer, tiny_sentence, words):
-    r = random_r()
-    save_selection(ReweightSelection(SentenceEncoder.load(tiny_sentence), r), tmp_path)
-    (tmp_path / "reweight.json").write_text(json.dumps(r.describe()))
-    loaded = load_selection(tmp_path, tiny_sentence, words, tokenizer)
-    assert (loaded.at, loaded.layers, loaded.encoder.kind) == ("connector", None, "encoder")
 
 
 def test_r_does_not_take_another_kind_of_vectors_for_its_own(

@@ -22,21 +22,21 @@ from diysink.selection import (
 
 
 @pytest.fixture
-def words():
+def embeddings():
     torch.manual_seed(0)
     return nn.Embedding(14, 5)
 
 
 @pytest.fixture(params=["reweight", "lsg"])
-def saved(request, tmp_path, words, tokenizer):
+def saved(request, tmp_path, embeddings, tokenizer):
     """A folder, the name of its files, and how it is loaded."""
     if request.param == "lsg":
         selection = LSGSelection(LayerGates(LayerGatesSettings(16, (0, 1), hidden=4)))
     else:
-        sentences = LanguageModelSentences(words, tokenizer)
+        sentences = LanguageModelSentences(embeddings, tokenizer)
         selection = ReweightSelection(sentences, Reweight(ReweightSettings(5, 4)))
     save_selection(selection, tmp_path)
-    return tmp_path, request.param, lambda: load_selection(tmp_path, "x", words, tokenizer)
+    return tmp_path, request.param, lambda: load_selection(tmp_path, "x", embeddings, tokenizer)
 
 
 def test_it_comes_back(saved):
@@ -82,7 +82,7 @@ def test_a_damaged_file_is_named(change, saved):
         assert caught.value.path.name == f"{name}.{suffix}"
 
 
-def test_a_folder_of_nothing_is_none(tmp_path, words, tokenizer):
-    assert load_selection(tmp_path, "x", words, tokenizer) is None
+def test_a_folder_of_nothing_is_none(tmp_path, embeddings, tokenizer):
+    assert load_selection(tmp_path, "x", embeddings, tokenizer) is None
     shutil.rmtree(tmp_path)
-    assert load_selection(tmp_path, "x", words, tokenizer) is None
+    assert load_selection(tmp_path, "x", embeddings, tokenizer) is None

@@ -12,7 +12,7 @@ from diysink.model.modeling import DIYSinkForConditionalGeneration, DIYSinkModel
 from diysink.model.multiple_choice import CachedScorer, PromptScorer
 from diysink.model.prefix import Prefix
 from diysink.model.processing import DIYSinkProcessor
-from diysink.model.selections import selections_of
+from diysink.model.selections import SELECTIONS, selections_of
 from diysink.model.splice import Spliced, Visual, splice
 
 AutoConfig.register("diysink", DIYSinkConfig, exist_ok=True)
@@ -21,6 +21,7 @@ AutoProcessor.register(DIYSinkConfig, DIYSinkProcessor, exist_ok=True)
 
 __all__ = [
     "IGNORE",
+    "SELECTIONS",
     "AnswerGenerator",
     "Assembled",
     "CachedScorer",

@@ -163,8 +163,8 @@ def load(
     tokenizer = load_tokenizer(source)
     model = model.to(device)
     if selection is None:
-        words = model.get_input_embeddings()
-        trained = load_selection(folder, folder / "sentence", words, tokenizer)
+        embeddings = model.get_input_embeddings()
+        trained = load_selection(folder, folder / "sentence", embeddings, tokenizer)
         selection = None if trained is None else trained.to(device)
     return AnswerGenerator(
         model,

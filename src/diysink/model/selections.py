@@ -1,6 +1,10 @@
-"""Every selection by name, for one model: what parameters and ``generate(selection=...)`` say."""
+"""Every selection by name, for one model: what parameters and ``generate(selection=...)`` say.
 
-from collections.abc import Mapping
+To add a selection, write its class and a line in `SELECTIONS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from diysink.model.chat import ChatEncoder
 from diysink.model.modeling import DIYSinkForConditionalGeneration
@@ -13,8 +17,52 @@ from diysink.selection import (
     OracleSelection,
     RandomSelection,
     Route,
+    Scorer,
     Selection,
 )
+
+
+@dataclass(frozen=True)
+class SelectionContext:
+    """What selections are built from.
+
+    Attributes:
+        model: the model that is selected for, and asked.
+        chat_encoder: prompts for its tokenizer.
+        templates: CoT's two questions.
+        seed: of the random routes.
+    """
+
+    model: DIYSinkForConditionalGeneration
+    chat_encoder: ChatEncoder
+    templates: CoTTemplates
+    seed: int = 0
+
+    def scorer(self, evidence: Route) -> Scorer:
+        """Multiple-choice questions to the model, which sees the tokens of one route.
+
+        Where a prefix cannot be shared exactly, whole prompts give the same routes at more cost.
+        """
+        kind = CachedScorer if CachedScorer.serves(self.model) else PromptScorer
+        return kind(self.model, self.chat_encoder, evidence)
+
+
+SELECTIONS: dict[str, Callable[[SelectionContext], Selection]] = {
+    "both": lambda context: FixedSelection(Route.BOTH),
+    "sink": lambda context: FixedSelection(Route.SINK),
+    "nonsink": lambda context: FixedSelection(Route.NONSINK),
+    # All visual tokens as evidence, as in the paper; sinks alone, which is cheaper; probabilities
+    # as weights.
+    "cot": lambda context: CoTSelection(context.scorer(Route.BOTH), context.templates),
+    "cot-sinks": lambda context: CoTSelection(context.scorer(Route.SINK), context.templates),
+    "cot-soft": lambda context: CoTSelection(
+        context.scorer(Route.BOTH), context.templates, soft=True
+    ),
+    # Controls.
+    "random": lambda context: RandomSelection(context.seed),
+    "oracle": lambda context: OracleSelection(),
+    "inverted": lambda context: InvertedSelection(OracleSelection()),
+}
 
 
 def selections_of(
@@ -25,15 +73,10 @@ def selections_of(
     trained: Mapping[str, Selection] | None = None,
     seed: int = 0,
 ) -> dict[str, Selection]:
-    """The selections that a model can be asked under.
-
-    ``both``, ``sink``, ``nonsink``; ``cot`` (all visual tokens as evidence, as in the paper),
-    ``cot-sinks`` (sinks as evidence: cheaper), ``cot-soft`` (probabilities become weights); the
-    controls ``random``, ``oracle`` and ``inverted`` (the oracle turned round); and what was
-    trained.
+    """All of `SELECTIONS` for one model, and what was trained.
 
     Args:
-        model: who is asked, and who asks.
+        model: the model that is selected for, and asked.
         chat_encoder: prompts for its tokenizer.
         templates: CoT's two questions; None = :class:`~diysink.selection.CoTTemplates`' own.
         trained: ReW or LSG by name.
@@ -42,16 +85,5 @@ def selections_of(
     Returns:
         Assign it to ``model.selections`` to choose by name in ``generate``.
     """
-    templates = CoTTemplates() if templates is None else templates
-    # Where a prefix cannot be shared exactly, whole prompts give the same routes at more cost.
-    scorer = CachedScorer if CachedScorer.serves(model) else PromptScorer
-    return {
-        **{str(route): FixedSelection(route) for route in Route},
-        "cot": CoTSelection(scorer(model, chat_encoder, Route.BOTH), templates),
-        "cot-sinks": CoTSelection(scorer(model, chat_encoder, Route.SINK), templates),
-        "cot-soft": CoTSelection(scorer(model, chat_encoder, Route.BOTH), templates, soft=True),
-        "random": RandomSelection(seed),
-        "oracle": OracleSelection(),
-        "inverted": InvertedSelection(OracleSelection()),
-        **(trained or {}),
-    }
+    context = SelectionContext(model, chat_encoder, templates or CoTTemplates(), seed)
+    return {name: build(context) for name, build in SELECTIONS.items()} | dict(trained or {})

@@ -1,21 +1,34 @@
 """Which visual tokens, at what weight, for this question."""
 
+from diysink.selection.base import SelectionParts, TrainedSelection
 from diysink.selection.choice import Choice, KeyGates, QuestionBatch, Route, Selection
 from diysink.selection.controls import InvertedSelection, OracleSelection, RandomSelection
 from diysink.selection.cot import CoTSelection, CoTTemplates, MultipleChoice, Scorer, Scores
 from diysink.selection.fixed import FixedSelection
-from diysink.selection.gates import ConstantGates, LayerGates, LayerGatesSettings, LSGSelection
-from diysink.selection.reweight import Reweight, ReweightSelection, ReweightSettings
+from diysink.selection.gates import (
+    ConstantGates,
+    LayerGates,
+    LayerGatesSettings,
+    LSGOptions,
+    LSGSelection,
+)
+from diysink.selection.reweight import (
+    Reweight,
+    ReweightOptions,
+    ReweightSelection,
+    ReweightSettings,
+)
 from diysink.selection.sentence import (
     LANGUAGE_MODEL,
     LanguageModelSentences,
     SentenceEncoder,
     load_sentences,
 )
-from diysink.selection.storage import load_selection, save_selection
+from diysink.selection.storage import TRAINED_SELECTIONS, load_selection, save_selection
 
 __all__ = [
     "LANGUAGE_MODEL",
+    "TRAINED_SELECTIONS",
     "Choice",
     "CoTSelection",
     "CoTTemplates",
@@ -23,6 +36,7 @@ __all__ = [
     "FixedSelection",
     "InvertedSelection",
     "KeyGates",
+    "LSGOptions",
     "LSGSelection",
     "LanguageModelSentences",
     "LayerGates",
@@ -32,13 +46,16 @@ __all__ = [
     "QuestionBatch",
     "RandomSelection",
     "Reweight",
+    "ReweightOptions",
     "ReweightSelection",
     "ReweightSettings",
     "Route",
     "Scorer",
     "Scores",
     "Selection",
+    "SelectionParts",
     "SentenceEncoder",
+    "TrainedSelection",
     "load_selection",
     "load_sentences",
     "save_selection",

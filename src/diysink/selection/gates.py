@@ -1,4 +1,4 @@
-"""Weights at the keys of the language model: the same in all layers, or learnt by layer (LSG).
+"""Weights at the keys of the language model: the same in all layers, or trained by layer (LSG).
 
 LSG (arXiv 2604.03316) learns, in each chosen layer, a small MLP from the state of the last prompt
 token to two weights, one on the keys of sinks and one on those of all other visual tokens. Its
@@ -6,12 +6,15 @@ softmax starts at (.5, .5), which is not the stock model. ``scale`` is ours: 1 i
 with 2 an untrained gate is 1 and changes nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from diysink.selection.base import SelectionParts, TrainedSelection
 from diysink.selection.choice import Choice, QuestionBatch, Route
 
 
@@ -88,17 +91,58 @@ class LayerGates(nn.Module):
         z: Tensor = gate(last.to(next(gate.parameters()).dtype))
         return self.settings.scale * z.softmax(-1)
 
-    def describe(self) -> dict[str, object]:
-        """The settings as JSON, for the file beside the weights."""
-        return asdict(self.settings)
+
+@dataclass(frozen=True)
+class LSGOptions:
+    """LSG in the parameters.
+
+    Attributes:
+        layers: the gated layers of the language model, from 0; None = all.
+        hidden: width of a gate's one hidden layer.
+        scale: what the two weights of a layer sum to: 1 is LSG's, 2 starts as the stock model.
+    """
+
+    layers: tuple[int, ...] | None = None
+    hidden: int = 64
+    scale: float = 1.0
 
 
-class LSGSelection(nn.Module):
+class LSGSelection(TrainedSelection):
     """LSG as a selection: both sets are seen, their keys weighed layer by layer."""
+
+    kind = "lsg"
+    Settings = LSGOptions
 
     def __init__(self, gates: LayerGates) -> None:
         super().__init__()
         self.gates = gates
+
+    @classmethod
+    def build(cls, settings: LSGOptions, parts: SelectionParts) -> "LSGSelection":
+        """Gates that have learned nothing yet."""
+        text = parts.text_config
+        layers = range(text.num_hidden_layers) if settings.layers is None else settings.layers
+        return cls(
+            LayerGates(
+                LayerGatesSettings(
+                    text.hidden_size, tuple(layers), settings.hidden, float(settings.scale)
+                )
+            )
+        )
+
+    @classmethod
+    def restore(cls, saved: Mapping[str, Any], parts: SelectionParts) -> "LSGSelection":
+        """The gates that were saved, without their weights."""
+        return cls(LayerGates(LayerGatesSettings(**{**saved, "layers": tuple(saved["layers"])})))
+
+    @property
+    def trained(self) -> LayerGates:
+        """The gates."""
+        return self.gates
+
+    def describe(self) -> dict[str, Any]:
+        """The size and place of the gates."""
+        return asdict(self.gates.settings)
 
     def forward(self, questions: QuestionBatch) -> Choice:
         """Weight one at the connector, and the gates; these see each question inside the model."""

@@ -8,20 +8,22 @@ The paper weighs the projected tokens, at the connector. The same weights may go
 language model's layers instead, where no norm comes between them and the attention.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from diysink.selection.base import SelectionParts, TrainedSelection
 from diysink.selection.choice import Choice, QuestionBatch, Route
 from diysink.selection.gates import ConstantGates
-from diysink.selection.sentence import Sentences
+from diysink.selection.sentence import LANGUAGE_MODEL, Sentences, load_sentences
 
 Output = Literal["softmax", "sigmoid", "free"]
-PLACES = ("connector", "keys")
+Target = Literal["connector", "keys"]
+PLACES: tuple[Target, ...] = get_args(Target)
 
 
 @dataclass(frozen=True)
@@ -64,23 +66,41 @@ class Reweight(nn.Module):
             case other:
                 raise ValueError(f"unknown output {other!r}; expected softmax, sigmoid or free")
 
-    def describe(self) -> dict[str, object]:
-        """The settings as JSON, for the file beside the weights."""
-        return asdict(self.settings)
+
+@dataclass(frozen=True)
+class ReweightOptions:
+    """ReW in the parameters.
+
+    Attributes:
+        at: where the weights are applied: ``connector`` (the paper's) or ``keys``.
+        layers: the layers of the language model whose keys are weighed, from 0; None = all.
+        hidden: width of R's one hidden layer.
+        output: see :class:`ReweightSettings`.
+    """
+
+    at: Target = "connector"
+    layers: tuple[int, ...] | None = None
+    hidden: int = 64
+    output: Output = "softmax"
 
 
-class ReweightSelection(nn.Module):
+class ReweightSelection(TrainedSelection):
     """Frozen sentence encoder and R as a selection: both sets are seen, at R's weights.
 
+    R's files do not hold its sentence encoder, only which kind it was.
+
     Args:
-        encoder: questions to vectors.
-        reweight: R, trained for this encoder and for this place.
+        encoder: questions to vectors; it stays frozen.
+        reweight: R, trained for this encoder and for where its weights are applied.
         at: where the weights are applied: ``connector`` (the paper's) or ``keys``.
         layers: the layers whose keys are weighed, from 0; None = all.
 
     Raises:
-        ValueError: an unknown place, layers at the connector, or an encoder of another width.
+        ValueError: an unknown ``at``, layers at the connector, or an encoder of another width.
     """
+
+    kind = "reweight"
+    Settings = ReweightOptions
 
     def __init__(
         self,
@@ -91,7 +111,7 @@ class ReweightSelection(nn.Module):
     ) -> None:
         super().__init__()
         if at not in PLACES:
-            raise ValueError(f"unknown place {at!r}; expected {' or '.join(PLACES)}")
+            raise ValueError(f"at is {at!r}; expected {' or '.join(PLACES)}")
         if at == "connector" and layers is not None:
             raise ValueError(f"the connector has no layers; give layers {layers} with at='keys'")
         if encoder.dim != reweight.settings.dim:
@@ -103,6 +123,42 @@ class ReweightSelection(nn.Module):
         self.reweight = reweight
         self.at = at
         self.layers = None if layers is None else tuple(layers)
+
+    @classmethod
+    def build(cls, settings: ReweightOptions, parts: SelectionParts) -> "ReweightSelection":
+        """R that has learned nothing yet: weights (1, 1) for every question."""
+        encoder = load_sentences(parts.sentence, parts.input_embeddings, parts.tokenizer)
+        reweight = Reweight(ReweightSettings(encoder.dim, settings.hidden, settings.output))
+        return cls(encoder, reweight, settings.at, settings.layers)
+
+    @classmethod
+    def restore(cls, saved: Mapping[str, Any], parts: SelectionParts) -> "ReweightSelection":
+        """R as it was saved, without its weights, and its sentence encoder.
+
+        Raises:
+            ValueError: R was trained with another kind of sentence encoder, or of another width.
+        """
+        r = dict(saved)
+        at, layers, encoder_kind = r.pop("at"), r.pop("layers"), r.pop("sentence")
+        if encoder_kind != LANGUAGE_MODEL and parts.sentence == LANGUAGE_MODEL:
+            raise ValueError(
+                "R was trained with a sentence encoder: name that one, not "
+                f"sentence={parts.sentence!r}"
+            )
+        reweight = Reweight(ReweightSettings(**r))
+        source = LANGUAGE_MODEL if encoder_kind == LANGUAGE_MODEL else parts.sentence
+        encoder = load_sentences(source, parts.input_embeddings, parts.tokenizer)
+        return cls(encoder, reweight, at, layers)
+
+    @property
+    def trained(self) -> Reweight:
+        """R; the sentence encoder stays frozen."""
+        return self.reweight
+
+    def describe(self) -> dict[str, Any]:
+        """R's size, where its weights are applied, and the kind of its sentence encoder."""
+        own = {"at": self.at, "layers": self.layers, "sentence": self.encoder.kind}
+        return asdict(self.reweight.settings) | own
 
     def forward(self, questions: QuestionBatch) -> Choice:
         """R's weights for every question; differentiable in R's parameters."""

@@ -26,8 +26,8 @@ Pooling = Literal["mean", "cls"]
 LANGUAGE_MODEL = "language-model"
 # Tokenizers without a limit say 1e30.
 _NO_LIMIT = 10**9
-# The language model's words are averaged: where nothing says how many, this many are.
-_MOST_WORDS = 2048
+# Input embeddings are averaged: where nothing says of how many tokens, it is this many.
+_MOST_TOKENS = 2048
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class LanguageModelSentences(nn.Module):
         self.embeddings = embeddings
         self.tokenizer = tokenizer
         said = tokenizer.model_max_length
-        self.longest = int(said) if 0 < said < _NO_LIMIT else _MOST_WORDS
+        self.longest = int(said) if 0 < said < _NO_LIMIT else _MOST_TOKENS
         self.cut = 0
 
     @property

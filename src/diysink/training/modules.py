@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from diysink.model import IGNORE, DIYSinkForConditionalGeneration
-from diysink.selection import Choice, LSGSelection, QuestionBatch, ReweightSelection, Route
+from diysink.selection import Choice, QuestionBatch, Route, TrainedSelection
 
 
 class StageTraining(lightning.LightningModule):
@@ -174,22 +174,21 @@ class SelectionTraining(StageTraining):
 
     Args:
         model: the whole model.
-        selection: what is trained, but for R's sentence encoder.
+        selection: what is trained, in part or whole.
         options: see :class:`StageTraining`.
     """
 
     def __init__(
         self,
         model: DIYSinkForConditionalGeneration,
-        selection: ReweightSelection | LSGSelection,
+        selection: TrainedSelection,
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
         self.selection = selection
         self.model.eval()
-        selection.requires_grad_(True)
-        if isinstance(selection, ReweightSelection):
-            selection.encoder.requires_grad_(False)
+        selection.requires_grad_(False)
+        selection.trained.requires_grad_(True)
 
     def on_train_start(self) -> None:
         """Layers are checkpointed only if they are "training"; the dropout in them must not be."""
