@@ -1,5 +1,6 @@
-"""What mkdocs makes by itself: a page of the API reference for each package of the library."""
+"""Pages that mkdocs makes by itself: the API reference, one page a package, and the notebooks."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the reference: what each package exports."""
+    """Add a page for each package, with what it exports, and one for each notebook."""
+    for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
+        text = page_of(json.loads(file.content_string))
+        files.append(File.generated(config, file.src_uri.replace(".ipynb", ".md"), content=text))
     for name in packages():
         exported = "__all__" in (PACKAGE / name / "__init__.py").read_text()
         # A package that exports nothing shows its modules.
@@ -35,6 +39,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     files.append(File.generated(config, "reference/index.md", content=f"{OVERVIEW}::: diysink\n"))
     return files
+
+
+def page_of(notebook: dict[str, Any]) -> str:
+    """A notebook as Markdown: text, code, and the outputs that are stored in it."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        parts.append(f"```python\n{source}\n```" if cell["cell_type"] == "code" else source)
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                parts.append(f"```text\n{''.join(output['text'])}```")
+            else:
+                parts.append(f"![](data:image/png;base64,{output['data']['image/png']})")
+    return "\n\n".join(parts)
 
 
 class Doctests(Extension):
