@@ -31,7 +31,7 @@ COMMAND = (
     'PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/src:$PYTHONPATH" kedro run --pipelines={name}'
 )
 # They wire, describe, check and begin and end a run, and cannot change what a stage computes.
-_NOT_A_CAUSE = {"dvc.py", "pipeline_registry.py", "checks.py", "rules.py", "agreement.py"}
+_NOT_A_CAUSE = {"dvc.py", "pipeline_registry.py", "parameters.py", "problems.py", "context.py"}
 _NOT_A_CAUSE |= {"cli.py", "ending.py", "interrupts.py", "session.py", "store.py"}
 # What DVC can show, of what is not a chart of its own: a chart loads code from the network.
 _SHOWN = {".svg", ".png", ".jpg", ".jpeg", ".gif"}

@@ -11,15 +11,18 @@ if TYPE_CHECKING:
     from diysink.model import Assembled, Parts
     from diysink.sinks import SinkProfile
     from diysink.training import EncodedRecords, StageTraining
+    from pipelines import shared
+    from pipelines.align.settings import Align
+    from pipelines.shared import Model, Training
 
 logger = logging.getLogger(__name__)
 
 
-def model_parts(model: dict[str, Any]) -> "Parts":
+def model_parts(model: "Model") -> "Parts":
     """The pretrained parts named in the parameters."""
     from diysink.model import Parts
 
-    return Parts(**{k: v for k, v in model.items() if k not in ("profile", "sentence")})
+    return Parts(**model.model_dump(exclude={"profile", "sentence"}))
 
 
 def look_at(*checkpoints: str) -> None:
@@ -35,15 +38,15 @@ def look_at(*checkpoints: str) -> None:
             checkpoint_source(checkpoint)
 
 
-def parts_digest(model: dict[str, Any]) -> str:
+def parts_digest(model: "Model") -> str:
     """Digest of what the pretrained parts are, wherever they lie."""
-    look_at(model["encoder"], model["language"])
-    rest = {k: v for k, v in model.items() if k not in ("encoder", "language", "sentence")}
+    look_at(model.encoder, model.language)
+    rest = model.model_dump(exclude={"encoder", "language", "sentence"})
     return digest_json(
         {
             **rest,
-            "encoder": digest_source(model["encoder"], model.get("encoder_revision")),
-            "language": digest_source(model["language"], model.get("language_revision")),
+            "encoder": digest_source(model.encoder, model.encoder_revision),
+            "language": digest_source(model.language, model.language_revision),
         }
     )
 
@@ -54,7 +57,7 @@ def folder_digest(folder: Path) -> str:
 
 
 def load_profile(
-    sink_profiles: Path, model: dict[str, Any], *, require: bool, train: Sequence[str] = ()
+    sink_profiles: Path, model: "Model", *, require: bool, train: Sequence[str] = ()
 ) -> "SinkProfile":
     """The profile that the parameters name.
 
@@ -70,18 +73,18 @@ def load_profile(
     """
     from diysink.sinks import SinkProfile
 
-    path = sink_profiles / model["profile"] / "profile.json"
+    path = sink_profiles / model.profile / "profile.json"
     if not path.is_file():
         known = sorted(p.parent.name for p in sink_profiles.glob("*/profile.json"))
-        raise ValueError(f"no sink profile {model['profile']!r}; measured: {', '.join(known)}")
+        raise ValueError(f"no sink profile {model.profile!r}; measured: {', '.join(known)}")
     profile = SinkProfile.load(path)
     if require and not profile.found:
         raise ValueError(
-            f"the profile {model['profile']!r} found no credible sinks: "
+            f"the profile {model.profile!r} found no credible sinks: "
             f"{'; '.join(profile.reasons)}. There is nothing to treat apart. Measure another "
             "encoder or layer, or set require_sinks: false to train with the profile's tau anyway."
         )
-    _check_parts(model["profile"], profile, train)
+    _check_parts(model.profile, profile, train)
     return profile
 
 
@@ -127,7 +130,7 @@ def _check_parts(name: str, profile: "SinkProfile", connectors: Sequence[str]) -
 
 
 def untrained(
-    name: str, model: dict[str, Any], profile: "SinkProfile", align: dict[str, Any]
+    name: str, model: "Model", profile: "SinkProfile", align: "Align"
 ) -> tuple["Assembled", int]:
     """The model of a unit, ``<connector>/seed<n>``, before any training; and its seed."""
     from diysink.model import assemble
@@ -137,9 +140,9 @@ def untrained(
         model_parts(model),
         profile,
         connector=kind,
-        arrangement=align["arrangement"].get(kind),
+        arrangement=align.arrangement.get(kind),
         seed=int(seed),
-        connector_options=align["connector_options"].get(kind),
+        connector_options=align.connector_options.get(kind),
     )
     return assembled, int(seed)
 
@@ -149,10 +152,10 @@ class Encodings:
 
     Args:
         records: folder of all splits.
-        settings: ``split``, ``cache_size`` and ``max_length`` of the stage's parameters.
+        settings: of the stage.
     """
 
-    def __init__(self, records: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, records: Path, settings: "shared.StageTraining") -> None:
         self.records, self.settings = records, settings
         self._encoded: EncodedRecords | None = None
 
@@ -164,11 +167,11 @@ class Encodings:
             from diysink.training import EncodedRecords
 
             self._encoded = EncodedRecords(
-                Records(self.records / self.settings["split"]),
+                Records(self.records / self.settings.split),
                 assembled.chat_encoder,
                 assembled.image_processor,
-                self.settings["cache_size"],
-                training_length(assembled.model.config, self.settings["max_length"]),
+                self.settings.cache_size,
+                training_length(assembled.model.config, self.settings.max_length),
             )
         return self._encoded
 
@@ -177,9 +180,10 @@ def train(
     name: str,
     make: Callable[[], "StageTraining"],
     data: "EncodedRecords",
-    settings: dict[str, Any],
+    settings: "Training",
     seed: int,
     scratch: Path,
+    max_steps: int,
 ) -> tuple["StageTraining", list[dict[str, Any]]]:
     """Train one unit with Lightning, from its last checkpoint if it was killed before.
 
@@ -187,9 +191,10 @@ def train(
         name: unit, for the names of its metrics in MLflow.
         make: builds the untrained Lightning module.
         data: the records.
-        settings: ``max_steps``, ``batch_size``, ``num_workers`` and ``trainer`` of a stage.
+        settings: of the stage.
         seed: seed of the order of the records.
         scratch: folder for checkpoints.
+        max_steps: optimizer steps.
 
     Returns:
         The trained module, and one row per step.
@@ -202,19 +207,19 @@ def train(
     logger = run and mlflow_logger(
         run.info.run_id, mlflow.get_tracking_uri(), name.replace("/", "-")
     )
-    trainer = FitSettings(**settings["trainer"])
+    trainer = FitSettings(**settings.trainer.model_dump())
     batches = RecordsDataModule(
         data,
-        batch_size=settings["batch_size"],
-        num_batches=settings["max_steps"] * trainer.accumulate_grad_batches,
+        batch_size=settings.batch_size,
+        num_batches=max_steps * trainer.accumulate_grad_batches,
         seed=seed,
-        num_workers=settings["num_workers"],
+        num_workers=settings.num_workers,
     )
     training = make()
     return training, fit(training, batches, trainer, scratch, logger)
 
 
-def optimization(settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The options of :class:`diysink.training.StageTraining` in a stage's parameters."""
-    names = ("learning_rate", "max_steps", "warmup_ratio", "weight_decay", "betas")
-    return {name: settings[name] for name in names} | {"seed": seed}
+def optimization(settings: "Training", seed: int, max_steps: int) -> dict[str, Any]:
+    """The options of :class:`diysink.training.StageTraining` in the settings of a stage."""
+    names = {"learning_rate", "warmup_ratio", "weight_decay", "betas"}
+    return settings.model_dump(include=names) | {"seed": seed, "max_steps": max_steps}

@@ -17,6 +17,7 @@ from pathlib import Path
 from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
+from pipelines.context import Context
 from pipelines.hooks import HOOKS
 from pipelines.session import Session
 
@@ -50,6 +51,7 @@ def _shipped(name: str) -> str:
 
 HOOKS = HOOKS
 SESSION_CLASS = Session
+CONTEXT_CLASS = Context
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -1,19 +1,24 @@
 """A stock LLaVA checkpoint in the place of this project's own trainings."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from diysink.artifact import Workspace, digest_source, each_unit, write_json, write_manifest
 from pipelines.learning import load_profile, look_at
 
+if TYPE_CHECKING:
+    from pipelines.adopt.settings import Adopt
+    from pipelines.shared import Model
+
 
 def adopt_checkpoint(
     sink_profiles: Path,
-    model: dict[str, Any],
-    adopt: dict[str, Any],
-    seeds: list[int],
+    model: "Model",
+    adopt: "Adopt",
+    seeds: Sequence[int],
     workspace: str,
 ) -> tuple[Path, pd.DataFrame, Path, pd.DataFrame]:
     """Convert a checkpoint, so that it is evaluated, analysed and reported like a trained model.
@@ -31,20 +36,20 @@ def adopt_checkpoint(
     """
     from diysink.model import from_llava
 
-    if adopt["path"] is None:
+    if adopt.path is None:
         raise ValueError(
             "adopt.path is null; name a LLaVA checkpoint, a folder or a hub id: kedro run --env "
             "checkpoint --params checkpoint=llava-hf/llava-1.5-7b-hf --pipelines prepare,sinks,"
             "adopt,reweight,evaluate,analyze,report"
         )
     if len(seeds) != 1:
-        raise ValueError(f"seeds is {seeds}, but a checkpoint is one training; name one seed")
-    look_at(adopt["path"])
-    profile = load_profile(sink_profiles, model, require=adopt["require_sinks"])
+        raise ValueError(f"seeds is {list(seeds)}, but a checkpoint is one training; name one seed")
+    look_at(checkpoint := adopt.path)
+    profile = load_profile(sink_profiles, model, require=adopt.require_sinks)
     inputs = {
-        "checkpoint": digest_source(adopt["path"], adopt["revision"]),
+        "checkpoint": digest_source(adopt.path, adopt.revision),
         "profile": profile.digest,
-        "adopt": {name: adopt[name] for name in ("dtype", "connectors")},
+        "adopt": adopt.model_dump(include={"dtype", "connectors"}),
         "seeds": seeds,
     }
     work = Workspace(workspace, "adopt", inputs)
@@ -52,19 +57,19 @@ def adopt_checkpoint(
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         kind = name.split("/")[0]
         converted = from_llava(
-            adopt["path"],
+            checkpoint,
             profile,
             connector=kind,
-            arrangement=adopt["connectors"][kind],
-            revision=adopt["revision"],
-            dtype=adopt["dtype"],
+            arrangement=adopt.connectors[kind],
+            revision=adopt.revision,
+            dtype=adopt.dtype,
         )
         converted.save(result)
         profile.save(result / "profile.json")
         write_json(result / "provenance.json", {**inputs, "unit": name})
         return [{"connector": kind}]
 
-    models, _ = each_unit(work, [f"{kind}/seed{seeds[0]}" for kind in adopt["connectors"]], unit)
+    models, _ = each_unit(work, [f"{kind}/seed{seeds[0]}" for kind in adopt.connectors], unit)
     write_manifest(models, kind="models", inputs=inputs)
     connectors = work.folder("connectors")
     write_manifest(connectors, kind="connectors", inputs=inputs)

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from diysink.artifact import load_tensors
+from diysink.artifact import digest_json, load_tensors
 from pipelines.learning import folder_digest, load_profile, parts_digest, untrained
 
 if TYPE_CHECKING:
     from diysink.model import AnswerGenerator
+    from pipelines.align.settings import Align
+    from pipelines.shared import Model
 
 STAGES = ("untrained", "aligned", "finetuned")
 
@@ -27,8 +29,8 @@ class Trainings:
     finetuned_models: Path
     sink_profiles: Path
     aligned_connectors: Path
-    model: dict[str, Any]
-    align: dict[str, Any]
+    model: "Model"
+    align: "Align"
     device: str
 
     def digest(self, stage: str) -> dict[str, str]:
@@ -38,7 +40,7 @@ class Trainings:
         made_of = {
             "parts": parts_digest(self.model),
             "profiles": folder_digest(self.sink_profiles),
-            "options": str(self.align),
+            "options": digest_json(self.align.plain()),
         }
         if stage == "aligned":
             made_of["connectors"] = folder_digest(self.aligned_connectors)

@@ -1,10 +1,15 @@
 """The paper's claims, judged from all that the run measured."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pipelines.card import says_induced
+
+if TYPE_CHECKING:
+    from pipelines.shared import Model
+    from pipelines.sinks.settings import Sinks
+
 
 TABLES = (
     "sink_verdicts",
@@ -28,8 +33,8 @@ def judge_claims(
     attention_rows: Table,
     benchmarks: dict[str, Any],
     tau_sweep: Table,
-    model: dict[str, Any],
-    sinks: dict[str, Any],
+    model: "Model",
+    sinks: "Sinks",
     analyze: dict[str, Any],
     seed: int,
     *tables: Table | None,
@@ -70,21 +75,20 @@ def judge_claims(
     named = _as_claims_read(dict(zip(TABLES, tables, strict=True)))
     planned = planned_comparisons(primary(predictions), roles, **options)
     costs = cost_table(benchmarks)
-    expected = sinks["expect"] or {}
     found = Evidence(
         {**named, "planned_comparisons": planned, "costs": costs},
-        encoder=model["profile"],
-        controls=tuple(name for name, verdict in expected.items() if verdict == "none"),
+        encoder=model.profile,
+        controls=sinks.controls,
         roles=roles,
         level=level,
-        induced=says_induced(model["encoder"]),
+        induced=says_induced(model.encoder),
     )
     robust = [over_layers(found)]  # empty where no analysis looked at single layers
     verdict = found.row("sink_verdicts", encoder=found.encoder)
     if verdict is not None and verdict["found"]:  # else there is no tau to vary
         robust.insert(0, tau_sweep)
         if not attention_rows.empty:
-            share = float(sinks["calibration"]["credible"]["share"])
+            share = float(sinks.calibration.credible.share)
             tau, multiples = float(verdict["tau"]), [float(times) for times in asked["taus"]]
             robust.insert(0, over_tau(attention_rows, tau, multiples, share=share, **options))
     claims, parts = judge(found)

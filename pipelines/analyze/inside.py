@@ -12,6 +12,8 @@ from pipelines.learning import folder_digest, load_profile, parts_digest, untrai
 if TYPE_CHECKING:
     from diysink.analysis import MassiveRule
     from diysink.model import AnswerGenerator
+    from pipelines.align.settings import Align
+    from pipelines.shared import Model
 
 
 def find_dimensions(
@@ -19,8 +21,8 @@ def find_dimensions(
     finetuned_models: Path,
     sink_profiles: Path,
     aligned_connectors: Path,
-    model: dict[str, Any],
-    align: dict[str, Any],
+    model: "Model",
+    align: "Align",
     analyze: dict[str, Any],
     seed: int,
     workspace: str,
@@ -56,7 +58,7 @@ def find_dimensions(
 
         of = {
             "parts": parts_digest(model),
-            "align": align,
+            "align": align.plain(),
             "profiles": folder_digest(sink_profiles),
             "connectors": folder_digest(aligned_connectors),
             "aligned": aligned,

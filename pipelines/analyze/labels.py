@@ -7,10 +7,11 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from diysink.records import Records
+    from pipelines.prepare.settings import Prepare
 
 
 def label_images(
-    records: Path, prepare: dict[str, Any], analyze: dict[str, Any], seed: int
+    records: Path, prepare: "Prepare", analyze: dict[str, Any], seed: int
 ) -> pd.DataFrame:
     """What is known of the images of a split: answers of the records, and a table if one is given.
 
@@ -30,10 +31,10 @@ def label_images(
         case None:
             return told
         case "miniature":
-            made = prepare["generate"].get(asked["split"])
-            if prepare["splits"] or made is None:
+            made = prepare.generate.get(asked["split"])
+            if prepare.splits or made is None:
                 return told
-            given = _generated(split, asked["split"], made["images"], seed)
+            given = _generated(split, asked["split"], made.images, seed)
         case path if str(path).endswith(".parquet"):
             given = pd.read_parquet(path)
         case path:

@@ -15,6 +15,9 @@ from pipelines.learning import folder_digest
 if TYPE_CHECKING:
     from diysink.analysis import Analysis
     from diysink.analysis.base import Context
+    from pipelines.align.settings import Align
+    from pipelines.evaluate.settings import Evaluate
+    from pipelines.shared import Model
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +29,9 @@ def run_analyses(
     aligned_connectors: Path,
     predictions: pd.DataFrame,
     image_labels: pd.DataFrame,
-    model: dict[str, Any],
-    align: dict[str, Any],
-    evaluate: dict[str, Any],
+    model: "Model",
+    align: "Align",
+    evaluate: "Evaluate",
     analyze: dict[str, Any],
     seed: int,
     workspace: str,
@@ -122,16 +125,15 @@ def _context(
     finetuned_models: Path,
     predictions: pd.DataFrame,
     image_labels: pd.DataFrame,
-    evaluate: dict[str, Any],
+    evaluate: "Evaluate",
     analyze: dict[str, Any],
     seed: int,
 ) -> "Context":
     from diysink.analysis.base import Context
     from diysink.analysis.massive import MassiveRule
     from diysink.resampling import Bootstrap
-    from diysink.selection import CoTTemplates
 
-    cot, massive = evaluate["cot"], analyze["massive"]
+    massive = analyze["massive"]
     dimensions = massive["dimensions"]
     return Context(
         bootstrap=Bootstrap(analyze["resamples"], float(analyze["level"]), seed),
@@ -143,10 +145,5 @@ def _context(
         ),
         labels=image_labels,
         predictions=predictions,
-        templates=CoTTemplates(
-            cot["image"],
-            (cot["image_choices"][0], cot["image_choices"][1]),
-            cot["scope"],
-            tuple(cot["scope_choices"]),
-        ),
+        templates=evaluate.cot,
     )

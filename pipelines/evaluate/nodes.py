@@ -1,5 +1,6 @@
 """Every variant answers the same questions; differences come with intervals and tests."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +11,19 @@ from diysink.artifact import Workspace, atomic_path, digest_source, each_unit
 from pipelines.learning import folder_digest
 
 if TYPE_CHECKING:
-    from diysink.evaluation.benchmarks import Benchmark
     from diysink.model import AnswerGenerator
-    from diysink.selection import Selection
+    from diysink.selection import CoTTemplates, Selection
+    from pipelines.evaluate.settings import Evaluate
+    from pipelines.shared import Model
 
 
 def predict_answers(
     records: Path,
     finetuned_models: Path,
     reweightings: Path,
-    model: dict[str, Any],
-    evaluate: dict[str, Any],
-    seeds: list[int],
+    model: "Model",
+    evaluate: "Evaluate",
+    seeds: Sequence[int],
     seed: int,
     workspace: str,
     device: str,
@@ -32,15 +34,15 @@ def predict_answers(
     from diysink.evaluation.predict import predict
     from diysink.model import load
 
-    variants = {name: how for name, how in evaluate["variants"].items() if how is not None}
-    benchmarks = benchmarks_of(evaluate["benchmarks"])
-    decides = ("batch", "max_new_tokens", "cot", "benchmarks")
+    variants, benchmarks = evaluate.chosen, evaluate.rows()
+    decides = {"batch", "max_new_tokens", "cot", "benchmarks"}
     inputs = {
         "records": folder_digest(records),
         "models": folder_digest(finetuned_models),
         "reweightings": folder_digest(reweightings),
-        "sentence": digest_source(model["sentence"]),
-        "evaluate": {name: evaluate[name] for name in decides} | {"variants": variants},
+        "sentence": digest_source(model.sentence),
+        "evaluate": evaluate.model_dump(mode="json", include=decides),
+        "variants": {name: how.plain() for name, how in variants.items()},
         "seeds": seeds,
         "seed": seed,
     }
@@ -51,18 +53,18 @@ def predict_answers(
     def loaded(connector: str, training: str) -> tuple["AnswerGenerator", str]:
         folder = finetuned_models / connector / training
         generator = load(folder, device=str(resolve_device(device)))
-        generator.max_new_tokens = evaluate["max_new_tokens"]
+        generator.max_new_tokens = evaluate.max_new_tokens
         return generator, generator.model.config.arrangement
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         variant, training = name.split("/")
         number, how = int(training.removeprefix("seed")), variants[variant]
-        generator, arrangement = loaded(how["connector"], training)
-        generator.model.config.arrangement = how["arrangement"] or arrangement
+        generator, arrangement = loaded(how.connector, training)
+        generator.model.config.arrangement = how.arrangement or arrangement
         generator.selection = select(
-            how["selection"], generator, evaluate["cot"], reweightings, model["sentence"], number
+            how.selection, generator, evaluate.cot, reweightings, model.sentence, number
         )
-        control = how.get("control", "none")
+        control = how.control
         answering = FineTunedModel(
             generator, images, random_matched=seed if control == "random-matched" else None
         )
@@ -74,7 +76,7 @@ def predict_answers(
                 variant=variant,
                 seed=number,
                 control=control,
-                batch=evaluate["batch"],
+                batch=evaluate.batch,
             )
             for benchmark in benchmarks
         ]
@@ -85,7 +87,7 @@ def predict_answers(
 
     units = [f"{variant}/seed{seed}" for seed in seeds for variant in variants]
     # Each model is loaded once, and the table keeps the order of the parameters.
-    by_model = sorted(units, key=lambda name: variants[name.split("/")[0]]["connector"])
+    by_model = sorted(units, key=lambda name: variants[name.split("/")[0]].connector)
     by_model.sort(key=lambda name: seeds.index(int(name.split("/seed")[1])))
     results, _ = each_unit(work, by_model, unit)
     return pd.concat(
@@ -94,30 +96,10 @@ def predict_answers(
     )
 
 
-def benchmarks_of(named: dict[str, dict[str, Any] | None]) -> "list[Benchmark]":
-    """The benchmarks that the parameters name, with what they change of each row.
-
-    Raises:
-        ValueError: no benchmark, or an unknown metric.
-    """
-    from dataclasses import replace
-
-    from diysink.evaluation.benchmarks import BENCHMARKS, Benchmark
-
-    chosen = [
-        replace(BENCHMARKS.get(name, Benchmark(name)), **changed)
-        for name, changed in named.items()
-        if changed is not None
-    ]
-    if not chosen:
-        raise ValueError("evaluate.benchmarks names no benchmark: give {test: {}}")
-    return chosen
-
-
 def select(
     name: str,
     generator: "AnswerGenerator",
-    cot: dict[str, Any],
+    cot: "CoTTemplates",
     reweightings: Path,
     sentence: str,
     seed: int,
@@ -128,7 +110,7 @@ def select(
         ValueError: an unknown name.
     """
     from diysink.model import selections_of
-    from diysink.selection import CoTTemplates, load_selection
+    from diysink.selection import load_selection
 
     model, chat_encoder = generator.model, generator.chat_encoder
     trained = {}
@@ -140,13 +122,7 @@ def select(
     )
     if selector is not None:
         trained[name] = selector.to(model.device)
-    templates = CoTTemplates(
-        cot["image"],
-        (cot["image_choices"][0], cot["image_choices"][1]),
-        cot["scope"],
-        tuple(cot["scope_choices"]),
-    )
-    known = selections_of(model, chat_encoder, templates=templates, trained=trained, seed=seed)
+    known = selections_of(model, chat_encoder, templates=cot, trained=trained, seed=seed)
     if name not in known:
         raise ValueError(
             f"unknown selection {name!r}; expected one of reweight.selectors, or of "
@@ -156,13 +132,13 @@ def select(
 
 
 def summarize(
-    predictions: pd.DataFrame, evaluate: dict[str, Any], seed: int
+    predictions: pd.DataFrame, evaluate: "Evaluate", seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Accuracies, differences and the verdict in words; and the plain metrics to track."""
     from diysink.evaluation.summary import accuracies
     from diysink.evaluation.summary import summarize as tables
 
-    names = ("baseline", "candidate", "oracle", "level", "resamples")
-    settings = {name: evaluate[name] for name in names}
-    results = tables(predictions, compare=evaluate["compare"], seed=seed, **settings)
+    names = {"baseline", "candidate", "oracle", "level", "resamples"}
+    settings = evaluate.model_dump(include=names)
+    results = tables(predictions, compare=evaluate.compare, seed=seed, **settings)
     return results | {"settings": settings}, accuracies(results["accuracy"])

@@ -1,7 +1,8 @@
 """Stage 2: connector and language model learn together, on sinks and nonsinks."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,27 +17,32 @@ from pipelines.learning import (
     untrained,
 )
 
+if TYPE_CHECKING:
+    from pipelines.align.settings import Align
+    from pipelines.finetune.settings import Finetune
+    from pipelines.shared import Model
+
 
 def finetune_models(
     records: Path,
     sink_profiles: Path,
     aligned_connectors: Path,
-    model: dict[str, Any],
-    finetune: dict[str, Any],
-    align: dict[str, Any],
-    seeds: list[int],
+    model: "Model",
+    finetune: "Finetune",
+    align: "Align",
+    seeds: Sequence[int],
     workspace: str,
 ) -> tuple[Path, pd.DataFrame]:
     """Fine-tune every aligned connector with its language model; return models and curves."""
     from diysink.training import LanguageTraining
 
-    profile = load_profile(sink_profiles, model, require=False, train=align["connectors"])
+    profile = load_profile(sink_profiles, model, require=False, train=align.connectors)
     inputs = {
         "records": folder_digest(records),
         "profile": profile.digest,
         "connectors": folder_digest(aligned_connectors),
         "parts": parts_digest(model),
-        "finetune": finetune,
+        "finetune": finetune.plain(),
         "seeds": seeds,
     }
     work = Workspace(workspace, "finetune", inputs)
@@ -49,12 +55,13 @@ def finetune_models(
         training, rows = train(
             f"finetune-{name}",
             lambda: LanguageTraining(
-                assembled.model, finetune["lora"], **optimization(finetune, seed)
+                assembled.model, finetune.lora, **optimization(finetune, seed, finetune.max_steps)
             ),
             data.of(assembled),
             finetune,
             seed,
             scratch,
+            finetune.max_steps,
         )
         assembled.model = training.merged().cpu()
         assembled.save(result)
@@ -62,7 +69,7 @@ def finetune_models(
         write_json(result / "provenance.json", {**inputs, "unit": name})
         return rows
 
-    units = [f"{kind}/seed{seed}" for seed in seeds for kind in align["connectors"]]
+    units = [f"{kind}/seed{seed}" for seed in seeds for kind in align.connectors]
     results, rows = each_unit(work, units, unit)
     write_manifest(results, kind="models", inputs=inputs)
     return results, pd.DataFrame(rows)

@@ -8,8 +8,8 @@ import logging
 import os
 import sys
 
-from pipelines.hooks.checks import Checks
 from pipelines.hooks.outputs import Outputs
+from pipelines.hooks.parameters import Parameters
 from pipelines.hooks.runs import Intents, Runs
 from pipelines.hooks.stages import Stages
 from pipelines.hooks.store import Store
@@ -38,5 +38,5 @@ HOOKS: tuple[object, ...] = (
     Store(),
     Intents(),
     Outputs(),
-    Checks(),
+    Parameters(),
 )

@@ -9,6 +9,7 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from diysink.records import Intake
+    from pipelines.prepare.settings import Prepare
 
 logger = logging.getLogger(__name__)
 
@@ -17,14 +18,12 @@ class InvalidRecordsError(ValueError):
     """A suite failed; the message names each broken rule, the count and five examples."""
 
 
-def generate_records(prepare: dict[str, Any], seed: int, workspace: str) -> Path:
+def generate_records(prepare: "Prepare", seed: int, workspace: str) -> Path:
     """Write the miniature's data in LLaVA's format, or an empty folder where data are given."""
     from diysink.artifact import Workspace, write_manifest
     from diysink.miniature.llava import write_split
-    from pipelines.prepare.options import Options
 
-    options = Options.read(prepare)
-    wanted = options.generate if options.generated else {}
+    wanted = prepare.generate if prepare.generated else {}
     inputs = {name: [s.kind, s.images, s.questions] for name, s in wanted.items()}
     work = Workspace(workspace, "prepare", {"generate": inputs, "seed": seed})
     folder = work.folder("raw")
@@ -44,9 +43,7 @@ def generate_records(prepare: dict[str, Any], seed: int, workspace: str) -> Path
     return folder
 
 
-def take_in_records(
-    raw: Path, prepare: dict[str, Any], workspace: str
-) -> tuple[Path, pd.DataFrame]:
+def take_in_records(raw: Path, prepare: "Prepare", workspace: str) -> tuple[Path, pd.DataFrame]:
     """Read every split; return the folder of what was taken and the quarantine table.
 
     The table has a row for each item that was not taken: split, index (place in the source),
@@ -54,21 +51,19 @@ def take_in_records(
     """
     from diysink.artifact import Workspace, write_manifest
     from diysink.records import open_source, take_in
-    from pipelines.prepare.options import Options
 
-    options = Options.read(prepare)
-    work = Workspace(workspace, "prepare", {"take_in": prepare, "raw": str(raw)})
+    work = Workspace(workspace, "prepare", {"take_in": prepare.plain(), "raw": str(raw)})
     taken: dict[str, Intake] = {}
-    for name, (records, images, allowed) in options.sources(raw).items():
+    for name, (records, images, allowed) in prepare.sources(raw).items():
         taken[name] = take_in(
             open_source(records, images, allowed),
             work,
             name,
-            limits=options.image,
-            max_text_bytes=options.max_text_bytes,
-            duplicate_ids=options.duplicate_ids,
-            records_per_shard=options.records_per_shard,
-            workers=options.workers,
+            limits=prepare.image,
+            max_text_bytes=prepare.max_text_bytes,
+            duplicate_ids=prepare.duplicate_ids,
+            records_per_shard=prepare.records_per_shard,
+            workers=prepare.workers,
         )
         logger.info(
             "%s: %d of %d items taken, %d quarantined",
@@ -91,7 +86,7 @@ def take_in_records(
 
 
 def check_records(
-    candidates: Path, quarantine: pd.DataFrame, prepare: dict[str, Any], workspace: str
+    candidates: Path, quarantine: pd.DataFrame, prepare: "Prepare", workspace: str
 ) -> tuple[dict[str, Any], Path]:
     """Run the suites over what was taken; return the summary and the folder of Data Docs.
 
@@ -99,20 +94,18 @@ def check_records(
     find out why.
     """
     from diysink.artifact import Workspace, read_manifest, write_manifest
-    from pipelines.prepare.options import Options
     from pipelines.prepare.pages import make_offline, write_index
     from pipelines.prepare.suites import run_suites
     from pipelines.prepare.tables import all_tables, group_warnings
 
-    options = Options.read(prepare)
     splits: dict[str, dict[str, int]] = read_manifest(candidates)["splits"]
-    work = Workspace(workspace, "prepare", {"check": prepare})
+    work = Workspace(workspace, "prepare", {"check": prepare.plain()})
     # Of a check that was killed, no page may stay among the new ones.
     shutil.rmtree(work.folder("data_docs"))
     folder = work.folder("data_docs")
-    tables = all_tables(candidates, splits, quarantine, options)
-    rules = run_suites(tables, options, folder)
-    warnings = group_warnings(tables, splits, options)
+    tables = all_tables(candidates, splits, quarantine, prepare)
+    rules = run_suites(tables, prepare, folder)
+    warnings = group_warnings(tables, splits, prepare)
     for warning in warnings:
         logger.warning(warning)
     summary = {

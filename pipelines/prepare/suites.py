@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diysink.records import GROUPS
-from pipelines.prepare.options import Options
+from pipelines.prepare.settings import Prepare
 from pipelines.prepare.tables import QUARANTINE
 
 EXAMPLES = 5
@@ -19,7 +19,7 @@ _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def run_suites(
-    tables: dict[str, pd.DataFrame], options: Options, docs: Path
+    tables: dict[str, pd.DataFrame], prepare: Prepare, docs: Path
 ) -> list[dict[str, Any]]:
     """Hold every table against its suite and build the Data Docs in ``docs``.
 
@@ -49,7 +49,7 @@ def run_suites(
     for name, table in tables.items():
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
         suite = context.suites.add(
-            gx.ExpectationSuite(name, expectations=expectations(name, options))
+            gx.ExpectationSuite(name, expectations=expectations(name, prepare))
         )
         definition = context.validation_definitions.add(
             gx.ValidationDefinition(name=name, data=batch, suite=suite)
@@ -73,18 +73,18 @@ def run_suites(
     return rules
 
 
-def expectations(table: str, options: Options) -> list[Any]:
+def expectations(table: str, prepare: Prepare) -> list[Any]:
     """The suite of the table called ``table``."""
     split, _, kind = table.rpartition(" ")
     match kind:
         case "records":
             return _of_records()
         case "images":
-            return _of_images(options, held_out=split in options.held_out)
+            return _of_images(prepare, held_out=split in prepare.held_out)
         case "groups":
-            return _of_groups(options.group_shares[split])
+            return _of_groups(prepare.group_shares[split])
         case _:
-            return _of_quarantine(options.quarantine_limit)
+            return _of_quarantine(prepare.quarantine_limit)
 
 
 def _of_records() -> list[Any]:
@@ -110,10 +110,10 @@ def _of_records() -> list[Any]:
     ]
 
 
-def _of_images(options: Options, *, held_out: bool) -> list[Any]:
+def _of_images(prepare: Prepare, *, held_out: bool) -> list[Any]:
     import great_expectations.expectations as gxe
 
-    limits = options.image
+    limits = prepare.image
     rules = [
         gxe.ExpectColumnValuesToBeInSet(
             column="decodes", value_set=["yes"], meta=_says("images decode from the shards")

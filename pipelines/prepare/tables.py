@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from diysink.records import GROUPS, PLACEHOLDER, BadItemError, Records, reading
-from pipelines.prepare.options import GENERATED_SHARE, Options
+from pipelines.prepare.settings import GENERATED_SHARE, Prepare
 
 QUARANTINE = "quarantine"
 _COLUMNS = [
@@ -28,7 +28,7 @@ def all_tables(
     candidates: Path,
     splits: dict[str, dict[str, int]],
     quarantine: pd.DataFrame,
-    options: Options,
+    prepare: Prepare,
 ) -> dict[str, pd.DataFrame]:
     """Tables by name: ``<split> records``, ``<split> images``, ``<split> groups``, quarantine.
 
@@ -39,11 +39,11 @@ def all_tables(
     for split in splits:
         records = record_table(candidates / split)
         tables[f"{split} records"] = records
-        pictures[split] = image_table(candidates / split, options.decode_again)
-        if split in options.group_shares:
+        pictures[split] = image_table(candidates / split, prepare.decode_again)
+        if split in prepare.group_shares:
             tables[f"{split} groups"] = group_table(records)
     for split in pictures:
-        if split in options.held_out:
+        if split in prepare.held_out:
             pictures[split]["shared_with"] = shared_with(split, pictures)
         tables[f"{split} images"] = pictures[split]
     tables[QUARANTINE] = quarantine_table(splits, quarantine)
@@ -117,19 +117,19 @@ def group_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def group_warnings(
-    tables: dict[str, pd.DataFrame], splits: Iterable[str], options: Options
+    tables: dict[str, pd.DataFrame], splits: Iterable[str], prepare: Prepare
 ) -> list[str]:
     """What to know of a user's groups where no rule on them was asked for: one text a split.
 
     Results by group need some records of each group. Data of one group alone are no fault: a
     benchmark may well ask about details only.
     """
-    if options.generated:
+    if prepare.generated:
         return []
     warnings = []
     for split in splits:
         records = tables.get(f"{split} records")
-        if records is None or split in options.group_shares:
+        if records is None or split in prepare.group_shares:
             continue
         shares = group_table(records)
         if len(shares) and shares["share"].min() < GENERATED_SHARE:

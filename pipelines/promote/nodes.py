@@ -1,14 +1,19 @@
 """Challenger against champion, by figures; or the previous champion back, on demand."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.promote.settings import Promote
+    from pipelines.register.settings import Register
+
 
 _log = logging.getLogger(__name__)
 
 
 def decide(
-    promote: dict[str, Any],
-    register: dict[str, Any],
+    promote: "Promote",
+    register: "Register",
     seed: int,
     registration: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -25,38 +30,26 @@ def decide(
             challenger that the registry has.
 
     Raises:
-        ValueError: ``rollback`` is not a truth value, or ``version`` no version, or both are asked
-            for.
         LookupError: there is no challenger, no such version, or nothing to roll back to.
         UnusableVersionError: a version does not load and answer, or lacks its predictions.
         ItemsDifferError: the two were not evaluated on the same items.
     """
     from diysink import registry
 
-    name = registry.check_model_name(register["name"])
-    version = _version(promote["version"])
-    match promote["rollback"]:
-        case True if version is not None:
-            raise ValueError(
-                f"promote.rollback = true and promote.version = {version} were both given; "
-                "expected one: rollback puts the previous champion back, version names the one to "
-                "judge"
-            )
-        case True:
-            decision = registry.rollback(name)
-        case False:
-            named = version is not None
-            decision = registry.promote(
-                name,
-                margin=float(promote["margin"]),
-                resamples=promote["resamples"],
-                level=float(promote["level"]),
-                seed=seed,
-                version=version if named else _registered(name, registration),
-                despite_rollback=named,
-            )
-        case other:
-            raise ValueError(f"promote.rollback = {other!r}; expected true or false")
+    name = registry.check_model_name(register.name)
+    if promote.rollback:
+        decision = registry.rollback(name)
+    else:
+        named = promote.version is not None
+        decision = registry.promote(
+            name,
+            margin=promote.margin,
+            resamples=promote.resamples,
+            level=promote.level,
+            seed=seed,
+            version=promote.version if named else _registered(name, registration),
+            despite_rollback=named,
+        )
     _log.info(
         "%s: version %s of %s is the champion (%s)",
         decision.action.capitalize(),
@@ -65,15 +58,6 @@ def decide(
         decision.reason,
     )
     return decision.to_json()
-
-
-def _version(value: Any) -> int | None:
-    if value is None or (type(value) is int and value >= 1):
-        return value
-    raise ValueError(
-        f"promote.version = {value!r}; expected the number of a registered version, e.g. 3, or "
-        "null for the one that was registered last"
-    )
 
 
 def _registered(name: str, registration: dict[str, Any] | None) -> int | None:

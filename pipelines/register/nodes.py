@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diysink.artifact import Workspace, digest_file, digest_source, remove, write_manifest
-from pipelines.evaluate.nodes import benchmarks_of
 from pipelines.hooks.environment import code_state
 from pipelines.learning import folder_digest
 
 if TYPE_CHECKING:
     from diysink.records import Record
+    from pipelines.evaluate.settings import Evaluate
+    from pipelines.register.settings import Register
+    from pipelines.shared import Model
 
 
 def assemble_candidate(
     finetuned_models: Path,
     reweightings: Path,
-    evaluate: dict[str, Any],
-    model: dict[str, Any],
-    register: dict[str, Any],
+    evaluate: "Evaluate",
+    model: "Model",
+    register: "Register",
     workspace: str,
 ) -> Path:
     """The candidate's model and, if it has one, its trained selector, in one folder.
@@ -36,33 +38,33 @@ def assemble_candidate(
     from diysink.artifact import write_json
     from diysink.selection import LANGUAGE_MODEL
 
-    candidate = evaluate["candidate"]
-    how = evaluate["variants"][candidate]
-    trained = reweightings / how["selection"] / f"seed{register['seed']}"
-    if how["selection"] != "both" and not trained.is_dir():
+    candidate = evaluate.candidate
+    how = evaluate.chosen[candidate]
+    trained = reweightings / how.selection / f"seed{register.seed}"
+    if how.selection != "both" and not trained.is_dir():
         raise ValueError(
-            f"the candidate {candidate!r} selects by {how['selection']!r}, which a model folder "
+            f"the candidate {candidate!r} selects by {how.selection!r}, which a model folder "
             "cannot hold; choose an evaluate.candidate that selects by 'both' or by one of "
             "reweight.selectors"
         )
-    unit = f"{how['connector']}/seed{register['seed']}"
+    unit = f"{how.connector}/seed{register.seed}"
     inputs = {
         "models": folder_digest(finetuned_models),
         "reweightings": folder_digest(reweightings),
-        "sentence": digest_source(model["sentence"]),
-        "how": how,
+        "sentence": digest_source(model.sentence),
+        "how": how.plain(),
         "unit": unit,
     }
     folder = Workspace(workspace, "register", inputs).folder("candidate")
     remove(folder)  # an assembly that was killed
     shutil.copytree(finetuned_models / unit, folder)
-    if how["arrangement"] is not None:
+    if how.arrangement is not None:
         settings = json.loads((folder / "config.json").read_text())
-        write_json(folder / "config.json", settings | {"arrangement": how["arrangement"]})
-    if how["selection"] != "both":
+        write_json(folder / "config.json", settings | {"arrangement": how.arrangement})
+    if how.selection != "both":
         shutil.copytree(trained, folder, dirs_exist_ok=True)
-        if (trained / "reweight.json").is_file() and model["sentence"] != LANGUAGE_MODEL:
-            _copy_sentence_encoder(model["sentence"], folder / "sentence")
+        if (trained / "reweight.json").is_file() and model.sentence != LANGUAGE_MODEL:
+            _copy_sentence_encoder(model.sentence, folder / "sentence")
     write_manifest(folder, kind="candidate", variant=candidate, inputs=inputs)
     return folder
 
@@ -72,9 +74,9 @@ def register_candidate(
     predictions: pd.DataFrame,
     records: Path,
     sink_profiles: Path,
-    evaluate: dict[str, Any],
-    model: dict[str, Any],
-    register: dict[str, Any],
+    evaluate: "Evaluate",
+    model: "Model",
+    register: "Register",
 ) -> dict[str, Any]:
     """Package and register the candidate as challenger; the same package is registered once.
 
@@ -88,14 +90,14 @@ def register_candidate(
     """
     from diysink import registry
 
-    candidate, seed = evaluate["candidate"], register["seed"]
+    candidate, seed = evaluate.candidate, register.seed
     judged = predictions[(predictions["variant"] == candidate) & (predictions["seed"] == seed)]
     if judged.empty:
         raise ValueError(
             f"no predictions of {candidate!r} with training seed {seed}: register.seed must be one "
             "of seeds, and evaluate.candidate one of evaluate.variants"
         )
-    name = registry.check_model_name(register["name"])
+    name = registry.check_model_name(register.name)
     digest = registry.package_digest(candidate_model, judged)
     with registry.deciding(name):  # two runs of one candidate at once register it once
         version = registry.usable_version(name, digest)
@@ -109,15 +111,15 @@ def register_candidate(
                 "git.revision": str(code["revision"]),
                 "git.dirty": str(code["dirty"]),
                 "digest.data": folder_digest(records),
-                "digest.profile": digest_file(sink_profiles / model["profile"] / "profile.json"),
+                "digest.profile": digest_file(sink_profiles / model.profile / "profile.json"),
                 "dvc.stage": os.environ.get("DVC_STAGE", "none"),
             }
             package = registry.package_model(
                 candidate_model,
                 judged,
-                _example(benchmarks_of(evaluate["benchmarks"])[0].records(records)[0]),
+                _example(evaluate.rows()[0].records(records)[0]),
                 tags=tags,
-                max_new_tokens=evaluate["max_new_tokens"],
+                max_new_tokens=evaluate.max_new_tokens,
             )
             version = registry.register(package, name, digest=digest, tags=tags)
     return {

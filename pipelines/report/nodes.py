@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pipelines.card import says_induced
 from pipelines.learning import folder_digest
+
+if TYPE_CHECKING:
+    from pipelines.report.settings import Report
 
 CURVES = {"align": "align_curves", "finetune": "finetune_curves", "reweight": "reweight_curves"}
 """Training curves: the dataset of each stage."""
@@ -67,7 +70,7 @@ def write_report(
     registration: dict[str, Any] | None,
     timings: dict[str, Any],
     runs: dict[str, Any],
-    report: dict[str, Any],
+    report: "Report",
     **others: Any,
 ) -> str:
     """The page.
@@ -95,23 +98,21 @@ def write_report(
     from diysink.evaluation import measured, primary
     from diysink.report import Inputs, render
 
-    parameters = {name: others[name] for name in PARAMETERS}
-    claims = parameters["analyze"]["claims"]
-    expected = parameters["sinks"]["expect"] or {}
+    model, sinks, claims = others["model"], others["sinks"], others["analyze"]["claims"]
     return render(
         Inputs(
-            title=report["title"],
-            induced=says_induced(parameters["model"]["encoder"]),
+            title=report.title,
+            induced=says_induced(model.encoder),
             results=evaluation_results,
             predictions=measured(primary(predictions)),
             evidence={name: others[name] for name in EVIDENCE},
             analyses={name: others[f"{name}_analysis"] for name in ANALYSES},
             left_out=others["analyses_left_out"] or {},
-            encoder=parameters["model"]["profile"],
-            controls=tuple(name for name, verdict in expected.items() if verdict == "none"),
+            encoder=model.profile,
+            controls=sinks.controls,
             roles=None if claims is None else Roles(**claims["roles"]),
             curves={stage: others[name] for stage, name in CURVES.items()},
-            differing=report["differing"],
+            differing=report.differing,
             validation=validation,
             registration=registration,
             timings={name: value for name, value in timings.items() if name != "report"},
@@ -120,7 +121,7 @@ def write_report(
                 "records": folder_digest(records),
                 "fine-tuned models": folder_digest(finetuned_models),
             },
-            parameters=parameters_of(finetuned_models, parameters),
+            parameters=parameters_of(finetuned_models, {name: others[name] for name in PARAMETERS}),
             **{name: others[name] for name in TABLES},
         )
     )
@@ -137,4 +138,8 @@ def parameters_of(finetuned_models: Path, parameters: Mapping[str, Any]) -> dict
 
     adopted = "checkpoint" in read_manifest(finetuned_models).get("inputs", {})
     elsewhere = ("align", "finetune") if adopted else ("adopt",)  # not what made these models
-    return {name: said for name, said in parameters.items() if name not in elsewhere}
+    plain = {
+        name: value.plain() if hasattr(value, "plain") else value
+        for name, value in parameters.items()
+    }
+    return {name: value for name, value in plain.items() if name not in elsewhere}

@@ -4,7 +4,7 @@ They are SVG: DVC shows pictures as they are and needs nothing from the network 
 charts, of CSV and JSON, load their code from a public server when the page is opened.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from pipelines.report.nodes import CURVES
 
 if TYPE_CHECKING:
     from diysink.report.figures import Drawing
+    from pipelines.shared import Model
 
 PLOTS = ("norms", *CURVES, "accuracy", "differences")
 """The figures, by name."""
@@ -28,7 +29,7 @@ def draw_plots(
     evaluation_results: dict[str, Any],
     sink_verdicts: pd.DataFrame,
     sink_histogram: pd.DataFrame,
-    model: dict[str, Any],
+    model: "Model",
     **curves: pd.DataFrame,
 ) -> dict[str, str]:
     """Each of ``PLOTS`` as the text of an SVG file; where a run has nothing to show, it says so.
@@ -44,7 +45,7 @@ def draw_plots(
 
     settings = evaluation_results["settings"]
     verdicts, bins = (
-        table[table["encoder"] == model["profile"]].to_dict("records")
+        cast("list[dict[str, Any]]", table[table["encoder"] == model.profile].to_dict("records"))
         for table in (sink_verdicts, sink_histogram)
     )
     drawn: dict[str, Drawing | None] = {

@@ -12,7 +12,8 @@ from diysink.artifact import Workspace, digest_source, write_manifest
 if TYPE_CHECKING:
     from diysink.engine import Task
     from diysink.records import Records
-    from diysink.sinks import CalibrationSettings, SinkProfile, Statistics
+    from diysink.sinks import SinkProfile, Statistics
+    from pipelines.sinks.settings import Sinks
 
 logger = logging.getLogger(__name__)
 
@@ -21,34 +22,31 @@ class UnexpectedVerdictError(ValueError):
     """An encoder is not what the parameters expect it to be."""
 
 
-def measure_sinks(records: Path, sinks: dict[str, Any], device: str, workspace: str) -> Path:
+def measure_sinks(records: Path, sinks: "Sinks", device: str, workspace: str) -> Path:
     """Statistics and profile of every encoder, in a folder with one sub-folder an encoder."""
-    settings = _calibration(sinks)
     tasks = _tasks(records, sinks, device)
-    split = _split(records, sinks["split"])
+    split = _split(records, sinks.split)
     work = Workspace(
         workspace,
         "sinks",
         {
             "records": split.digest,
             "encoders": {name: _what(task) for name, task in tasks.items()},
-            "sinks": {
-                key: value for key, value in sinks.items() if key not in ("encoders", "workers")
-            },
+            "sinks": sinks.model_dump(mode="json", exclude={"encoders", "workers"}),
         },
     )
     results = work.folder("results")
     for name, task in tasks.items():
         folder = work.folder(f"results/{name}")
         # Also after a kill: it reads what is done, and makes the shards' workspace this run's own.
-        statistics, profile = _measure(task, split, sinks, settings, workspace)
+        statistics, profile = _measure(task, split, sinks, workspace)
         statistics.save(folder / "statistics.safetensors")
         profile.save(folder / "profile.json")
     write_manifest(results, kind="sink profiles", records=split.digest, encoders=sorted(tasks))
     return results
 
 
-def judge_sinks(sink_profiles: Path, sinks: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def judge_sinks(sink_profiles: Path, sinks: "Sinks") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Print every verdict and hold it against what the parameters expect.
 
     Returns:
@@ -78,10 +76,10 @@ def judge_sinks(sink_profiles: Path, sinks: dict[str, Any]) -> tuple[pd.DataFram
     wrong = [
         f"{name} should be {expected!r} but is {profiles[name].verdict!r}: "
         + " ".join(profiles[name].reasons)
-        for name, expected in (sinks["expect"] or {}).items()
+        for name, expected in sinks.expect.items()
         if name in profiles and (expected == "found") != profiles[name].found
     ]
-    if wrong and sinks["unexpected"] == "stop":
+    if wrong and sinks.unexpected == "stop":
         raise UnexpectedVerdictError(
             f"{' '.join(wrong)} Look at the figures in data/08_reporting/sinks; change "
             "sinks.expect, or set sinks.unexpected to warn."
@@ -119,9 +117,7 @@ def tabulate_sinks(
     return histogram, counts, positions, figures
 
 
-def show_sinks(
-    records: Path, sink_profiles: Path, sinks: dict[str, Any], device: str
-) -> pd.DataFrame:
+def show_sinks(records: Path, sink_profiles: Path, sinks: "Sinks", device: str) -> pd.DataFrame:
     """A few images with every patch's norm and attention and which patches are sinks.
 
     One row an encoder and image: ``encoder, id, image`` (bytes of the file), ``rows, columns,
@@ -132,9 +128,9 @@ def show_sinks(
     from diysink.engine import DTYPES, loaded, threads
     from diysink.sinks import attention_relative_to_even, token_norms
 
-    split = _split(records, sinks["split"])
+    split = _split(records, sinks.split)
     profiles = _profiles(sink_profiles)
-    wanted = min(sinks["examples"], len(split))
+    wanted = min(sinks.examples, len(split))
     places = [index * len(split) // wanted for index in range(wanted)]
     shown = [
         (record.id, image)
@@ -172,8 +168,7 @@ def show_sinks(
 def _measure(
     task: "Task",
     split: "Records",
-    sinks: dict[str, Any],
-    settings: "CalibrationSettings",
+    sinks: "Sinks",
     workspace: str,
 ) -> "tuple[Statistics, SinkProfile]":
     from diysink.engine import first_image, loaded, run_shards
@@ -182,38 +177,32 @@ def _measure(
 
     encoder, process = loaded(task)
     rows, columns = encoder.grid(process([first_image(split).open()]))
-    layout = Layout(rows, columns, encoder.dim, anchor=settings.fixed, **sinks["bootstrap"])
-    shards = shards_of(task, layout, len(split), sinks["shard_size"], sinks["every"])
+    layout = Layout(
+        rows, columns, encoder.dim, anchor=sinks.calibration.fixed, **sinks.bootstrap.model_dump()
+    )
+    shards = shards_of(task, layout, len(split), sinks.shard_size, sinks.every)
     inputs = {
         "records": split.digest,
         "encoder": _what(task),
         "layout": layout.to_dict(),
-        "size": sinks["shard_size"],
-        "every": sinks["every"],
+        "size": sinks.shard_size,
+        "every": sinks.every,
     }
-    statistics = run_shards(shards, Workspace(workspace, "sinks", inputs), sinks["workers"])
-    return statistics, calibrate(statistics, encoder.identity, settings)
+    statistics = run_shards(shards, Workspace(workspace, "sinks", inputs), sinks.workers)
+    return statistics, calibrate(statistics, encoder.identity, sinks.calibration)
 
 
-def _tasks(records: Path, sinks: dict[str, Any], device: str) -> "dict[str, Task]":
+def _tasks(records: Path, sinks: "Sinks", device: str) -> "dict[str, Task]":
     from diysink.engine import Task, resolve_device
 
-    chosen = {name: entry for name, entry in sinks["encoders"].items() if entry is not None}
-    if not chosen:
-        raise ValueError("sinks.encoders names no encoder: give {name: {path, revision, layer}}.")
     common = {
-        "records": str(records / sinks["split"]),
+        "records": str(records / sinks.split),
         "device": str(resolve_device(device)),
-        **{key: sinks[key] for key in ("dtype", "batch", "threads")},
+        **sinks.model_dump(include={"dtype", "batch", "threads"}),
     }
     return {
-        name: Task(
-            encoder=str(entry["path"]),
-            revision=entry.get("revision"),
-            layer=entry.get("layer", -2),
-            **common,
-        )
-        for name, entry in chosen.items()
+        name: Task(encoder=entry.path, revision=entry.revision, layer=entry.layer, **common)
+        for name, entry in sinks.encoders.items()
     }
 
 
@@ -221,14 +210,6 @@ def _what(task: "Task") -> dict[str, Any]:
     """All of a task that decides its numbers: content in place of paths."""
     source = digest_source(task.encoder, task.revision)
     return asdict(replace(task, encoder=source, records="", revision=None))
-
-
-def _calibration(sinks: dict[str, Any]) -> "CalibrationSettings":
-    from diysink.sinks import CalibrationSettings, Credibility
-
-    chosen = dict(sinks["calibration"])
-    credible = Credibility(**chosen.pop("credible", {}))
-    return CalibrationSettings(**chosen, credible=credible)
 
 
 def _split(records: Path, name: str) -> "Records":

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import LlavaForConditionalGeneration
 
 from pipelines import settings
-from pipelines.checks import check
+from pipelines.parameters import build
 from pipelines.pipeline_registry import ON_REQUEST, STAGES
 from tests.docs.commands import ELSEWHERE, HOW, PAGES, ROOT, SHELL, Block, Run, blocks, executable
 from tests.model.test_conversion import profile_of, write
@@ -77,7 +77,7 @@ def test_a_documented_run_has_stages_and_settings_that_there_are(
     stages = options["--pipelines"].split(",") if "--pipelines" in options else list(STAGES)
     assert set(stages) <= STAGES.keys() | ON_REQUEST.keys()
     params = _split_params(None, None, options.get("--params", ""))
-    check(parameters(options.get("--env"), params), stages)
+    build(parameters(options.get("--env"), params), stages)
 
 
 SETTINGS = [block for block in ALL if block.language == "yaml"]
@@ -103,7 +103,7 @@ def test_documented_settings_are_settings_that_there_are(
         "gpu.md": set(STAGES),
     }[Path(block.page).name]
     missing = {"lvlm": {"path": "hub/model"}} if "training_free" in stages else {}
-    check(parameters(preset, missing | said), stages)
+    build(parameters(preset, missing | said), stages)
 
 
 def parameters(env: str | None, runtime: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,3 @@
-import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from diysink.miniature import build as building
 from diysink.miniature import weights
 from pipelines.miniature import create_pipeline
 from pipelines.miniature.nodes import build_miniature
+from pipelines.miniature.settings import Miniature
 
 SMALL: dict[str, dict[str, Any]] = yaml.safe_load(
     Path("conf/test/parameters_miniature.yml").read_text()
@@ -21,7 +21,9 @@ SMALL: dict[str, dict[str, Any]] = yaml.safe_load(
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, _ = build_miniature(SMALL, 0, str(tmp_path_factory.mktemp("work")))
+    folder, _ = build_miniature(
+        Miniature.model_validate(SMALL), 0, str(tmp_path_factory.mktemp("work"))
+    )
     return folder
 
 
@@ -59,8 +61,8 @@ def test_a_killed_build_goes_on_with_the_same_weights(
     with monkeypatch.context() as patch:
         patch.setattr(building, "train_language_model", kill)
         with pytest.raises(KeyboardInterrupt):
-            build_miniature(SMALL, 0, str(tmp_path))
-    folder, figures = build_miniature(SMALL, 0, str(tmp_path))
+            build_miniature(Miniature.model_validate(SMALL), 0, str(tmp_path))
+    folder, figures = build_miniature(Miniature.model_validate(SMALL), 0, str(tmp_path))
     assert trained == [True, False]
     assert set(figures) == {"encoder", "control", "language", "sentence"}
     for part in figures:
@@ -74,24 +76,6 @@ def test_figures_are_json(built: Path) -> None:
     assert json.loads(json.dumps(figures)) == figures
     assert {"norm_plain", "high_precision", "plain_scene", "other_scene"} <= set(figures["encoder"])
     assert {"global", "local", "mixed", "complexity", "scope"} <= set(figures["language"])
-
-
-def test_parameters_of_no_part_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"got .*'decoder'"):
-        build_miniature(SMALL | {"decoder": {}}, 0, str(tmp_path))
-
-
-def test_the_parameters_in_conf_are_keywords_of_the_training_functions() -> None:
-    conf = yaml.safe_load(Path("conf/base/parameters_miniature.yml").read_text())["miniature"]
-    building.check_parameters(conf)
-    for part, trains in {
-        "tokenizer": building.train_tokenizer,
-        "encoder": building.train_encoder,
-        "control": building.train_encoder,
-        "language": building.train_language_model,
-        "sentence": building.train_sentence_encoder,
-    }.items():
-        assert set(conf[part]) <= set(inspect.signature(trains).parameters) - {"seed", "induced"}
 
 
 def test_the_shipped_cards_name_the_parameters_in_conf() -> None:

@@ -17,10 +17,11 @@ from pipelines.adopt.nodes import adopt_checkpoint
 from pipelines.analyze.attention import measure_attention
 from pipelines.card import says_induced
 from pipelines.pipeline_registry import register_pipelines
-from tests.pipelines.test_conf import parameters
+from tests.pipelines.test_conf import changed, parameters, settings_of
 
 TAU = 3.5
-MODEL = {"profile": "checkpoint"}
+BASE = settings_of("base")
+MODEL = changed(BASE["model"], profile="checkpoint")
 STAGES = ("prepare", "sinks", "adopt", "reweight", "evaluate", "analyze", "report")
 pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
@@ -80,7 +81,7 @@ def profiles(folder, checkpoint, found=True):
 
 
 def adopt(checkpoint, tmp_path, seeds=(0,), found=True, **changes):
-    asked = parameters("base")["adopt"] | {"path": checkpoint and str(checkpoint)} | changes
+    asked = changed(BASE["adopt"], path=checkpoint and str(checkpoint), **changes)
     known = profiles(tmp_path / "profiles", checkpoint, found) if checkpoint else tmp_path
     return adopt_checkpoint(known, MODEL, asked, list(seeds), str(tmp_path / "work"))
 

@@ -307,8 +307,9 @@ def checkout(toy: Toy) -> Path:
         (root / "pipelines" / stage / "__init__.py").write_text(code)
     (root / "pipelines/pipeline_registry.py").write_text(REGISTRY)
     for file in (PROJECT / "pipelines").glob("*.py"):
-        if file.name != "pipeline_registry.py":
+        if file.name not in ("pipeline_registry.py", "parameters.py"):
             shutil.copy(file, root / "pipelines")
+    (root / "pipelines/parameters.py").write_text("def build(*_):\n    return {}\n")
     shutil.copytree(PROJECT / "pipelines/hooks", root / "pipelines/hooks")
     for name in ("__init__.py", "artifact"):
         (shutil.copytree if name == "artifact" else _copy)(

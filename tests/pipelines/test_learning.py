@@ -12,9 +12,10 @@ from diysink.sinks import SinkProfile
 from pipelines.align.nodes import align_connectors
 from pipelines.finetune.nodes import finetune_models
 from pipelines.learning import Encodings, load_profile, parts_digest
-from tests.pipelines.test_conf import parameters
+from tests.pipelines.test_conf import changed, parameters, settings_of
 
-MODEL = {"profile": "mine"}
+BASE = settings_of("base")
+MODEL = changed(BASE["model"], profile="mine")
 EDGES, HISTOGRAM = (0.5, 2.0, 8.0), (90, 10)
 WITH_SINKS = {"tau": 3.0, "sinks_per_image": (1, 9), "histogram": HISTOGRAM}
 # name: (what the profile says, what is said of it)
@@ -63,21 +64,21 @@ def test_few_images_with_sinks_are_worth_a_warning(tmp_path, caplog, without, wa
 
 
 def test_align_and_finetune_refuse_before_anything_is_trained(parts, tmp_path):
-    model = MODEL | {
-        "encoder": str(parts / "encoder"), "language": str(parts / "language"), "layer": -2,
-        "encoder_revision": None, "language_revision": None, "dtype": "float32",
-        "sentence": "language-model",
-    }  # fmt: skip
+    model = changed(
+        MODEL,
+        encoder=str(parts / "encoder"),
+        language=str(parts / "language"),
+        sentence="language-model",
+    )
     profiles = profile(tmp_path / "profiles", load_encoder(parts / "encoder"), tau=None)
-    values = parameters("base")
-    align = values["align"] | {"require_sinks": False}
+    align = changed(BASE["align"], require_sinks=False)
     write_manifest(tmp_path, kind="records")
     work = str(tmp_path / "work")
     with pytest.raises(ValueError, match="has no tau"):
         align_connectors(tmp_path, profiles, model, align, [0], work)
     with pytest.raises(ValueError, match="has no tau"):
         finetune_models(
-            tmp_path, profiles, tmp_path, model, values["finetune"], align, [0], work
+            tmp_path, profiles, tmp_path, model, BASE["finetune"], align, [0], work
         )  # fmt: skip
     assert not (tmp_path / "work").exists()
 
@@ -99,7 +100,7 @@ def test_dialogues_are_cut_to_the_parameter_or_to_the_models_positions(
     from tests.tiny_models import tiny_generator
 
     write_shards(tmp_path / "train", list(tiny_records))
-    settings = {"split": "train", "cache_size": 0, "max_length": max_length}
+    settings = changed(BASE["align"], split="train", cache_size=0, max_length=max_length)
     generator = tiny_generator(parts)
     data = Encodings(tmp_path, settings).of(generator)  # has what is asked: chat_encoder, processor
     assert isinstance(data.records, Records)
@@ -122,10 +123,10 @@ def test_a_checkpoint_is_looked_at_before_it_is_digested(parts, tmp_path, monkey
     other = tmp_path / "adapter"
     other.mkdir()
     (other / "adapter_config.json").write_text("{}")
-    adopt = parameters("base")["adopt"] | {"path": str(other)}
+    adopt = changed(BASE["adopt"], path=str(other))
     for enter in (
-        lambda: parts_digest({"encoder": str(parts / "encoder"), "language": str(other)}),
-        lambda: parts_digest({"encoder": str(other), "language": str(parts / "language")}),
+        lambda: parts_digest(changed(MODEL, encoder=str(parts / "encoder"), language=str(other))),
+        lambda: parts_digest(changed(MODEL, encoder=str(other), language=str(parts / "language"))),
         lambda: training_free.inputs_of(None, {"path": str(other)}),
         lambda: pipelines.adopt.nodes.adopt_checkpoint(tmp_path, MODEL, adopt, [0], str(tmp_path)),
     ):

@@ -18,13 +18,13 @@ from pipelines.promote.nodes import decide
 from pipelines.register.nodes import assemble_candidate, register_candidate
 from pipelines.settings import CONFIG_LOADER_ARGS
 from tests.pipelines.project import ROOT, kedro_run
+from tests.pipelines.test_conf import changed, settings_of
 from tests.registry.conftest import NAME, answers, saved_model, toy, version  # noqa: F401 - fixtures
 
 Version = Callable[..., int]
-SETTINGS = {
-    "margin": 0.02, "level": 0.95, "resamples": 200, "rollback": False, "version": None,
-}  # fmt: skip
-REGISTER = {"name": NAME}
+BASE = settings_of("base")
+SETTINGS = changed(BASE["promote"], resamples=200)
+REGISTER = changed(BASE["register"], name=NAME)
 
 
 @pytest.mark.parametrize(
@@ -44,42 +44,15 @@ def test_rollback_is_asked_for_in_either_way(given: dict[str, Any], expected: bo
 
 
 def test_the_node_promotes_refuses_and_rolls_back(version: Version) -> None:  # noqa: F811
-    register = {"name": NAME}
     version(answers(0.5))
-    assert decide(SETTINGS, register, 0)["action"] == "first"
+    assert decide(SETTINGS, REGISTER, 0)["action"] == "first"
     version(answers(0.6))
-    assert decide(SETTINGS, register, 0)["action"] == "promote"
+    assert decide(SETTINGS, REGISTER, 0)["action"] == "promote"
     version(answers(0.4))
-    assert decide(SETTINGS, register, 0)["action"] == "refuse"
-    back = decide({**SETTINGS, "rollback": True}, register, 0)
+    assert decide(SETTINGS, REGISTER, 0)["action"] == "refuse"
+    back = decide(changed(SETTINGS, rollback=True), REGISTER, 0)
     assert (back["action"], back["champion"]) == ("rollback", 1)
     assert json.dumps(back)
-
-
-@pytest.mark.parametrize("value", ["yes", 1, None])
-def test_rollback_is_a_truth_value(value: Any) -> None:
-    with pytest.raises(ValueError, match="expected true or false"):
-        decide({**SETTINGS, "rollback": value}, {"name": NAME}, 0)
-
-
-@pytest.mark.parametrize("value", ["3", 0, -1, 2.0, True, [3]])
-def test_a_version_is_a_number(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"promote\.version = "):
-        decide({**SETTINGS, "version": value}, REGISTER, 0)
-
-
-def test_rollback_and_a_version_exclude_each_other() -> None:
-    with pytest.raises(ValueError, match="both given"):
-        decide({**SETTINGS, "rollback": True, "version": 3}, REGISTER, 0)
-
-
-@pytest.mark.parametrize("name", ["a/b", "it's", "", 2024])
-def test_a_bad_name_is_an_error_before_anything_is_packaged(tmp_path: Path, name: Any) -> None:
-    evaluate, register = {"candidate": "dual"}, {"seed": 3, "name": name}
-    with pytest.raises(ValueError, match=r"register\.name"):
-        register_candidate(tmp_path, answers(0.5), tmp_path, tmp_path, evaluate, {}, register)
-    with pytest.raises(ValueError, match=r"register\.name"):
-        decide(SETTINGS, register, 0)
 
 
 def registration(number: int, digest: str) -> dict[str, Any]:
@@ -106,10 +79,10 @@ def test_a_rolled_back_registration_is_refused_unless_named(version: Version) ->
     for share, digest in ((0.6, "x"), (0.7, "y")):
         made = version(answers(share), digest)
         decide(SETTINGS, REGISTER, 0, registration(made, digest))
-    decide({**SETTINGS, "rollback": True}, REGISTER, 0, registration(2, "y"))
+    decide(changed(SETTINGS, rollback=True), REGISTER, 0, registration(2, "y"))
     made = decide(SETTINGS, REGISTER, 0, registration(2, "y"))
     assert (made["action"], made["champion"], made["figures"]) == ("refuse", 1, None)
-    made = decide({**SETTINGS, "version": 2}, REGISTER, 0, registration(2, "y"))
+    made = decide(changed(SETTINGS, version=2), REGISTER, 0, registration(2, "y"))
     assert (made["action"], made["champion"]) == ("promote", 2)
 
 
@@ -133,7 +106,7 @@ def candidate(
     records = tmp_path / "records"
     shutil.copytree(tiny_records.folder, records / "test")
     (records / "manifest.json").write_text("{}")
-    evaluate = {"candidate": "dual", "benchmarks": {"test": {}}, "max_new_tokens": 4}
+    evaluate = changed(BASE["evaluate"], candidate="dual", max_new_tokens=4)
     model = tmp_path / "candidate"
     shutil.copytree(saved_model, model)
     write_manifest(model, kind="candidate")
@@ -146,8 +119,8 @@ def candidate(
                 records,
                 tmp_path / "profiles",
                 evaluate,
-                {"profile": "p"},
-                {"name": NAME, "seed": 3},
+                changed(BASE["model"], profile="p"),
+                changed(REGISTER, seed=3),
             )
 
     return run
@@ -165,7 +138,7 @@ def test_a_package_whose_files_are_gone_is_registered_again(
     assert (first["version"], second["version"]) == (1, 2)
     assert second["digest"] == first["digest"]
     with pytest.raises(UnusableVersionError):
-        decide({**SETTINGS, "version": 1}, REGISTER, 0)
+        decide(changed(SETTINGS, version=1), REGISTER, 0)
     assert decide(SETTINGS, REGISTER, 0, second)["champion"] == 2
 
 
@@ -186,15 +159,20 @@ def test_a_package_with_a_flipped_bit_is_registered_again(
 
 @pytest.mark.parametrize("selection", ["cot", "random", "oracle", "sink"])
 def test_a_selection_that_no_folder_can_hold_is_refused(selection: str, tmp_path: Path) -> None:
-    evaluate = {"candidate": "x", "variants": {"x": {"selection": selection}}}
+    dual = BASE["evaluate"].chosen["dual"].plain() | {"selection": selection}
+    evaluate = changed(
+        BASE["evaluate"], baseline="x", candidate="x", oracle="x", compare=[], variants={"x": dual}
+    )
     with pytest.raises(ValueError, match=f"selects by '{selection}'"):
-        assemble_candidate(tmp_path, tmp_path, evaluate, {}, {"seed": 0}, str(tmp_path))
+        assemble_candidate(tmp_path, tmp_path, evaluate, BASE["model"], REGISTER, str(tmp_path))
 
 
 def test_a_candidate_without_predictions_is_refused(tmp_path: Path) -> None:
-    evaluate, register = {"candidate": "dual"}, {"seed": 7, "name": NAME}
+    evaluate, register = changed(BASE["evaluate"], candidate="dual"), changed(REGISTER, seed=7)
     with pytest.raises(ValueError, match="no predictions of 'dual' with training seed 7"):
-        register_candidate(tmp_path, answers(0.5), tmp_path, tmp_path, evaluate, {}, register)
+        register_candidate(
+            tmp_path, answers(0.5), tmp_path, tmp_path, evaluate, BASE["model"], register
+        )
 
 
 @pytest.fixture(scope="module")

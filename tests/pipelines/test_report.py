@@ -24,9 +24,12 @@ from pipelines.report.nodes import (
     write_report,
 )
 from pipelines.report.plots import PLOTS, draw_plots
+from pipelines.report.settings import Report
+from tests.pipelines.test_conf import changed, settings_of
 from tests.report.conftest import make_inputs
 
 OF_ANALYSES = ("analyses_left_out", *(f"{name}_analysis" for name in ANALYSES))
+BASE = settings_of("base")
 
 
 def test_an_optional_file_that_is_missing_is_none(tmp_path):
@@ -89,8 +92,8 @@ def others():
     curves = {name: pd.DataFrame() for name in CURVES.values()}
     tables = dict.fromkeys((*TABLES, *EVIDENCE, *OF_ANALYSES))
     parameters = dict.fromkeys(PARAMETERS) | {
-        "model": {"encoder": "hub/encoder", "profile": "induced"},
-        "sinks": {"expect": {"induced": "found", "control": "none", "left-out": None}},
+        "model": changed(BASE["model"], encoder="hub/encoder", profile="induced"),
+        "sinks": changed(BASE["sinks"], expect={"induced": "found", "control": "none", "x": None}),
         "analyze": {"claims": None},
     }
     return curves | tables | parameters
@@ -123,7 +126,7 @@ def written(monkeypatch, folders, others):
             "registration": None,
             "timings": dict(made.timings),
             "runs": dict(made.runs),
-            "report": {"title": "A title", "differing": 2},
+            "report": Report(title="A title", differing=2),
         }
         assert write_report(**(datasets | others | given)) == "page"
         return seen[0]
@@ -183,7 +186,7 @@ def plotted(**given):
         "evaluation_results": made.results,
         "sink_verdicts": made.sink_verdicts,
         "sink_histogram": made.sink_histogram,
-        "model": {"profile": made.sink_verdicts["encoder"].iloc[0]},
+        "model": changed(BASE["model"], profile=made.sink_verdicts["encoder"].iloc[0]),
     }
     curves = {name: next(iter(made.curves.values())) for name in CURVES.values()}
     return draw_plots(**(datasets | curves | given))
@@ -204,7 +207,7 @@ def test_plots_are_pictures_that_need_no_page():
 
 def test_a_run_without_training_or_profile_has_plots_that_say_so():
     empty = {name: pd.DataFrame() for name in CURVES.values()}
-    plots = plotted(**empty, model={"profile": "an encoder that was not measured"})
+    plots = plotted(**empty, model=changed(BASE["model"], profile="not-measured"))
     for name in (*CURVES, "norms"):
         assert "nothing to show" in "".join(ElementTree.fromstring(plots[name]).itertext())
     assert "nothing to show" not in plots["accuracy"]

@@ -8,7 +8,7 @@ import torch
 from diysink.model import Parts, assemble, selections_of
 from diysink.selection import LanguageModelSentences, LSGSelection, QuestionBatch, SentenceEncoder
 from pipelines.reweight.nodes import untrained
-from tests.pipelines.test_conf import PRESETS, parameters
+from tests.pipelines.test_conf import PRESETS, settings_of
 
 QUESTIONS = QuestionBatch(("a b", "c"), ("0", "1"), (None, None), ("x", "y"))
 
@@ -26,40 +26,32 @@ def generator(parts):
 
 @pytest.mark.parametrize("env", ["base", *PRESETS])
 def test_selectors_start_where_they_should(generator, tiny_sentence, env):
-    reweight = parameters(env)["reweight"]
-    for name, how in reweight["selectors"].items():
-        if how is None:
-            continue
+    reweight = settings_of(env)["reweight"]
+    for name, how in reweight.selectors.items():
         selection = untrained(how, reweight, generator, str(tiny_sentence))
         choice = selection(QUESTIONS)
         assert torch.equal(choice.weights, torch.ones(2, 2)), name
         if isinstance(selection, LSGSelection):
-            assert choice.gates.layers == tuple(how["layers"] or (0, 1)), name
-            layer, half = choice.gates.layers[0], torch.full((2, 2), how["scale"] / 2)
+            assert choice.gates.layers == tuple(how.layers or (0, 1)), name
+            layer, half = choice.gates.layers[0], torch.full((2, 2), how.scale / 2)
             assert torch.equal(choice.gates(layer, torch.randn(2, 16)), half), name
         else:
             assert isinstance(selection.encoder, SentenceEncoder)
-            assert (choice.gates is None) == (how["at"] == "connector"), name
+            assert (choice.gates is None) == (how.at == "connector"), name
 
 
 def test_r_can_read_the_language_models_own_words(generator):
-    reweight = parameters("base")["reweight"]
-    how = reweight["selectors"]["reweight"]
+    reweight = settings_of("base")["reweight"]
+    how = reweight.selectors["reweight"]
     selection = untrained(how, reweight, generator, "language-model")
     assert isinstance(selection.encoder, LanguageModelSentences)
     assert selection.encoder.embeddings is generator.model.get_input_embeddings()
 
 
-@pytest.mark.parametrize("how", [{"kind": "other"}, {"kind": "lsg"}, {"at": "keys"}])
-def test_another_kind_is_refused(generator, how):
-    with pytest.raises(ValueError, match=r"expected \{kind: reweight"):
-        untrained(how, parameters("base")["reweight"], generator, "language-model")
-
-
 @pytest.mark.parametrize("env", ["base", *PRESETS])
 def test_every_variant_selects_by_something_that_there_is(generator, env):
-    values = parameters(env)
+    values = settings_of(env)
     known = set(selections_of(generator.model, generator.chat_encoder))
-    known |= {name for name, how in values["reweight"]["selectors"].items() if how is not None}
-    for name, how in values["evaluate"]["variants"].items():
-        assert how is None or how["selection"] in known, name
+    known |= set(values["reweight"].selectors)
+    for name, how in values["evaluate"].chosen.items():
+        assert how.selection in known, name

@@ -15,7 +15,7 @@ from diysink.encoders import EncoderIdentity
 from diysink.sinks.gap import find_gap
 from diysink.sinks.profile import Method, SinkProfile
 from diysink.sinks.statistics import SCALE, Statistics
-from diysink.sinks.verdict import Credibility, median_norm, weigh
+from diysink.sinks.verdict import Credibility, Positive, Share, median_norm, weigh
 
 SINK_ENERGY = 5.0  # times its share at other tokens, and ten times an even share: a sink dimension
 
@@ -34,9 +34,9 @@ class CalibrationSettings:
     """
 
     method: Method = "gap"
-    fixed: float = 100.0
-    multiple: float = 3.0
-    min_share: float = 0.0005
+    fixed: Positive = 100.0
+    multiple: Positive = 3.0
+    min_share: Share = 0.0005
     credible: Credibility = field(default_factory=Credibility)
 
 

@@ -9,13 +9,18 @@ gets more attention than the rest.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Gt, Interval
 from jaxtyping import Float
 
 from diysink.sinks.gap import Gap
 from diysink.sinks.profile import Evidence
 from diysink.sinks.statistics import SCALE, Statistics
+
+Share = Annotated[float, Interval(ge=0, le=1)]
+Positive = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,15 @@ class Credibility:
         contrast: largest ratio of pixel contrast, sinks to the rest.
     """
 
-    depth: float = 0.5
-    ratio: float = 1.5
-    stability: float = 0.95
-    spread: float = 2.0
-    share: float = 0.2
-    images: float = 0.5
-    concentration: float = 0.5
-    attention: float = 1.0
-    contrast: float = 1.0
+    depth: Share = 0.5
+    ratio: Positive = 1.5
+    stability: Share = 0.95
+    spread: Positive = 2.0
+    share: Share = 0.2
+    images: Share = 0.5
+    concentration: Share = 0.5
+    attention: Positive = 1.0
+    contrast: Positive = 1.0
 
 
 def weigh(

@@ -13,7 +13,9 @@ from diysink.records import ImageFile, Record, Turn, write_shards
 from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
 from pipelines.analyze.labels import label_images
 from pipelines.analyze.sweep import sweep_tau
+from pipelines.prepare.settings import Prepare
 from tests.pipelines.analyze.conftest import PLACE
+from tests.pipelines.test_conf import changed
 
 IMAGES = PLACE | {"images": 14, "batch": 5}
 ANALYZE = {
@@ -24,7 +26,7 @@ ANALYZE = {
     "relevance": IMAGES | {"examples": 2},
     "words": IMAGES | {"top": 3, "rows": 4},
 }
-GENERATED = {"splits": {}, "generate": {"test": {"kind": "questions", "images": 3}}}
+GENERATED = Prepare.model_validate({"generate": {"test": {"kind": "questions", "images": 3}}})
 parts_once = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
 
@@ -172,5 +174,7 @@ def test_the_miniatures_labels_are_what_its_own_truth_says(tmp_path):
             (round(row.top * GRID), round(row.left * GRID), row.label)
             for row in shapes.itertuples()
         } == {(thing["row"], thing["column"], thing["shape"]) for thing in facts["things"]}
-    other = label_images(tmp_path / "records", GENERATED | {"splits": {"x": 1}}, analyze, 5)
+    other = label_images(
+        tmp_path / "records", changed(GENERATED, splits={"x": {"images": "x"}}), analyze, 5
+    )
     assert set(other["scope"]) == {"global"}  # the data are someone's own: answers alone

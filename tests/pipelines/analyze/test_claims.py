@@ -10,14 +10,14 @@ from pipelines.card import INDUCED
 from tests.claims.conftest import make_costs, make_tables
 from tests.claims.test_planned import answers
 from tests.claims.test_robustness import make_attention
-from tests.pipelines.test_conf import parameters
+from tests.pipelines.test_conf import changed, parameters, settings_of
 
 NOTHING = pd.DataFrame()
 SWEEP = over_masks({1.0: make_tables(), 2.0: make_tables()})
 
 
 def judged(analyze=None, card=None, folder=None, sweep=None, **tables):
-    said = parameters("base")
+    said, settings = parameters("base"), settings_of("base")
     planted = make_tables() | tables
     encoder = folder or "a/hub-id"
     if card is not None:
@@ -27,8 +27,8 @@ def judged(analyze=None, card=None, folder=None, sweep=None, **tables):
         make_attention(),
         make_costs(),
         SWEEP if sweep is None else sweep,
-        {"profile": "induced", "encoder": str(encoder)},
-        said["sinks"],
+        changed(settings["model"], encoder=str(encoder)),
+        settings["sinks"],
         {**said["analyze"], "resamples": 50, **(analyze or {})},
         0,
         *(planted.get(name) for name in TABLES),

@@ -8,6 +8,7 @@ from diysink.encoders import Encoder, load_vision_tower
 from diysink.sinks import SinkProfile
 from pipelines.analyze.inside import find_dimensions, tell_functions
 from tests.pipelines.analyze.conftest import PLACE, TAU
+from tests.pipelines.test_conf import changed, settings_of
 
 IMAGES = PLACE | {"images": 10}
 CHECKPOINTS = ["untrained", "aligned", "finetuned"]
@@ -19,10 +20,8 @@ SETTINGS = {
     "function": IMAGES,
 }
 OFF = SETTINGS | dict.fromkeys(("dimensions", "function"))
-ALIGN = {
-    "arrangement": {"single": "natural"},
-    "resampler": {"queries": 4, "sink_queries": 2, "heads": 2},
-}
+BASE = settings_of("base")
+ALIGN = BASE["align"]
 pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
 
@@ -41,8 +40,7 @@ def dimensions(stage, made, parts, ask):
     (stage / "profiles" / "induced").mkdir(parents=True)
     profile.save(stage / "profiles" / "induced" / "profile.json")
     write_manifest(stage / "profiles", kind="profiles")
-    model = {"encoder": str(parts / "encoder"), "language": str(parts / "language"),
-             "profile": "induced"}  # fmt: skip
+    model = changed(BASE["model"], encoder=str(parts / "encoder"), language=str(parts / "language"))
     folders = (stage / "profiles", stage / "aligned")
     return lambda settings: ask(find_dimensions, settings, *folders, model, ALIGN)
 

@@ -1,0 +1,148 @@
+"""Settings of the analyses; each is explained in ``conf/base/parameters_analyze.yml``."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, create_model
+
+from diysink.analysis import ANALYSES
+from pipelines.schema import (
+    ConnectorName,
+    Distinct,
+    Level,
+    Multiples,
+    Name,
+    Seed,
+    Settings,
+    Several,
+    Text,
+)
+
+
+class Ablation(Settings):
+    """One model, by what it sees."""
+
+    both: Text
+    sink: Text
+    nonsink: Text
+    groups: tuple[Text, Text]
+    matched: bool
+
+
+class OfModel(Settings):
+    """What an analysis of a model has: whose, and about which records.
+
+    Attributes:
+        connector: of the fine-tuned model.
+        seed: one of the training seeds.
+        split: of the records.
+        batch: records at once.
+        tau: sinks at a multiple of the model's own tau.
+    """
+
+    connector: ConnectorName
+    seed: Seed
+    split: Name
+    batch: PositiveInt
+    tau: PositiveFloat = 1.0
+
+
+class OfItems(OfModel):
+    """About the first questions of the split."""
+
+    items: PositiveInt
+
+
+class OfImages(OfModel):
+    """About the first different images of the split."""
+
+    images: PositiveInt
+
+
+class Labels(Settings):
+    """What is known of the images."""
+
+    split: Name
+    groups: tuple[Text, ...]
+    table: Text | None
+
+
+class ProbeLayers(Settings):
+    """Which layers are probed; None: all."""
+
+    vit: tuple[int, ...] | None = None
+    llm: tuple[int, ...] | None = None
+
+
+class Probes(OfImages):
+    """Linear probes."""
+
+    folds: Annotated[int, Field(ge=2)]
+    ridge: PositiveFloat
+    layers: ProbeLayers | None
+
+
+class Relevance(OfImages):
+    """Relevance maps."""
+
+    examples: NonNegativeInt
+
+
+class Words(OfImages):
+    """What a token says."""
+
+    top: PositiveInt
+    rows: PositiveInt
+
+
+class Claims(Settings):
+    """Verdicts on the paper's claims."""
+
+    roles: dict[str, Text | None]
+    taus: Multiples
+
+
+class Sweep(Settings):
+    """Analyses with sinks at multiples of tau."""
+
+    taus: Multiples
+    images: PositiveInt
+
+
+class Massive(Settings):
+    """When a hidden dimension is massive."""
+
+    ratio: PositiveFloat
+    times: PositiveFloat
+    dimensions: Several[NonNegativeInt] | None
+
+
+class Dimensions(OfImages):
+    """Massive activations through training."""
+
+    checkpoints: Distinct[Literal["untrained", "aligned", "finetuned"]]
+    top: PositiveInt
+
+
+class _Blocks(Settings):
+    level: Level
+    resamples: PositiveInt
+    split: Name
+    batch_size: PositiveInt
+    max_new_tokens: PositiveInt
+    ablation: Ablation | None
+    labels: Labels | None
+    probes: Probes | None
+    relevance: Relevance | None
+    words: Words | None
+    claims: Claims | None
+    sweep: Sweep | None
+    massive: Massive | None
+    dimensions: Dimensions | None
+    function: OfImages | None
+
+
+# An analysis declares its settings itself; None leaves it out.
+_declared: dict[str, Any] = {
+    name: (kind.settings_class | None, ...) for name, kind in ANALYSES.items()
+}
+Analyze = create_model("Analyze", __base__=_Blocks, __doc__="All analyses.", **_declared)

@@ -1,0 +1,83 @@
+"""Settings that several stages share: the model's parts, and what every training has."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from pipelines.schema import Devices, Dtype, Name, Settings, Share, Strategy, Text
+
+
+class Model(Settings):
+    """The pretrained parts, ``model`` in the parameters.
+
+    Attributes:
+        encoder: folder or hub id.
+        encoder_revision: of a hub id.
+        layer: hidden states that the connector reads.
+        language: folder or hub id.
+        language_revision: of a hub id.
+        sentence: folder or hub id of ReW's sentence encoder.
+        profile: which of the measured sink profiles says what a sink is.
+        dtype: of the weights.
+    """
+
+    encoder: Text
+    encoder_revision: Text | None = None
+    layer: int = -2
+    language: Text
+    language_revision: Text | None = None
+    sentence: Text
+    profile: Name
+    dtype: Dtype = "float32"
+
+
+class Trainer(Settings):
+    """See :class:`diysink.training.FitSettings`."""
+
+    accelerator: Text = "auto"
+    devices: Devices = 1
+    strategy: Strategy = "auto"
+    precision: Text = "32-true"
+    accumulate_grad_batches: PositiveInt = 1
+    gradient_clip_val: NonNegativeFloat = 1.0
+    gradient_checkpointing: bool = False
+    every_n_train_steps: PositiveInt = 100
+    enable_progress_bar: bool = True
+
+
+class Training(Settings):
+    """What every training has.
+
+    Attributes:
+        split: of the records.
+        batch_size: records of one micro-batch.
+        learning_rate: the highest.
+        warmup_ratio: share of the steps.
+        weight_decay: of AdamW.
+        betas: of AdamW.
+        num_workers: loader processes.
+        max_length: tokens of a dialogue; longer ones are cut. None: what the language model takes.
+        trainer: for Lightning.
+    """
+
+    split: Name
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    warmup_ratio: Share
+    weight_decay: NonNegativeFloat
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
+    num_workers: NonNegativeInt
+    max_length: PositiveInt | None
+    trainer: Trainer
+
+
+class StageTraining(Training):
+    """What both stages of training have.
+
+    Attributes:
+        max_steps: optimizer steps.
+        cache_size: encoded records kept in memory.
+    """
+
+    max_steps: PositiveInt
+    cache_size: NonNegativeInt
