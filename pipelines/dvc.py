@@ -21,6 +21,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from pipelines.code import NOT_A_CAUSE
 from pipelines.hooks.stages import run_file, timings_file
 
 HEADER = "# Written by `python -m pipelines.dvc` from the pipelines and the catalog: do not edit.\n"
@@ -30,9 +31,6 @@ HEADER = "# Written by `python -m pipelines.dvc` from the pipelines and the cata
 COMMAND = (
     'PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/src:$PYTHONPATH" kedro run --pipelines={name}'
 )
-# They wire, describe, check and begin and end a run, and cannot change what a stage computes.
-_NOT_A_CAUSE = {"dvc.py", "pipeline_registry.py", "parameters.py", "problems.py", "context.py"}
-_NOT_A_CAUSE |= {"cli.py", "ending.py", "interrupts.py", "session.py", "store.py"}
 # What DVC can show, of what is not a chart of its own: a chart loads code from the network.
 _SHOWN = {".svg", ".png", ".jpg", ".jpeg", ".gif"}
 # Where unfinished work is kept changes nothing about its result.
@@ -171,7 +169,7 @@ def _code(project: Path, name: str) -> Iterator[str]:
     yield "src/diysink"
     yield f"pipelines/{name}"
     files = [
-        *(f for f in (project / "pipelines").glob("*.py") if f.name not in _NOT_A_CAUSE),
+        *(f for f in (project / "pipelines").glob("*.py") if f.name not in NOT_A_CAUSE),
         project / "conf/base/catalog.yml",
         project / f"conf/base/catalog_{name}.yml",
         project / "conf/local",  # what a user overrides there changes the result as well

@@ -8,6 +8,7 @@ from typing import Any
 from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
 
+from pipelines.code import digest_causes
 from pipelines.ending import holding
 from pipelines.interrupts import Interrupted, interruptible
 
@@ -60,8 +61,9 @@ class Session(KedroSession):
         from diysink.artifact import keep_workspaces
 
         _check_runner(runner)
+        code = digest_causes()  # before the run: files may be edited while it lasts
         status = "FAILED"
-        with interruptible() as interrupts, holding(), keep_workspaces() as used:
+        with interruptible() as interrupts, holding(), keep_workspaces(code) as used:
             try:
                 results = super().run(*args, runner=runner, **kwargs)
                 for workspace in used:

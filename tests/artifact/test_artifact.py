@@ -248,6 +248,14 @@ def test_kept_workspaces_stay_locked_to_the_end_of_the_block(tmp_path):
     assert lock.acquire(wait=False)
 
 
+def test_unfinished_work_of_other_code_is_not_read(tmp_path):
+    keys = set()
+    for code in ("", "one", "other"):
+        with keep_workspaces(code):
+            keys.add(Workspace(tmp_path, "stage", 1).key)
+    assert len(keys) == 3
+
+
 def test_locks_exclude_and_share(tmp_path):
     path = tmp_path / "deep" / "x.lock"
     alone = FileLock(path)

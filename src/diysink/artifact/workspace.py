@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 class Workspace:
     """The folder ``root/stage/<digest of inputs>``: work of one stage on exactly these inputs.
 
-    The digest is over the inputs and the library's code, and makes stale work unreachable:
-    another parameter, input or version is another folder.
+    The digest is over the inputs, the library's code and that of whoever orchestrates (see
+    `keep_workspaces`). It makes stale work unreachable: another parameter, input or version is
+    another folder.
     A workspace is one process's at a time: another one that asks for it waits. It is given back
     when the object goes; inside `keep_workspaces`, at the end of that block.
     Whoever orchestrates removes it once its results are published.
@@ -33,7 +34,8 @@ class Workspace:
     """
 
     def __init__(self, root: Path | str, stage: str, inputs: Any) -> None:
-        self.key = digest_json({"inputs": inputs, "code": digest_code()})[:16]
+        code = [digest_code(), _code.get()]
+        self.key = digest_json({"inputs": inputs, "code": code})[:16]
         self.path = Path(root).absolute() / check_name(stage, "a stage") / self.key
         self._lock = _lock(self.path)
         for left in self.path.parent.glob(f"{TEMPORARY}*"):
@@ -107,6 +109,7 @@ class Workspace:
 
 # Of this process: several workspaces of the same inputs share one lock.
 _locks: WeakValueDictionary[Path, FileLock] = WeakValueDictionary()
+_code: ContextVar[str] = ContextVar("digest of the orchestrator's code", default="")
 _kept: ContextVar[list[Workspace] | None] = ContextVar("kept workspaces", default=None)
 
 
@@ -120,12 +123,17 @@ def _lock(path: Path) -> FileLock:
 
 
 @contextmanager
-def keep_workspaces() -> Iterator[list[Workspace]]:
-    """Workspaces that are opened inside stay this process's to the end; yields the list of them."""
+def keep_workspaces(code: str = "") -> Iterator[list[Workspace]]:
+    """Workspaces that are opened inside stay this process's to the end; yields the list of them.
+
+    Args:
+        code: digest of the code outside this library that decides what is computed inside.
+    """
     kept: list[Workspace] = []
-    token = _kept.set(kept)
+    tokens = _kept.set(kept), _code.set(code)
     try:
         yield kept
     finally:
-        _kept.reset(token)
+        _kept.reset(tokens[0])
+        _code.reset(tokens[1])
         kept.clear()
