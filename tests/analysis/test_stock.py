@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -35,6 +36,14 @@ class Fixed:
     @property
     def model(self) -> Any:
         return self.tiny.model
+
+    @property
+    def processor(self) -> Any:
+        return SimpleNamespace(tokenizer=self)
+
+    @staticmethod
+    def batch_decode(sequences, skip_special_tokens):
+        return [" ".join(map(str, sequence.tolist())) for sequence in sequences]
 
     @property
     def generation(self) -> Any:
@@ -106,6 +115,21 @@ def test_answers_are_read_after_the_prompt(chat):
     assert prompts.generated[0, prompts.length - 1] > 0 == prompts.generated[0, -1]
 
 
+def test_answers_to_other_features_are_other_answers(chat):
+    subject = subject_of(chat)
+    encoded = subject.encode([lvlms.picture(0)])
+    features, sinks = subject.features(encoded)
+    own = subject.answers(encoded, ["a text"], NEW)
+    assert subject.answers(encoded, ["a text"], NEW, features) == own
+    assert features.shape[:2] == sinks.shape == encoded.sinks.shape
+    with torch.no_grad():
+        sequences = chat.model.generate(**chat.inputs([], []), max_new_tokens=NEW, do_sample=False)
+    assert own == chat.batch_decode(sequences[:, -NEW:], True)
+    torch.manual_seed(0)
+    others = [subject.answers(encoded, ["a text"], NEW, torch.randn(features.shape)) for _ in "abc"]
+    assert any(other != own for other in others)
+
+
 def test_every_family_shows_vision_or_says_why_not(chat):
     subject = subject_of(chat)
     reason = subject.lacks("vision")
@@ -168,7 +192,10 @@ def rows(name, batch):
     return measure_batch({name: analysis}, batch)[name]
 
 
-@pytest.mark.parametrize("name", ["criteria"])
+ON_ANY = [name for name, kind in ANALYSES.items() if kind.unit and "diysink" not in kind.needs]
+
+
+@pytest.mark.parametrize("name", ON_ANY)
 def test_a_stock_llava_has_the_rows_of_the_same_weights_as_diysink(pair, name):
     stock, ours = (rows(name, batch) for batch in batches(pair, max_new_tokens=NEW))
     pd.testing.assert_frame_equal(stock, ours)

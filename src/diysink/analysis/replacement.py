@@ -7,8 +7,8 @@ image. What is replaced is the projected token, between connector and language m
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,11 +20,9 @@ from torch import Tensor
 from diysink.analysis.base import Analysis, Settings
 from diysink.analysis.batch import Batch
 from diysink.analysis.random_matched import random_matched_tokens
-from diysink.analysis.subject import DIYSinkSubject
 from diysink.analysis.table import NONE, select, tidy
 from diysink.drawing import MUTED, NONSINK, SINK, Drawing, drawing, level_name, rows_of, short
 from diysink.evaluation.metrics import METRICS
-from diysink.model import Visual
 
 Contents = Literal["zero", "mean", "shuffle", "donor"]
 CONTENTS: tuple[Contents, ...] = ("zero", "mean", "shuffle", "donor")
@@ -61,21 +59,23 @@ class Replacement(Analysis[ReplacementSettings]):
         "random nonsinks? The row to read first is another image's contents (donor)."
     )
     settings_class = ReplacementSettings
-    needs = frozenset({"diysink"})
+    needs = frozenset({"answers"})
 
     def measure(self, batch: Batch) -> pd.DataFrame:
         """Answers with the tokens as they are, and with each replacement."""
-        subject = cast(DIYSinkSubject, batch.subject)
-        prompts = subject.prompt_ids(subject.questions(batch.records, batch.max_new_tokens))
-        visual, donors = subject.visual(batch.encoded), donor_of(batch.images)
-        masks = (visual.sinks, random_matched_tokens(visual.sinks, batch.images, batch.seed))
+        encoded, donors = batch.encoded, donor_of(batch.images)
+        features, sinks = batch.subject.features(encoded)
+        masks = (sinks, random_matched_tokens(sinks, batch.images, batch.seed))
         right, answers = (
             METRICS[self.settings.metric],
             [r.conversations[1].text for r in batch.records],
         )
 
-        def table(condition: str, contents: str, replaced: Any, shown: Visual) -> pd.DataFrame:
-            texts = subject.answers(*prompts, shown, batch.max_new_tokens)
+        def table(
+            condition: str, contents: str, replaced: Any, shown: Tensor | None = None
+        ) -> pd.DataFrame:
+            new = batch.max_new_tokens
+            texts = batch.subject.answers(encoded, batch.questions, new, shown)
             return pd.DataFrame(
                 {
                     "id": batch.ids,
@@ -88,13 +88,12 @@ class Replacement(Analysis[ReplacementSettings]):
                 }
             )
 
-        tables = [table(NONE, NONE, 0, visual)]
+        tables = [table(NONE, NONE, 0)]
         for condition, chosen in zip(TOKENS, masks, strict=True):
             for contents in CONTENTS:
                 if contents != "donor" or donors is not None:
-                    features = with_contents(visual.features, chosen, contents, donors)
+                    shown = with_contents(features, chosen, contents, donors)
                     number = chosen.sum(1).cpu().numpy()
-                    shown = replace(visual, features=features)
                     tables.append(table(condition, contents, number, shown))
         return pd.concat(tables, ignore_index=True)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from diysink.analysis.attention_layers import Look
@@ -28,6 +28,7 @@ from diysink.architectures import (
     shown_layers,
 )
 from diysink.architectures.hooks import Layer, eager_attention, on_hidden_states, on_layer
+from diysink.interventions.images import levels_of, with_levels
 from diysink.interventions.reading import (
     blocks_read,
     image_arguments,
@@ -47,6 +48,7 @@ class ChatModel(Protocol):
     """A model behind its own processor and chat template (`diysink.evaluation.lvlm.LVLM`)."""
 
     model: Any
+    processor: Any
     generation: Any
 
     def inputs(self, images: Sequence[ImageFile], texts: Sequence[str]) -> Mapping[str, Any]:
@@ -182,7 +184,7 @@ class StockSubject:
     ) -> Prompts:
         """One prompt for each image, and the greedy answer if asked for."""
         own: _Encoded = encoded.inputs
-        call = dict(self.lvlm.inputs(own.images, texts))
+        call = self._call(encoded, texts)
         placeholders = call["input_ids"] == self.inner.config.image_token_id
         visual = placeholders.clone()
         visual[placeholders] = torch.cat(own.shown).to(visual.device)
@@ -191,7 +193,6 @@ class StockSubject:
         if max_new_tokens:
             call, generated = self._answered(call, max_new_tokens)
             visual = torch.nn.functional.pad(visual, (0, generated.shape[1]))
-        call |= {"pixel_values": None, "mm_encoder_outputs": {"image": own.features}}
         mask = call["attention_mask"]
         if not self.family.coordinates:
             call["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
@@ -199,13 +200,54 @@ class StockSubject:
         weights = None if generated is None else generated_weights(length, generated)
         return Prompts(call, mask, visual, index, sinks, length, weights)
 
-    def _answered(self, call: dict[str, Any], tokens: int) -> tuple[dict[str, Any], Tensor]:
-        """The call with greedy answers after its prompts, and which of their tokens are true."""
+    def features(
+        self, encoded: EncodedImages
+    ) -> tuple[Float[Tensor, "images tokens dim"], Bool[Tensor, "images tokens"]]:
+        """Projected visual tokens and which are sinks; deepstack levels stand side by side."""
+        own: _Encoded = encoded.inputs
+        flat = torch.cat(levels_of(own.features), -1)
+        shown = torch.cat(own.shown).to(flat.device)
+        rows = flat[shown].reshape(*encoded.sinks.shape, -1)
+        return rows, encoded.sinks.to(flat.device)
+
+    @torch.no_grad()
+    def answers(
+        self,
+        encoded: EncodedImages,
+        texts: Sequence[str],
+        max_new_tokens: int,
+        features: Float[Tensor, "images tokens dim"] | None = None,
+    ) -> list[str]:
+        """Greedy answers, with other features of the visual tokens if they are given."""
+        call = self._call(encoded, texts)
+        if features is not None:
+            own: _Encoded = encoded.inputs
+            levels = levels_of(own.features)
+            flat = torch.cat(levels, -1)
+            flat[torch.cat(own.shown).to(flat.device)] = features.flatten(0, 1)
+            changed = torch.split(flat, [level.shape[-1] for level in levels], -1)
+            call["mm_encoder_outputs"] = {"image": with_levels(own.features, changed)}
+        answers = self._generate(call, max_new_tokens)
+        decode = self.lvlm.processor.tokenizer.batch_decode
+        return [text.strip() for text in decode(answers, skip_special_tokens=True)]
+
+    def _call(self, encoded: EncodedImages, texts: Sequence[str]) -> dict[str, Any]:
+        """Arguments of the model's forward, images as they are encoded."""
+        own: _Encoded = encoded.inputs
+        call = dict(self.lvlm.inputs(own.images, texts))
+        return call | {"pixel_values": None, "mm_encoder_outputs": {"image": own.features}}
+
+    def _generate(self, call: Mapping[str, Any], tokens: int) -> Int[Tensor, "batch new"]:
         generation = copy.deepcopy(self.lvlm.generation)
         generation.max_new_tokens = tokens
-        ids = call["input_ids"]
-        sequences = self.lvlm.model.generate(**call, generation_config=generation)
-        answers = sequences[:, ids.shape[1] :]
+        given = {name: value for name, value in call.items() if value is not None}
+        sequences: Tensor = self.lvlm.model.generate(**given, generation_config=generation)
+        return sequences[:, call["input_ids"].shape[1] :]
+
+    def _answered(self, call: dict[str, Any], tokens: int) -> tuple[dict[str, Any], Tensor]:
+        """The call with greedy answers after its prompts, and which of their tokens are true."""
+        ids, generation = call["input_ids"], self.lvlm.generation
+        answers = self._generate(call, tokens)
         ends = torch.as_tensor(generation.eos_token_id or [], device=ids.device)
         ended = torch.isin(answers, ends).long()
         generated = (ended.cumsum(1) - ended == 0).to(call["attention_mask"].dtype)

@@ -126,6 +126,22 @@ class Subject(Protocol):
         """
         ...
 
+    def features(
+        self, encoded: EncodedImages
+    ) -> tuple[Float[Tensor, "images tokens dim"], Bool[Tensor, "images tokens"]]:
+        """Visual tokens between connector and language model, and which of them are sinks."""
+        ...
+
+    def answers(
+        self,
+        encoded: EncodedImages,
+        texts: Sequence[str],
+        max_new_tokens: int,
+        features: Float[Tensor, "images tokens dim"] | None = None,
+    ) -> list[str]:
+        """Greedy answers, with other features of the visual tokens if they are given."""
+        ...
+
     def vision_states(self, encoded: EncodedImages, see: States) -> None:
         """Run the encoder; ``see`` gets every layer's states, prefix included, as they come."""
         ...
@@ -236,16 +252,26 @@ class DIYSinkSubject:
         answers = self._generate(ids, mask, visual, max_new_tokens) if max_new_tokens else None
         return self._spliced(_Texts(ids, mask, visual, answers))
 
+    def features(
+        self, encoded: EncodedImages
+    ) -> tuple[Float[Tensor, "images tokens dim"], Bool[Tensor, "images tokens"]]:
+        """What the connector gives, and its sink mask."""
+        visual = self.visual(encoded)
+        return visual.features, visual.sinks
+
     @torch.no_grad()
     def answers(
         self,
-        ids: Int[Tensor, "batch length"],
-        mask: Int[Tensor, "batch length"],
-        visual: Visual,
+        encoded: EncodedImages,
+        texts: Sequence[str],
         max_new_tokens: int,
+        features: Float[Tensor, "images tokens dim"] | None = None,
     ) -> list[str]:
-        """Greedy answers to prompts with any visual tokens, all seen at weight one."""
-        tokens = self._generate(ids, mask, visual, max_new_tokens)
+        """Greedy answers with all visual tokens seen at weight one."""
+        visual = self.visual(encoded)
+        if features is not None:
+            visual = replace(visual, features=features)
+        tokens = self._generate(*self.prompt_ids(texts), visual, max_new_tokens)
         decode = self.generator.chat_encoder.tokenizer.batch_decode
         return [text.strip() for text in decode(tokens, skip_special_tokens=True)]
 
