@@ -130,6 +130,28 @@ def test_answers_to_other_features_are_other_answers(chat):
     assert any(subject.answers(encoded, ["a text"], NEW, other) != own for other in drawn)
 
 
+def test_logits_under_a_mask_of_ones_own(chat):
+    """Causal: the model's own logits; each token alone: the others mean nothing."""
+    subject = subject_of(chat)
+    encoded = subject.encode([lvlms.picture(0)])
+    prompts = subject.prompts(encoded, ["a text"])
+    length = prompts.mask.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()[None, None]
+    with torch.no_grad():
+        own = chat.model(**chat.inputs([], [])).logits.gather(
+            1, prompts.index[..., None].expand(-1, -1, subject.inner.config.text_config.vocab_size)
+        )
+    shown = subject.visual_logits(prompts, causal)
+    if chat.tiny.name not in ("gemma3", "paligemma"):  # they see images both ways
+        order = own.argsort(-1)
+        scale = (own / shown).nanmedian()  # Cohere's head has a factor
+        torch.testing.assert_close(shown * scale, own, atol=1e-4, rtol=1e-3)
+        assert torch.equal(shown.argsort(-1)[..., -1], order[..., -1])
+    alone = torch.eye(length, dtype=torch.bool)[None, None]
+    assert not torch.allclose(subject.visual_logits(prompts, alone), shown, atol=1e-3)
+    assert "forward" not in vars(subject.inner.get_decoder())
+
+
 def test_every_family_shows_vision_or_says_why_not(chat):
     subject = subject_of(chat)
     reason = subject.lacks("vision")

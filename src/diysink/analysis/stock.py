@@ -8,7 +8,7 @@ separators (the row ends of LLaVA-NeXT) are no visual tokens. What a family cann
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,7 +17,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from diysink.analysis.attention_layers import Look
-from diysink.analysis.subject import EncodedImages, Need, Prompts, States, generated_weights
+from diysink.analysis.subject import (
+    EncodedImages,
+    Need,
+    Prompts,
+    States,
+    additive_mask,
+    generated_weights,
+)
 from diysink.architectures import (
     ENCODERS,
     EncodedImage,
@@ -27,9 +34,16 @@ from diysink.architectures import (
     lvlm_family,
     shown_layers,
 )
-from diysink.architectures.hooks import Layer, eager_attention, on_hidden_states, on_layer
+from diysink.architectures.hooks import (
+    Layer,
+    eager_attention,
+    on_hidden_states,
+    on_layer,
+    patch_method,
+)
 from diysink.interventions.images import levels_of, with_levels
 from diysink.interventions.reading import (
+    arguments_of,
     blocks_read,
     image_arguments,
     inner_model,
@@ -299,6 +313,30 @@ class StockSubject:
         layers = decoder_layers(self.inner.get_decoder())
         with eager_attention(self.inner), on_layer(layers, "self_attn", look):
             self._read(prompts)
+
+    @torch.no_grad()
+    def visual_logits(
+        self, prompts: Prompts, allowed: Bool[Tensor, "batch 1 length length"]
+    ) -> Float[Tensor, "batch tokens vocabulary"]:
+        """Logits at the visual tokens, where each token attends to the allowed ones alone.
+
+        Raises:
+            UnsupportedModelError: flash or flex attention, which take no such mask.
+        """
+        decoder = self.inner.get_decoder()
+        mask = additive_mask(allowed, decoder, self.inner.dtype)
+
+        def masked(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            call = arguments_of(forward, *args, **kwargs)
+            own = call.get("attention_mask")  # one for each kind of layer, or one for all
+            call["attention_mask"] = dict.fromkeys(own, mask) if isinstance(own, dict) else mask
+            return forward(**call)
+
+        with patch_method(decoder, "forward", masked):
+            states = self.inner(**prompts.inputs, use_cache=False).last_hidden_state
+        head = self.lvlm.model.get_output_embeddings()
+        logits: Tensor = head(prompts.visual_states(states))
+        return logits
 
     @torch.no_grad()
     def _read(self, prompts: Prompts) -> None:

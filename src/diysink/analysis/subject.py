@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from diysink.analysis.attention_layers import Look, patch_places, read_language, read_vision
-from diysink.architectures import decoder_layers
+from diysink.architectures import UnsupportedModelError, decoder_layers
 from diysink.architectures.hooks import on_hidden_states
 from diysink.encoders import Encoder
 from diysink.model import AnswerGenerator, Visual
@@ -156,6 +156,12 @@ class Subject(Protocol):
 
     def read_language(self, prompts: Prompts, look: Look) -> None:
         """Read prompts (and answers) under eager attention; ``look`` gets each layer."""
+        ...
+
+    def visual_logits(
+        self, prompts: Prompts, allowed: Bool[Tensor, "batch 1 length length"]
+    ) -> Float[Tensor, "batch tokens vocabulary"]:
+        """Logits at the visual tokens, where each token attends to the allowed ones alone."""
         ...
 
 
@@ -356,6 +362,42 @@ class DIYSinkSubject:
         language_model = self.model.model.language_model
         with gated(language_model, choice, spliced):
             read_language(language_model, look, embeds, prompts.mask)
+
+    @torch.no_grad()
+    def visual_logits(
+        self, prompts: Prompts, allowed: Bool[Tensor, "batch 1 length length"]
+    ) -> Float[Tensor, "batch tokens vocabulary"]:
+        """Logits at the visual tokens, where each token attends to the allowed ones alone.
+
+        Raises:
+            UnsupportedModelError: flash or flex attention, which take no such mask.
+        """
+        language_model, embeds = self.model.model.language_model, prompts.inputs[2]
+        states = language_model(
+            inputs_embeds=embeds,
+            attention_mask=additive_mask(allowed, language_model, embeds.dtype),
+            position_ids=(prompts.mask.cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+        ).last_hidden_state
+        logits: Tensor = self.model.lm_head(prompts.visual_states(states))
+        return logits
+
+
+def additive_mask(
+    allowed: Bool[Tensor, "batch 1 length length"], language_model: Any, dtype: torch.dtype
+) -> Float[Tensor, "batch 1 length length"]:
+    """The mask that eager attention adds to its scores; sdpa takes either kind.
+
+    Raises:
+        UnsupportedModelError: flash or flex attention, which take no such mask.
+    """
+    kind = language_model.config._attn_implementation
+    if kind not in ("eager", "sdpa"):
+        raise UnsupportedModelError(
+            f"attention {kind!r} takes no mask of its own for each pair of tokens: load the model "
+            "with attn_implementation='sdpa' or 'eager'"
+        )
+    return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
 
 
 def generated_weights(

@@ -18,6 +18,7 @@ from transformers import (
     LlavaProcessor,
 )
 
+from diysink.architectures import UnsupportedModelError
 from diysink.connector import Arrangement
 from diysink.encoders import (
     Encoder,
@@ -71,8 +72,9 @@ def from_llava(
         Model and processor; ``save`` writes them as one folder.
 
     Raises:
-        ValueError: another architecture, a variant of LLaVA that this model does not compute, a
-            connector with other parts.
+        UnsupportedModelError: another architecture, or a variant of LLaVA that this model does not
+            compute.
+        ValueError: a connector with other parts.
         CheckpointError: another kind of checkpoint (the LLaVA authors' own layout, an adapter,
             ...), or one without safetensors or without some weights.
         BrokenFileError: a file of it is damaged.
@@ -122,15 +124,16 @@ def _checked(source: str, config: object) -> int:
     """The layer that feeds the connector, if this is a LLaVA whose one layer does."""
     if not isinstance(config, LlavaConfig) or config.model_type != "llava":
         kind = getattr(config, "model_type", None)
-        raise ValueError(
+        raise UnsupportedModelError(
             f"{source} is a {kind!r} model; only 'llava' (LLaVA-1.5's shape: every patch a token) "
-            "is converted. Others cut, pool or pack pictures before the connector."
+            "is converted. Others cut, pool or pack images before the connector."
         )
     layer = config.vision_feature_layer
     if not isinstance(layer, int):
-        raise ValueError(
-            f"{source} feeds its connector from layers {layer}, joined; a sink is told by the norm "
-            "of one layer's states. Only checkpoints with one vision_feature_layer are converted."
+        raise UnsupportedModelError(
+            f"{source} feeds its connector from layers {layer}, joined; a sink is defined by the "
+            "norm of one layer's states. Only checkpoints with one vision_feature_layer are "
+            "converted."
         )
     return layer
 
@@ -140,7 +143,7 @@ def _check_tokens(source: str, config: LlavaConfig, prefix: int) -> None:
     strategy = config.vision_feature_select_strategy
     if (strategy == "default") != (prefix == 1):
         drops = "drops the first token" if strategy == "default" else "keeps every token"
-        raise ValueError(
+        raise UnsupportedModelError(
             f"{source} has vision_feature_select_strategy {strategy!r}, which {drops}, and an "
             f"encoder with {prefix} token(s) before its patches. This model gives its connector "
             "all patches and only them, so it would not answer as the checkpoint does."
