@@ -298,9 +298,10 @@ def register_pipelines():
 """
 
 
-@pytest.fixture
-def checkout(toy: Toy) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, empty_tracking: Path) -> Path:
     """The toy as a whole checkout with git and DVC, around the real hooks, settings, datasets."""
+    toy = Toy(tmp_path_factory.mktemp("made") / "checkout")
     root = toy.root
     for stage, code in (("first", FIRST), ("second", SECOND)):
         (root / "pipelines" / stage).mkdir(parents=True)
@@ -321,6 +322,7 @@ def checkout(toy: Toy) -> Path:
     (root / "conf/local").mkdir()
     (root / "conf/local/.gitkeep").touch()
     (root / "mlruns").mkdir()
+    shutil.copy(empty_tracking, root / "mlruns/mlflow.db")
     for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "pyproject.toml"):
         _copy(PROJECT / name, root / name)
     call(root, sys.executable, "-m", "pipelines.dvc")
@@ -328,6 +330,22 @@ def checkout(toy: Toy) -> Path:
     call(root, "git", "add", ".")
     call(root, "git", "commit", "-qm", "A toy")
     return root
+
+
+@pytest.fixture(scope="module")
+def done(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkout after its first ``dvc repro``."""
+    root = tmp_path_factory.mktemp("done") / "checkout"
+    shutil.copytree(made, root, symlinks=True)
+    call(root, "dvc", "repro")
+    return root
+
+
+@pytest.fixture
+def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of one of the two above for one test, named by its parameter."""
+    source = request.getfixturevalue(request.param)
+    return Path(shutil.copytree(source, tmp_path / "checkout", symlinks=True))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -364,10 +382,10 @@ def read(path: Path) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("checkout", ["done"], indirect=True)
 def test_dvc_runs_what_changed_and_restores_what_it_knows(checkout: Path) -> None:
     """One life: run, run again, a variant by -S, and back to the first from the cache."""
     product, runs = checkout / "data/product.json", checkout / "data/08_reporting/runs"
-    call(checkout, "dvc", "repro")
     assert read(product) == {"total": 6}
     first, second = read(runs / "first.json"), read(runs / "second.json")
     assert first["run_id"] != second["run_id"]
@@ -401,6 +419,7 @@ def test_dvc_runs_what_changed_and_restores_what_it_knows(checkout: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("checkout", ["made"], indirect=True)
 def test_an_unpacked_archive_without_git_runs_once_dvc_is_told(checkout: Path) -> None:
     """The guide's two commands; and git, which it must not find in a folder above."""
     shutil.rmtree(checkout / ".git")
@@ -415,19 +434,24 @@ def test_an_unpacked_archive_without_git_runs_once_dvc_is_told(checkout: Path) -
     assert "Data and pipelines are up to date" in call(checkout, *repro)
 
 
-@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+@pytest.mark.slow
+@pytest.mark.parametrize("checkout", ["done"], indirect=True)
 def test_a_shared_cache_with_links_is_set_up_as_the_guide_says(
-    checkout: Path, tmp_path: Path, kind: str
+    checkout: Path, tmp_path: Path
 ) -> None:
     guide = (PROJECT / "docs/guides/dvc.md").read_text().split("## Links into a shared cache")[1]
     _, commands, _ = guide.split("```\n", 2)
     mine = commands.replace("/srv/dvc-cache", str(tmp_path / "cache"))
-    for command in mine.replace("reflink,hardlink,symlink", kind).splitlines():
+    for command in mine.replace("reflink,hardlink,symlink", "symlink").splitlines():
         call(checkout, *command.split())
     product = checkout / "data/product.json"
-    assert read(product) == {"total": 6}
-    assert product.is_symlink() == (kind == "symlink")
+    assert (read(product), product.is_symlink()) == ({"total": 6}, True)
     assert list((tmp_path / "cache").rglob("files/md5/*/*"))
+    call(checkout, "dvc", "config", "--local", "cache.type", "hardlink")
+    call(checkout, "dvc", "checkout", "--relink")
+    assert (read(product), product.is_symlink(), product.stat().st_nlink > 1) == (
+        {"total": 6}, False, True,
+    )  # fmt: skip
     assert "Data and pipelines are up to date" in call(checkout, "dvc", "repro")
 
 
