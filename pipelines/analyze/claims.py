@@ -18,7 +18,7 @@ TABLES = (
     "attention_by_layer_analysis",
     "sink_dimensions",
     "dimension_overlap",
-    "token_ablation",
+    "ablation_analysis",
     "probes",
     "probe_contrasts",
     "relevance",

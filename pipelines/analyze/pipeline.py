@@ -2,7 +2,6 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.answers import ablate_tokens
 from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
 from pipelines.analyze.claims import TABLES, judge_claims
 from pipelines.analyze.inside import find_dimensions, tell_functions
@@ -33,10 +32,6 @@ def create_pipeline() -> Pipeline:
             ["words", "word_naming", "word_naming_by_attribute"],
         ),
         sweep_tau: ([*MODEL, "image_labels", *HOW], "tau_sweep"),
-        ablate_tokens: (
-            ["predictions", *COUNTS],
-            ["token_ablation", "dissociation"],
-        ),
         judge_claims: (
             [
                 *("predictions", "attention_rows", "benchmark_results", "tau_sweep"),

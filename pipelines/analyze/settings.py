@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, create_model
 
 from diysink.analysis import ANALYSES
+from diysink.analysis.ablation import AblationSettings
 from pipelines.schema import (
     ConnectorName,
     Distinct,
@@ -16,16 +17,6 @@ from pipelines.schema import (
     Several,
     Text,
 )
-
-
-class Ablation(Settings):
-    """One model, by what it sees."""
-
-    both: Text
-    sink: Text
-    nonsink: Text
-    groups: tuple[Text, Text]
-    matched: bool
 
 
 class OfModel(Settings):
@@ -129,7 +120,7 @@ class _Blocks(Settings):
     split: Name
     batch_size: PositiveInt
     max_new_tokens: PositiveInt
-    ablation: Ablation | None
+    ablation: AblationSettings | None  # which `pipelines.parameters` reads
     labels: Labels | None
     probes: Probes | None
     relevance: Relevance | None

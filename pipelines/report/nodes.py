@@ -20,8 +20,6 @@ TABLES = (
     "sink_evidence",
     "sink_histogram",
     "sink_examples",
-    "token_ablation",
-    "dissociation",
 )
 """Tables that :class:`diysink.report.Inputs` has a field for, of the same name."""
 

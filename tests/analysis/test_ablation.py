@@ -1,11 +1,17 @@
+"""Token ablation: accuracies by hand, the planted dissociation, the random-matched control."""
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from diysink.analysis import dissociation, token_ablation
+from diysink.analysis import Context
+from diysink.analysis.ablation import Ablation, AblationSettings, draw_ablation
+from diysink.analysis.table import select
+from diysink.resampling import Bootstrap
 
-OPTIONS = {"resamples": 300, "level": 0.95, "seed": 0}
-VARIANTS = ("dual", "dual-sinks", "dual-nonsinks")
+VARIANTS = {"both": "dual", "sink": "dual-sinks", "nonsink": "dual-nonsinks"}
+RANDOM = {"random-matched": "dual-sinks-random-matched",
+          "random-unmatched": "dual-nonsinks-random-matched"}  # fmt: skip
 # Chances of a right answer on global and local questions, as the paper claims them to differ.
 CLAIMED = {"dual": (0.9, 0.8), "dual-sinks": (0.85, 0.2), "dual-nonsinks": (0.5, 0.75)}
 ALIKE = {"dual": (0.9, 0.8), "dual-sinks": (0.6, 0.5), "dual-nonsinks": (0.6, 0.5)}
@@ -16,6 +22,7 @@ def predictions(chances, images=120, seeds=(0, 1)):
     return pd.DataFrame(
         [
             {
+                "benchmark": "test",
                 "variant": variant,
                 "seed": seed,
                 "id": f"{i}-{group}",
@@ -26,37 +33,48 @@ def predictions(chances, images=120, seeds=(0, 1)):
             }
             for i in range(images)
             for g, group in enumerate(("global", "local"))
-            for variant in VARIANTS
+            for variant in chances
             for seed in seeds
         ]
     )
 
 
-def test_accuracies_and_changes_are_those_of_the_table():
+def summarized(table, **settings):
+    context = Context(Bootstrap(300), predictions=table)
+    return Ablation(AblationSettings(**settings), context).summarize(pd.DataFrame())
+
+
+def test_accuracies_and_changes_are_those_of_the_predictions():
     table = predictions(CLAIMED)
-    made = token_ablation(table, VARIANTS, **OPTIONS)
-    assert list(made["group"].unique()) == ["all", "global", "local"]
-    for row in made.to_dict("records"):
-        variant = VARIANTS[("both", "sink", "nonsink").index(row["tokens"])]
+    made = summarized(table)
+    by_group = select(made, by="group", metric="accuracy")
+    assert list(by_group["group"].unique()) == ["all", "global", "local"]
+    for row in by_group.to_dict("records"):
         chosen = table if row["group"] == "all" else table[table["group"] == row["group"]]
-        accuracy = chosen[chosen["variant"] == variant]["correct"].mean()
-        both = chosen[chosen["variant"] == "dual"]["correct"].mean()
-        assert row["accuracy"] == pytest.approx(accuracy)
-        assert row["change"] == pytest.approx(accuracy - both)
-        assert row["low"] <= row["accuracy"] <= row["high"]
-        assert row["change_low"] <= row["change"] <= row["change_high"]
-    both = made[made["tokens"] == "both"]
-    assert (both[["change", "change_low", "change_high"]] == 0).all(axis=None)
+        right = chosen.groupby("variant")["correct"].mean()
+        accuracy = right[VARIANTS[row["condition"]]]
+        assert row["value"] == pytest.approx(accuracy)
+        assert row["low"] <= row["value"] <= row["high"]
+        if row["condition"] != "both":
+            [change] = select(
+                made, by="group", metric="change", group=row["group"], condition=row["condition"]
+            ).to_dict("records")
+            assert change["value"] == pytest.approx(accuracy - right["dual"])
+            assert change["low"] <= change["value"] <= change["high"]
 
 
-def test_any_column_groups():
-    made = token_ablation(predictions(CLAIMED), VARIANTS, "subtask", **OPTIONS)
-    assert list(made["subtask"].unique()) == ["all", "global-0", "global-1", "local-0", "local-1"]
-    assert made["n_items"].iloc[0] == 2 * made["n_images"].iloc[0] == 240
+def test_subtasks_group_too():
+    made = select(summarized(predictions(CLAIMED)), by="subtask")
+    assert list(made["group"].unique()) == ["all", "global-0", "global-1", "local-0", "local-1"]
+    assert made["n"].iloc[0] == 2 * made["n_images"].iloc[0] == 240
+
+
+def dissociation(table, **settings):
+    return select(summarized(table, **settings), metric="dissociation").set_index("condition")
 
 
 def test_dissociation_is_found_where_it_is():
-    made = dissociation(predictions(CLAIMED), VARIANTS, **OPTIONS).set_index("contrast")
+    made = dissociation(predictions(CLAIMED))
     assert made.loc["global", "low"] > 0
     assert made.loc["local", "high"] < 0
     interaction = made.loc["global - local"]
@@ -67,47 +85,89 @@ def test_dissociation_is_found_where_it_is():
 
 
 def test_and_not_where_it_is_not():
-    made = dissociation(predictions(ALIKE), VARIANTS, **OPTIONS).set_index("contrast")
-    assert made.loc["global - local", "low"] < 0 < made.loc["global - local", "high"]
+    interaction = dissociation(predictions(ALIKE)).loc["global - local"]
+    assert interaction["low"] < 0 < interaction["high"]
 
 
 def test_images_of_one_group_only_count_there():
     table = predictions(CLAIMED, images=40)
     gone = (table["group"] == "local") & table["image"].isin(["image0", "image1"])
-    full, part = (dissociation(t, VARIANTS, **OPTIONS) for t in (table, table[~gone]))
+    full, part = (dissociation(t) for t in (table, table[~gone]))
     assert part["value"].iloc[0] == full["value"].iloc[0]
     assert part["n_images"].iloc[0] == 40
 
 
-def test_refuses_missing_variants_answers_and_groups():
+def test_refuses_missing_variants_and_answers():
     table = predictions(CLAIMED, images=6)
     with pytest.raises(ValueError, match="no variant sinks; there are dual, dual"):
-        token_ablation(table, ("dual", "sinks", "dual-nonsinks"), **OPTIONS)
+        summarized(table, sink="sinks")
     lacking = table[(table["variant"] != "dual") | (table["id"] != "0-global")]
     with pytest.raises(ValueError, match="1 of 12 lack an answer"):
-        token_ablation(lacking, VARIANTS, **OPTIONS)
-    with pytest.raises(ValueError, match="No item is of group 'mixed'; there are global, local"):
-        dissociation(table, VARIANTS, ("global", "mixed"), **OPTIONS)
+        summarized(lacking)
 
 
-def test_matched_tokens_are_the_control_of_both_sets():
-    chances = CLAIMED | {"dual-matched": (0.5, 0.25), "dual-unmatched": (0.5, 0.75)}
-    rng = np.random.default_rng(1)
+def test_without_the_two_groups_there_is_no_dissociation(caplog):
+    table = predictions(CLAIMED, images=6)
+    assert dissociation(table, groups=("global", "mixed")).empty
+    assert "no item is of group mixed" in caplog.text
+    plain = summarized(table.assign(group=np.nan, subtask=None))
+    assert set(plain["group"]) == {"all"}
+    assert "Sinks alone: " in draw_ablation(select(plain, by="group"), 0.95).title
+
+
+def test_random_tokens_are_the_control_of_both_sets():
     table = predictions(CLAIMED)
-    for variant in ("dual-matched", "dual-unmatched"):
-        more = table[table["variant"] == "dual"].assign(variant=variant)
-        chance = [chances[variant][("global", "local").index(group)] for group in more["group"]]
-        table = pd.concat([table, more.assign(correct=rng.uniform(size=len(more)) < chance)])
-    made = token_ablation(
-        table, VARIANTS, matched=("dual-matched", "dual-unmatched"), **OPTIONS
-    ).set_index(["tokens", "group"])
-    plain = token_ablation(table, VARIANTS, **OPTIONS).set_index(["tokens", "group"])
-    shared = ["accuracy", "low", "high", "change", "change_low", "change_high"]
-    pd.testing.assert_frame_equal(made.loc[plain.index, shared], plain[shared])
-    sink, matched = made.loc[("sink", "global")], made.loc[("matched", "global")]
-    assert sink["over_matched"] == pytest.approx(sink["accuracy"] - matched["accuracy"])
-    assert sink["over_matched_low"] > 0.2
-    rest = made.loc[("nonsink", "local")]
-    assert rest["over_matched_low"] < 0 < rest["over_matched_high"]
-    assert made.loc[["both", "matched", "unmatched"], "over_matched"].isna().all()
-    assert plain["over_matched"].isna().all()
+    more = {RANDOM["random-matched"]: (0.5, 0.25), RANDOM["random-unmatched"]: (0.5, 0.75)}
+    rng = np.random.default_rng(1)
+    plain = summarized(table)
+    for variant, chances in more.items():
+        extra = table[table["variant"] == "dual"].assign(variant=variant)
+        chance = [chances[("global", "local").index(group)] for group in extra["group"]]
+        table = pd.concat([table, extra.assign(correct=rng.uniform(size=len(extra)) < chance)])
+    keys = ["metric", "by", "group", "condition"]
+    made = summarized(table).set_index(keys)
+    shared = plain.set_index(keys)
+    pd.testing.assert_frame_equal(made.loc[shared.index], shared)
+    over = select(made.reset_index(), metric="over random-matched", by="group")
+    assert set(over["condition"]) == {"sink", "nonsink"}
+    over = over.set_index(["condition", "group"])
+    accuracy = select(made.reset_index(), metric="accuracy", by="group", group="global")
+    values = accuracy.set_index("condition")["value"]
+    assert over.loc[("sink", "global"), "value"] == pytest.approx(
+        values["sink"] - values["random-matched"]
+    )
+    assert over.loc[("sink", "global"), "low"] > 0.2
+    rest = over.loc[("nonsink", "local")]
+    assert rest["low"] < 0 < rest["high"]
+    assert "over random-matched" not in set(plain["metric"])
+
+
+def rows(first, second):
+    made = [
+        {"metric": "accuracy", "condition": name, "group": group, "value": value,
+         "low": value - 0.05, "high": value + 0.05, "n": 90, "n_images": 30}
+        for group in ("all", "global", "local")
+        for name, value in (("both", 0.9), ("sink", 0.8), ("nonsink", 0.3))
+    ]  # fmt: skip
+    values = {"global": first, "local": second, "global - local": first - second}
+    return pd.DataFrame(
+        made
+        + [
+            {"metric": "dissociation", "condition": name, "value": value, "low": value - 0.05,
+             "high": value + 0.05}
+            for name, value in values.items()
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "title"),
+    [
+        (0.3, -0.4, "A double dissociation: "),
+        (0.3, 0.01, "The groups differ as claimed, but not both ways: "),
+        (0.1, 0.1, "No dissociation shown: "),
+        (-0.3, 0.3, "No dissociation shown: nonsinks alone are 30 points ahead on global"),
+    ],
+)
+def test_the_title_follows_the_data(first, second, title):
+    assert draw_ablation(rows(first, second), 0.95).title.startswith(title)

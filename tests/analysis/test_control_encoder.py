@@ -22,13 +22,8 @@ import pandas as pd
 import pytest
 import torch
 
-from diysink.analysis import (
-    Context,
-    MassiveRule,
-    Settings,
-    dissociation,
-    token_ablation,
-)
+from diysink.analysis import Context, MassiveRule, Settings
+from diysink.analysis.ablation import Ablation, AblationSettings
 from diysink.analysis.attention import Attention, AttentionSettings
 from diysink.analysis.attention_by_layer import AttentionByLayer
 from diysink.analysis.attention_measures import RATIO, Measures
@@ -291,12 +286,13 @@ def test_without_the_contents_of_induced_sinks_the_scene_is_lost(pair):
 
 
 def test_induced_sinks_alone_answer_for_the_whole_and_all_others_for_a_detail(pair):
-    """The double dissociation and the gain over matched tokens; in the control there is neither."""
+    """The double dissociation and the gain over random tokens; in the control there is neither."""
     routes = ("both", "sink", "nonsink")
 
     def answers(side):
         asked, right = side.ask("scene", "colour")
-        facts = {"id": asked.ids, "image": asked.images, "group": asked.groups, "seed": 0}
+        facts = {"id": asked.ids, "image": asked.images, "group": asked.groups, "seed": 0,
+                 "benchmark": "test", "subtask": None}  # fmt: skip
 
         true = side.generator.model.visual_tokens(asked)
         arrangement = side.generator.model.config.arrangement
@@ -310,24 +306,26 @@ def test_induced_sinks_alone_answer_for_the_whole_and_all_others_for_a_detail(pa
 
         try:
             tables = [told(route, route) for route in routes]
-            tables += [told("matched", "sink", random), told("unmatched", "nonsink", random)]
+            for route in routes[1:]:
+                tables.append(told(f"{route}-random-matched", route, random))
         finally:
             side.generator.selection = None
         return pd.concat(tables, ignore_index=True)
 
     found = []
     for table in pair.each(answers):
-        matched = ("matched", "unmatched")
-        by_tokens = token_ablation(table, routes, matched=matched, **OPTIONS)
+        context = Context(Bootstrap(**OPTIONS), predictions=table)
+        made = Ablation(AblationSettings(**{r: r for r in routes}), context).summarize(table[:0])
+        over = {"metric": "over random-matched", "by": "group", "group": "global"}
         found.append((
-            one(dissociation(table, routes, **OPTIONS), contrast="global - local"),
-            one(by_tokens, tokens="sink", group="global"),
+            one(made, metric="dissociation", condition="global - local"),
+            one(made, condition="sink", **over),
         ))  # fmt: skip
     (apart, alone), (control_apart, control_alone) = found
     assert apart["low"] > 0.8
-    assert alone["over_matched_low"] > 0.3
+    assert alone["low"] > 0.3
     assert control_apart["low"] < 0
-    assert control_alone["over_matched_low"] < 0
+    assert control_alone["low"] < 0
 
 
 def test_a_dimension_planted_for_loudness_is_massive_at_induced_sinks_alone(marked):

@@ -123,9 +123,8 @@ def make_tables():
         "probes": pd.DataFrame(probes),
         "probe_contrasts": pd.DataFrame(contrasts),
         "planned_comparisons": pd.DataFrame(planned),
-        "token_ablation": pd.DataFrame([
-            {"by": "group", "group": group, "tokens": tokens, "over_matched": over,
-             "over_matched_low": over - 0.05, "over_matched_high": over + 0.05, "n_images": 200}
+        "ablation_analysis": pd.DataFrame([
+            row(over, 0.05, metric="over random-matched", by="group", group=group, condition=tokens)
             for group, tokens, over in (("global", "sink", 0.4), ("global", "nonsink", -0.1),
                                         ("local", "sink", 0.0), ("local", "nonsink", 0.2))
         ]),

@@ -75,7 +75,7 @@ SPOILT = [
     (7, "probes", lambda t: t.assign(selectivity_low=-0.1)),  # shuffled labels do as well
     (8, "planned_comparisons", lambda t: flip(t, {(ROLES.sinks, ROLES.dual)})),
     (8, "planned_comparisons", lambda t: flip(t, {(ROLES.nonsinks, ROLES.sinks)})),
-    (8, "token_ablation", lambda t: t.assign(over_matched_low=-0.1)),  # any few tokens do it
+    (8, "ablation_analysis", lambda t: t.assign(low=-0.1)),  # any few tokens do it
     (9, "planned_comparisons", lambda t: flip(t, {(ROLES.front, ROLES.end)})),
     (10, "planned_comparisons", lambda t: flip(t, {(ROLES.dual, ROLES.parameter_matched)})),
     (10, "planned_comparisons", lambda t: t.assign(p_holm=0.2)),  # interval alone is not enough
@@ -101,7 +101,7 @@ USED = {
     1: ("norm_attention", "attention_by_kind"), 2: ("sink_verdicts", "sink_evidence"),
     3: ("dimension_overlap",), 4: ("sink_dimensions",), 5: ("relevance",), 6: ("word_naming",),
     7: ("probes", "probe_contrasts"),
-    8: ("planned_comparisons", "token_ablation"), 9: ("planned_comparisons",),
+    8: ("planned_comparisons", "ablation_analysis"), 9: ("planned_comparisons",),
     10: ("planned_comparisons",), 11: ("planned_comparisons",), 12: ("costs",),
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diysink.analysis import Context
-from diysink.analysis.ablation import dissociation, token_ablation
+from diysink.analysis.ablation import Ablation, AblationSettings
 from diysink.analysis.attention import Attention, AttentionSettings
 from diysink.claims import judge
 from diysink.evaluation import accuracy_table, comparisons, verdict
@@ -209,12 +209,11 @@ def make_inputs():
             "sink": sinks.ravel(), "attention": attention.ravel(), "tau": 30.0,
         }
     )  # fmt: skip
-    analysis = Attention(AttentionSettings(bins=12), Context(Bootstrap(**OPTIONS)))
-    seen = ("dual", "dual-sinks", "dual-nonsinks")
-    ablation = [
-        token_ablation(predictions, seen, by, **OPTIONS).rename(columns={by: "group"}).assign(by=by)
-        for by in ("group", "subtask")
-    ]
+    context = Context(Bootstrap(**OPTIONS), predictions=predictions)
+    analyses = {
+        "attention": Attention(AttentionSettings(bins=12), context).summarize(rows),
+        "ablation": Ablation(AblationSettings(), context).summarize(pd.DataFrame()),
+    }
     tail = rng.lognormal(2.3, 0.5, norms.shape)
     says = "Two populations of norms with a valley between them, 97% deep."
     not_so = "No second population: the distribution has no valley at 33."
@@ -265,9 +264,7 @@ def make_inputs():
             "finetune": make_curve(rng, units),
             "reweight": make_curve(rng, ["seed0", "seed1"]),
         },
-        token_ablation=pd.concat(ablation, ignore_index=True),
-        dissociation=dissociation(predictions, seen, **OPTIONS),
-        analyses={"attention": analysis.summarize(rows)},
+        analyses=analyses,
         evidence=make_evidence_tables(),
         encoder="induced",
         controls=("control",),

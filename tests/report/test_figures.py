@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from diysink.report.figures import (
-    draw_ablation,
     draw_accuracy,
     draw_curves,
     draw_differences,
@@ -15,51 +14,6 @@ from diysink.report.figures import (
     draw_norms,
 )
 from diysink.report.inputs import records
-
-
-def contrast(name, value, spread=0.05):
-    return {"contrast": name, "value": value, "low": value - spread, "high": value + spread}
-
-
-def seen(accuracy=(0.9, 0.8, 0.3)):
-    rows = []
-    for group in ("all", "global", "local"):
-        for tokens, value in zip(("both", "sink", "nonsink"), accuracy, strict=True):
-            rows.append(
-                {
-                    "tokens": tokens, "group": group, "accuracy": value, "low": value - 0.05,
-                    "high": value + 0.05, "n_items": 90, "n_images": 30,
-                }
-            )  # fmt: skip
-    return rows
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "title"),
-    [
-        (
-            0.3,
-            -0.4,
-            "A double dissociation: sinks alone are 30 points ahead on global questions, "
-            "nonsinks alone are 40 points ahead on local questions",
-        ),
-        (0.3, 0.01, "The groups differ as claimed, but not both ways: "),
-        (0.1, 0.1, "No dissociation shown: "),
-        (-0.3, 0.3, "No dissociation shown: nonsinks alone are 30 points ahead on global"),
-    ],
-)
-def test_the_ablation_s_title_follows_the_data(first, second, title):
-    rows = [
-        contrast("global", first),
-        contrast("local", second),
-        contrast("global - local", first - second),
-    ]
-    assert draw_ablation(seen(), rows, 0.95).title.startswith(title)
-
-
-def test_without_groups_the_ablation_tells_the_accuracies():
-    title = draw_ablation(seen(), [], 0.95).title
-    assert title == "Sinks alone: 80 % right; nonsinks alone: 30 %; both: 90 %"
 
 
 def test_norms_are_told_with_and_without_tau(inputs):

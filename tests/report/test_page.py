@@ -11,7 +11,7 @@ from diysink.report.sections import PLAN
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 SECTIONS = (
-    "claims", "questions", "results", "differences", "sinks", "ablation", "attention", "choices",
+    "claims", "questions", "results", "differences", "sinks", "attention", "choices",
     "training", "data", "provenance", *(name for name, *_ in PLAN),
 )  # fmt: skip
 
@@ -178,7 +178,7 @@ def test_shows_results_alone_and_says_what_is_missing(inputs):
     page = Page(render(Inputs(title="Bare", results=inputs.results)))
     for words in (
         "No sink measurements were given", "No example images were given",
-        "The ablation was not run",  "No selection chose",
+        "No selection chose",
         "No training curves were given",
         "No validation summary was given", "No timings", "no git revision",
         "The claims were not judged", "Robustness was not looked at", "Not answered by this run",
@@ -189,8 +189,8 @@ def test_shows_results_alone_and_says_what_is_missing(inputs):
 
 # What a run may lack by itself, and what then stands without the table it goes with.
 LACKING = [
-    ("predictions", "sink_evidence", "sink_examples", "dissociation"),
-    ("sink_histogram", "token_ablation", "registration", "validation"),
+    ("predictions", "sink_evidence", "sink_examples"),
+    ("sink_histogram", "registration", "validation"),
     ("sink_verdicts",),
 ]
 
@@ -238,8 +238,7 @@ def test_data_stay_data(inputs):
                 sink_histogram=inputs.sink_histogram.replace("induced", NASTY),
                 sink_evidence=inputs.sink_evidence.assign(says=NASTY),
                 sink_examples=inputs.sink_examples.assign(id=NASTY, encoder=NASTY),
-                token_ablation=inputs.token_ablation.replace("local", NASTY),
-                dissociation=inputs.dissociation.assign(contrast=NASTY),
+                analyses={name: t.replace("local", NASTY) for name, t in inputs.analyses.items()},
                 curves={"align": inputs.curves["align"].assign(unit=f"{NASTY}/seed0")},
                 parameters={NASTY: {NASTY: NASTY}},
                 digests={NASTY: NASTY},

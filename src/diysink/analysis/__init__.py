@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from diysink.analysis.ablation import dissociation, token_ablation
+from diysink.analysis.ablation import Ablation
 from diysink.analysis.attention import Attention
 from diysink.analysis.attention_by_layer import AttentionByLayer
 from diysink.analysis.base import Analysis, Context, Looks, Settings
@@ -13,6 +13,7 @@ from diysink.analysis.taxonomy import Taxonomy
 from diysink.analysis.weights import Weights
 
 ANALYSES: dict[str, type[Analysis[Any]]] = {
+    "ablation": Ablation,
     "attention": Attention,
     "attention_by_layer": AttentionByLayer,
     "weights": Weights,
@@ -29,6 +30,4 @@ __all__ = [
     "Looks",
     "MassiveRule",
     "Settings",
-    "dissociation",
-    "token_ablation",
 ]

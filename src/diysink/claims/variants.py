@@ -61,10 +61,10 @@ def ablation(found: Evidence) -> list[Part]:
 
 def _by_lot(found: Evidence, group: str, tokens: str, says: str) -> Part:
     """The random-matched control of the token ablation, paired over images."""
-    row = found.row("token_ablation", by="group", group=group, tokens=tokens)
-    lot = None
-    if row is not None and "over_matched" in row:
-        lot = Estimate.of(row, "over_matched", "over_matched_low", "over_matched_high")
+    row = found.row(
+        "ablation_analysis", metric="over random-matched", by="group", group=group, condition=tokens
+    )
+    lot = None if row is None else Estimate.of(row)
     if lot is None or not lot.has_interval:
         return lacking(f"{says}: run the analysis ablation with random tokens", control=True)
     return above(f"{says}, {group} questions", lot, 0.0, "difference").as_control()

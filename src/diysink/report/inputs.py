@@ -24,8 +24,6 @@ class Inputs:
         sink_histogram: one row an encoder and bin of norms.
         sink_examples: one row an encoder and image.
         curves: per training stage, one row a unit and step: ``unit, step, loss``.
-        token_ablation: accuracy by tokens seen.
-        dissociation: sinks against nonsinks in two groups.
         evidence: other tables of the analyses and of the claims, by name.
         analyses: the tidy table of each analysis, by name.
         left_out: why analyses were left out, by name.
@@ -50,8 +48,6 @@ class Inputs:
     sink_histogram: pd.DataFrame | None = None
     sink_examples: pd.DataFrame | None = None
     curves: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    token_ablation: pd.DataFrame | None = None
-    dissociation: pd.DataFrame | None = None
     evidence: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     analyses: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)

@@ -91,13 +91,7 @@ def _by_encoder(examples: Sequence[figures.Example]) -> dict[str, list[figures.E
 
 
 def _analyses(inputs: Inputs) -> dict[str, Any]:
-    level = float(inputs.results["settings"]["level"])
-    ablation, contrasts = records(inputs.token_ablation), records(inputs.dissociation)
-    by_group = [row for row in ablation if row["by"] == "group"]
     return {
-        "ablation": figures.draw_ablation(by_group, contrasts, level) if by_group else None,
-        "ablation_rows": ablation,
-        "contrasts": contrasts,
         "curves": [
             figures.draw_curves(stage, table)
             for stage, table in inputs.curves.items()

@@ -1,7 +1,6 @@
 """Figures of the report: each says what it shows, from the data, and how sure that is."""
 
 from diysink.drawing import Drawing, standalone
-from diysink.report.figures.ablation import draw_ablation
 from diysink.report.figures.examples import Example, draw_examples
 from diysink.report.figures.placing import ALSO, DRAW
 from diysink.report.figures.results import draw_accuracy, draw_differences
@@ -14,7 +13,6 @@ __all__ = [
     "DRAW",
     "Drawing",
     "Example",
-    "draw_ablation",
     "draw_accuracy",
     "draw_curves",
     "draw_differences",
