@@ -7,7 +7,7 @@ normalises before its first block, and SigLIP 2's own class takes patches in pla
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -49,9 +49,9 @@ class EncoderFamily:
         model_types: ``model_type`` of the configurations that it is for: of the vision part, and of
             a whole model that has nothing else to offer us.
         blocks: dotted path of its list of transformer blocks.
+        norm: name, in a block, of the norm before attention.
         attention: name, in a block, of the attention, which has ``q_proj``, ``k_proj`` and
             ``v_proj`` and returns its weights under eager attention. None: it shows none.
-        norm: name, in a block, of the norm before attention.
         prefix: from the configuration, how many tokens stand before the patches.
         architecture: class of transformers that holds the vision part alone. None: the encoder
             only occurs inside a vision-language model, which runs it.
@@ -61,10 +61,10 @@ class EncoderFamily:
     """
 
     model_types: tuple[str, ...]
-    blocks: str
-    attention: str | None
-    norm: str
-    prefix: Callable[[Any], int]
+    blocks: str = "encoder.layers"
+    norm: str = "layer_norm1"
+    attention: str | None = "self_attn"
+    prefix: Callable[[Any], int] = lambda config: 0
     architecture: str | None = None
     before: tuple[str, ...] = ("embeddings",)
     embed: Callable[[Any, Pixels], States] = _plain
@@ -78,64 +78,43 @@ class EncoderFamily:
 
 def _in_qwen(model_type: str) -> EncoderFamily:
     """Queries, keys and values in one projection; no attention weights are returned."""
-    return EncoderFamily(
-        model_types=(model_type,),
-        blocks="blocks",
-        attention=None,
-        norm="norm1",
-        prefix=lambda config: 0,
-    )
+    return EncoderFamily((model_type,), blocks="blocks", norm="norm1", attention=None)
 
+
+_DINOV2 = EncoderFamily(
+    ("dinov2",),
+    architecture="Dinov2Model",
+    blocks="encoder.layer",
+    norm="norm1",
+    attention="attention",
+    prefix=lambda config: 1,
+    any_size=True,
+)
 
 ENCODERS = {
     "clip": EncoderFamily(
-        model_types=("clip", "clip_vision_model"),
+        ("clip", "clip_vision_model"),
         architecture="CLIPVisionModel",
-        blocks="encoder.layers",
         before=("embeddings", "pre_layrnorm"),
         embed=_clip,
-        norm="layer_norm1",
-        attention="self_attn",
         prefix=lambda config: 1,
     ),
-    "siglip": EncoderFamily(
-        model_types=("siglip", "siglip_vision_model"),
-        architecture="SiglipVisionModel",
-        blocks="encoder.layers",
-        norm="layer_norm1",
-        attention="self_attn",
-        prefix=lambda config: 0,
-    ),
+    "siglip": EncoderFamily(("siglip", "siglip_vision_model"), architecture="SiglipVisionModel"),
     "siglip2": EncoderFamily(
-        model_types=("siglip2", "siglip2_vision_model"),
+        ("siglip2", "siglip2_vision_model"),
         architecture="Siglip2VisionModel",
-        blocks="encoder.layers",
         embed=_siglip2,
-        norm="layer_norm1",
-        attention="self_attn",
-        prefix=lambda config: 0,
         any_size=True,
     ),
-    "dinov2": EncoderFamily(
-        model_types=("dinov2",),
-        architecture="Dinov2Model",
-        blocks="encoder.layer",
-        norm="norm1",
-        attention="attention",
-        prefix=lambda config: 1,
-        any_size=True,
-    ),
-    "dinov2_with_registers": EncoderFamily(
+    "dinov2": _DINOV2,
+    "dinov2_with_registers": replace(
+        _DINOV2,
         model_types=("dinov2_with_registers",),
         architecture="Dinov2WithRegistersModel",
-        blocks="encoder.layer",
-        norm="norm1",
-        attention="attention",
         prefix=lambda config: 1 + int(config.num_register_tokens),
-        any_size=True,
     ),
     "vit": EncoderFamily(
-        model_types=("vit",),
+        ("vit",),
         architecture="ViTModel",
         blocks="layers",
         norm="layernorm_before",
@@ -143,26 +122,16 @@ ENCODERS = {
         prefix=lambda config: 1,
     ),
     "pixtral": EncoderFamily(
-        model_types=("pixtral",),
-        blocks="transformer.layers",
-        norm="attention_norm",
-        attention="attention",
-        prefix=lambda config: 0,
+        ("pixtral",), blocks="transformer.layers", norm="attention_norm", attention="attention"
     ),
     "internvl": EncoderFamily(
-        model_types=("internvl_vision",),
+        ("internvl_vision",),
         blocks="encoder.layer",
         norm="layernorm_before",
         attention="attention",
         prefix=lambda config: 1,
     ),
-    "idefics3": EncoderFamily(
-        model_types=("idefics3_vision", "smolvlm_vision"),
-        blocks="encoder.layers",
-        norm="layer_norm1",
-        attention="self_attn",
-        prefix=lambda config: 0,
-    ),
+    "idefics3": EncoderFamily(("idefics3_vision", "smolvlm_vision")),
     "qwen2_vl": _in_qwen("qwen2_vl_vision"),
     "qwen2_5_vl": _in_qwen("qwen2_5_vl_vision"),
     "qwen3_vl": _in_qwen("qwen3_vl_vision"),
