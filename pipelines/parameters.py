@@ -25,7 +25,7 @@ from pipelines.promote.settings import Promote
 from pipelines.register.settings import Register
 from pipelines.report.settings import Report
 from pipelines.reweight.settings import Reweight
-from pipelines.schema import Device, Seed, Seeds, Settings, Text
+from pipelines.schema import Device, NumProcesses, Seed, Seeds, Settings, Text
 from pipelines.shared import Model
 from pipelines.sinks.settings import Sinks
 from pipelines.training_free.settings import Lvlm, TrainingFree
@@ -36,6 +36,7 @@ BLOCKS: dict[str, Any] = {
     "seed": Seed,
     "seeds": Seeds,
     "device": Device,
+    "num_processes": NumProcesses,
     "workspace": Text,
     "model": Model,
     "lvlm": Lvlm,

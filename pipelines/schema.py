@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    PositiveInt,
     Strict,
 )
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -123,6 +124,7 @@ Seeds = Annotated[Distinct[Seed], Strict(False)]
 Multiples = Annotated[
     tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_with_one)
 ]
+NumProcesses = Literal["auto"] | PositiveInt
 Pair = tuple[Text, Text]
 """A variant, and what it is compared with."""
 Dtype = Literal["float32", "bfloat16", "float16"]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diysink.artifact import Workspace, digest_source, each_unit, write_json, write_manifest
-from pipelines.learning import load_profile, look_at
+from pipelines.parts import check_checkpoints
+from pipelines.profiles import load_profile
 
 if TYPE_CHECKING:
     from pipelines.adopt.settings import Adopt
@@ -44,7 +45,7 @@ def adopt_checkpoint(
         )
     if len(seeds) != 1:
         raise ValueError(f"seeds is {list(seeds)}, but a checkpoint is one training; name one seed")
-    look_at(checkpoint := adopt.path)
+    check_checkpoints(checkpoint := adopt.path)
     profile = load_profile(sink_profiles, model, require=adopt.require_sinks)
     inputs = {
         "checkpoint": digest_source(adopt.path, adopt.revision),

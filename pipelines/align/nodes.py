@@ -1,23 +1,27 @@
 """Stage 1: every connector learns to speak the frozen language model's language."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from diysink.artifact import Workspace, each_unit, write_manifest
-from pipelines.learning import (
-    Encodings,
-    folder_digest,
-    load_profile,
+from diysink.artifact import Unit, Workspace, digest_folder, write_manifest
+from pipelines.parts import parts_digest, untrained
+from pipelines.profiles import load_profile
+from pipelines.schema import NumProcesses
+from pipelines.training import (
+    Report,
+    Row,
+    encoded_records,
+    fit_records,
     optimization,
-    parts_digest,
-    train,
-    untrained,
+    train_units,
 )
 
 if TYPE_CHECKING:
+    from diysink.sinks import SinkProfile
     from pipelines.align.settings import Align
     from pipelines.shared import Model
 
@@ -28,44 +32,50 @@ def align_connectors(
     model: "Model",
     align: "Align",
     seeds: Sequence[int],
+    num_processes: NumProcesses,
     workspace: str,
 ) -> tuple[Path, pd.DataFrame]:
     """Train every connector with every seed; return the folder of connectors and the curves."""
-    from safetensors.torch import save_file
-
-    from diysink.training import ConnectorTraining
-
     profile = load_profile(
         sink_profiles, model, require=align.require_sinks, train=align.connectors
     )
     inputs = {
-        "records": folder_digest(records),
+        "records": digest_folder(records),
         "profile": profile.digest,
         "parts": parts_digest(model),
         "align": align.plain(),
         "seeds": seeds,
     }
-    work = Workspace(workspace, "align", inputs)
-    data = Encodings(records, align)
-
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        assembled, seed = untrained(name, model, profile, align)
-        _, rows = train(
-            f"align-{name}",
-            lambda: ConnectorTraining(
-                assembled.model, **optimization(align, seed, align.max_steps)
-            ),
-            data.of(assembled),
-            align,
-            seed,
-            scratch,
-            align.max_steps,
-        )
-        connector = assembled.model.model.multi_modal_projector.cpu()
-        save_file(connector.state_dict(), result / "connector.safetensors")
-        return rows
-
-    units = [f"{kind}/seed{seed}" for seed in seeds for kind in align.connectors]
-    results, rows = each_unit(work, units, unit)
+    results, rows = train_units(
+        "align",
+        Workspace(workspace, "align", inputs),
+        [f"{kind}/seed{seed}" for seed in seeds for kind in align.connectors],
+        partial(train_connector, records, profile, model, align),
+        align.trainer,
+        align.max_steps,
+        num_processes,
+    )
     write_manifest(results, kind="connectors", inputs=inputs)
     return results, pd.DataFrame(rows)
+
+
+def train_connector(
+    records: Path,
+    profile: "SinkProfile",
+    model: "Model",
+    align: "Align",
+    unit: Unit,
+    report: Report,
+) -> list[Row]:
+    """Train one connector, save it and return its curve."""
+    from safetensors.torch import save_file
+
+    from diysink.training import ConnectorTraining
+
+    assembled, seed = untrained(unit.name, model, profile, align)
+    training = ConnectorTraining(assembled.model, **optimization(align, seed, align.max_steps))
+    data = encoded_records(records, align, align.cache_size, assembled)
+    rows = fit_records(training, data, align, seed, unit.scratch, report)
+    connector = assembled.model.model.multi_modal_projector.cpu()
+    save_file(connector.state_dict(), unit.result / "connector.safetensors")
+    return rows

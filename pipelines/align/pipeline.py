@@ -17,6 +17,7 @@ def create_pipeline() -> Pipeline:
                     "params:model",
                     "params:align",
                     "params:seeds",
+                    "params:num_processes",
                     "params:workspace",
                 ],
                 ["aligned_connectors", "align_curves"],

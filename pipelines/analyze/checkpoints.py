@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diysink.artifact import digest_json, load_tensors
-from pipelines.learning import folder_digest, load_profile, parts_digest, untrained
+from diysink.artifact import digest_folder, digest_json, load_tensors
+from pipelines.parts import parts_digest, untrained
+from pipelines.profiles import load_profile
 
 if TYPE_CHECKING:
     from diysink.model import AnswerGenerator
@@ -36,14 +37,14 @@ class Trainings:
     def digest(self, stage: str) -> dict[str, str]:
         """What determines the checkpoints of a stage."""
         if stage == "finetuned":
-            return {"models": folder_digest(self.finetuned_models)}
+            return {"models": digest_folder(self.finetuned_models)}
         made_of = {
             "parts": parts_digest(self.model),
-            "profiles": folder_digest(self.sink_profiles),
+            "profiles": digest_folder(self.sink_profiles),
             "options": digest_json(self.align.plain()),
         }
         if stage == "aligned":
-            made_of["connectors"] = folder_digest(self.aligned_connectors)
+            made_of["connectors"] = digest_folder(self.aligned_connectors)
         return made_of
 
     def open(self, connector: str, seed: int, stage: str) -> "AnswerGenerator":

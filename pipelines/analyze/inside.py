@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import atomic_path, load_tensors
+from diysink.artifact import atomic_path, digest_folder, load_tensors
 from pipelines.analyze.study import Batch, Checkpoint, Study, intervals
-from pipelines.learning import folder_digest, load_profile, parts_digest, untrained
+from pipelines.parts import parts_digest, untrained
+from pipelines.profiles import load_profile
 
 if TYPE_CHECKING:
     from diysink.analysis import MassiveRule
@@ -59,8 +60,8 @@ def find_dimensions(
         of = {
             "parts": parts_digest(model),
             "align": align.plain(),
-            "profiles": folder_digest(sink_profiles),
-            "connectors": folder_digest(aligned_connectors),
+            "profiles": digest_folder(sink_profiles),
+            "connectors": digest_folder(aligned_connectors),
             "aligned": aligned,
         }
         return Checkpoint(make, of)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, digest_bytes
+from diysink.artifact import Workspace, digest_bytes, digest_folder
 from pipelines.analyze.checkpoints import Trainings
-from pipelines.learning import folder_digest
 
 if TYPE_CHECKING:
     from diysink.analysis import Analysis
@@ -57,7 +56,7 @@ def run_analyses(
     reasons: dict[str, str] = {}
     for (connector, number, stage), group in _by_checkpoint(analyses).items():
         inputs = {
-            "records": folder_digest(records),
+            "records": digest_folder(records),
             "checkpoint": [connector, number, stage, trainings.digest(stage)],
             "settings": {name: asdict(one.settings) for name, one in group.items()},
             "context": {"massive": asdict(context.massive), "seed": seed, **asked},

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, atomic_path, each_unit
-from pipelines.learning import folder_digest
+from diysink.artifact import Workspace, atomic_path, digest_folder, each_unit
 
 if TYPE_CHECKING:
     from diysink.model import AnswerGenerator
@@ -99,9 +98,9 @@ class Study:
         self._records, self._device = records, device
         self.path = models / self.asked["connector"] / f"seed{self.asked['seed']}"
         self._checkpoint = checkpoint or Checkpoint(
-            self._finetuned, {"models": folder_digest(models)}
+            self._finetuned, {"models": digest_folder(models)}
         )
-        inputs = {"records": folder_digest(records), name: self.asked}
+        inputs = {"records": digest_folder(records), name: self.asked}
         self._work = Workspace(workspace, "analyze", inputs | self._checkpoint.of | decides)
         self._generator: AnswerGenerator | None = None
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, atomic_path, digest_source, each_unit
-from pipelines.learning import folder_digest
+from diysink.artifact import Workspace, atomic_path, digest_folder, digest_source, each_unit
 
 if TYPE_CHECKING:
     from diysink.model import AnswerGenerator
@@ -37,9 +36,9 @@ def predict_answers(
     variants, benchmarks = evaluate.chosen, evaluate.rows()
     decides = {"batch", "max_new_tokens", "cot", "benchmarks"}
     inputs = {
-        "records": folder_digest(records),
-        "models": folder_digest(finetuned_models),
-        "reweightings": folder_digest(reweightings),
+        "records": digest_folder(records),
+        "models": digest_folder(finetuned_models),
+        "reweightings": digest_folder(reweightings),
         "sentence": digest_source(model.sentence),
         "evaluate": evaluate.model_dump(mode="json", include=decides),
         "variants": {name: how.plain() for name, how in variants.items()},

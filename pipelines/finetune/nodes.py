@@ -1,23 +1,34 @@
 """Stage 2: connector and language model learn together, on sinks and nonsinks."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, each_unit, load_tensors, write_json, write_manifest
-from pipelines.learning import (
-    Encodings,
-    folder_digest,
-    load_profile,
+from diysink.artifact import (
+    Unit,
+    Workspace,
+    digest_folder,
+    load_tensors,
+    write_json,
+    write_manifest,
+)
+from pipelines.parts import parts_digest, untrained
+from pipelines.profiles import load_profile
+from pipelines.schema import NumProcesses
+from pipelines.training import (
+    Report,
+    Row,
+    encoded_records,
+    fit_records,
     optimization,
-    parts_digest,
-    train,
-    untrained,
+    train_units,
 )
 
 if TYPE_CHECKING:
+    from diysink.sinks import SinkProfile
     from pipelines.align.settings import Align
     from pipelines.finetune.settings import Finetune
     from pipelines.shared import Model
@@ -31,45 +42,56 @@ def finetune_models(
     finetune: "Finetune",
     align: "Align",
     seeds: Sequence[int],
+    num_processes: NumProcesses,
     workspace: str,
 ) -> tuple[Path, pd.DataFrame]:
     """Fine-tune every aligned connector with its language model; return models and curves."""
-    from diysink.training import LanguageTraining
-
     profile = load_profile(sink_profiles, model, require=False, train=align.connectors)
     inputs = {
-        "records": folder_digest(records),
+        "records": digest_folder(records),
         "profile": profile.digest,
-        "connectors": folder_digest(aligned_connectors),
+        "connectors": digest_folder(aligned_connectors),
         "parts": parts_digest(model),
         "finetune": finetune.plain(),
         "seeds": seeds,
     }
-    work = Workspace(workspace, "finetune", inputs)
-    data = Encodings(records, finetune)
-
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        assembled, seed = untrained(name, model, profile, align)
-        connector = load_tensors(aligned_connectors / name / "connector.safetensors")
-        assembled.model.model.multi_modal_projector.load_state_dict(connector)
-        training, rows = train(
-            f"finetune-{name}",
-            lambda: LanguageTraining(
-                assembled.model, finetune.lora, **optimization(finetune, seed, finetune.max_steps)
-            ),
-            data.of(assembled),
-            finetune,
-            seed,
-            scratch,
-            finetune.max_steps,
-        )
-        assembled.model = training.merged().cpu()
-        assembled.save(result)
-        profile.save(result / "profile.json")
-        write_json(result / "provenance.json", {**inputs, "unit": name})
-        return rows
-
-    units = [f"{kind}/seed{seed}" for seed in seeds for kind in align.connectors]
-    results, rows = each_unit(work, units, unit)
+    results, rows = train_units(
+        "finetune",
+        Workspace(workspace, "finetune", inputs),
+        [f"{kind}/seed{seed}" for seed in seeds for kind in align.connectors],
+        partial(train_model, records, profile, aligned_connectors, model, finetune, align, inputs),
+        finetune.trainer,
+        finetune.max_steps,
+        num_processes,
+    )
     write_manifest(results, kind="models", inputs=inputs)
     return results, pd.DataFrame(rows)
+
+
+def train_model(
+    records: Path,
+    profile: "SinkProfile",
+    aligned_connectors: Path,
+    model: "Model",
+    finetune: "Finetune",
+    align: "Align",
+    inputs: dict[str, Any],
+    unit: Unit,
+    report: Report,
+) -> list[Row]:
+    """Train one model from its aligned connector, save it and return its curve."""
+    from diysink.training import LanguageTraining
+
+    assembled, seed = untrained(unit.name, model, profile, align)
+    connector = load_tensors(aligned_connectors / unit.name / "connector.safetensors")
+    assembled.model.model.multi_modal_projector.load_state_dict(connector)
+    training = LanguageTraining(
+        assembled.model, finetune.lora, **optimization(finetune, seed, finetune.max_steps)
+    )
+    data = encoded_records(records, finetune, finetune.cache_size, assembled)
+    rows = fit_records(training, data, finetune, seed, unit.scratch, report)
+    assembled.model = training.merged().cpu()
+    assembled.save(unit.result)
+    profile.save(unit.result / "profile.json")
+    write_json(unit.result / "provenance.json", {**inputs, "unit": unit.name})
+    return rows

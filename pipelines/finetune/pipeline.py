@@ -19,6 +19,7 @@ def create_pipeline() -> Pipeline:
                     "params:finetune",
                     "params:align",
                     "params:seeds",
+                    "params:num_processes",
                     "params:workspace",
                 ],
                 ["finetuned_models", "finetune_curves"],

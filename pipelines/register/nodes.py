@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, digest_file, digest_source, remove, write_manifest
+from diysink.artifact import (
+    Workspace,
+    digest_file,
+    digest_folder,
+    digest_source,
+    remove,
+    write_manifest,
+)
 from pipelines.hooks.environment import code_state
-from pipelines.learning import folder_digest
 
 if TYPE_CHECKING:
     from diysink.records import Record
@@ -49,8 +55,8 @@ def assemble_candidate(
         )
     unit = f"{how.connector}/seed{register.seed}"
     inputs = {
-        "models": folder_digest(finetuned_models),
-        "reweightings": folder_digest(reweightings),
+        "models": digest_folder(finetuned_models),
+        "reweightings": digest_folder(reweightings),
         "sentence": digest_source(model.sentence),
         "how": how.plain(),
         "unit": unit,
@@ -110,7 +116,7 @@ def register_candidate(
                 "training_seed": str(seed),
                 "git.revision": str(code["revision"]),
                 "git.dirty": str(code["dirty"]),
-                "digest.data": folder_digest(records),
+                "digest.data": digest_folder(records),
                 "digest.profile": digest_file(sink_profiles / model.profile / "profile.json"),
                 "dvc.stage": os.environ.get("DVC_STAGE", "none"),
             }

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from diysink.artifact import digest_folder
 from pipelines.card import says_induced
-from pipelines.learning import folder_digest
 
 if TYPE_CHECKING:
     from pipelines.report.settings import Report
@@ -116,8 +116,8 @@ def write_report(
             timings={name: value for name, value in timings.items() if name != "report"},
             runs={name: value for name, value in runs.items() if name != "report"},
             digests={
-                "records": folder_digest(records),
-                "fine-tuned models": folder_digest(finetuned_models),
+                "records": digest_folder(records),
+                "fine-tuned models": digest_folder(finetuned_models),
             },
             parameters=parameters_of(finetuned_models, {name: others[name] for name in PARAMETERS}),
             **{name: others[name] for name in TABLES},

@@ -1,13 +1,23 @@
 """Selectors learn, from few questions, how much sinks and nonsinks should weigh: ReW and LSG."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from diysink.artifact import Workspace, digest_source, each_unit, write_manifest
-from pipelines.learning import folder_digest, look_at, optimization, train
+from diysink.artifact import Unit, Workspace, digest_folder, digest_source, write_manifest
+from pipelines.parts import check_checkpoints
+from pipelines.schema import NumProcesses
+from pipelines.training import (
+    Report,
+    Row,
+    encoded_records,
+    fit_records,
+    optimization,
+    train_units,
+)
 
 if TYPE_CHECKING:
     from diysink.model import AnswerGenerator
@@ -22,20 +32,14 @@ def train_reweighting(
     model: "Model",
     reweight: "Reweight",
     seeds: Sequence[int],
+    num_processes: NumProcesses,
     workspace: str,
 ) -> tuple[Path, pd.DataFrame]:
     """Train every selector for every seed's model; return their folder and the curves."""
-    import torch
-
-    from diysink.model import load, training_length
-    from diysink.records import Records
-    from diysink.selection import save_selection
-    from diysink.training import EncodedRecords, SelectionTraining
-
-    look_at(model.sentence)
+    check_checkpoints(model.sentence)
     inputs = {
-        "records": folder_digest(records),
-        "models": folder_digest(finetuned_models),
+        "records": digest_folder(records),
+        "models": digest_folder(finetuned_models),
         "sentence": digest_source(model.sentence),
         "reweight": reweight.plain(),
         "seeds": seeds,
@@ -45,55 +49,75 @@ def train_reweighting(
         results = work.folder("results")
         write_manifest(results, kind="reweighting", inputs=inputs)
         return results, pd.DataFrame()
-    split = Records(records / reweight.split)
-    # The paper counts epochs; a run counts steps.
-    accumulate = reweight.trainer.accumulate_grad_batches
-    per_epoch = len(split) // (reweight.batch_size * accumulate)
-    if per_epoch == 0:
-        raise ValueError(
-            f"{len(split)} records in {reweight.split!r} are fewer than one batch of "
-            f"{reweight.batch_size} x {accumulate}: give more records or a smaller "
-            " reweight.batch_size"
-        )
-    max_steps = reweight.epochs * per_epoch
-
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        selector, number = name.split("/seed")
-        seed = int(number)
-        generator = load(finetuned_models / reweight.connector / f"seed{seed}")
-        torch.manual_seed(seed)
-        selection = untrained(reweight.selectors[selector], reweight, generator, model.sentence)
-        data = EncodedRecords(
-            split,
-            generator.chat_encoder,
-            generator.image_processor,
-            len(split),
-            training_length(generator.model.config, reweight.max_length),
-        )
-        _, rows = train(
-            f"reweight-{name}",
-            lambda: SelectionTraining(
-                generator.model, selection, **optimization(reweight, seed, max_steps)
-            ),
-            data,
-            reweight,
-            seed,
-            scratch,
-            max_steps,
-        )
-        save_selection(selection, result)
-        return rows
-
-    units = [f"{selector}/seed{seed}" for seed in seeds for selector in reweight.selectors]
-    results, rows = each_unit(work, units, unit)
+    max_steps = steps_of(records, reweight)
+    results, rows = train_units(
+        "reweight",
+        work,
+        [f"{selector}/seed{seed}" for seed in seeds for selector in reweight.selectors],
+        partial(train_selector, records, finetuned_models, model, reweight, max_steps),
+        reweight.trainer,
+        max_steps,
+        num_processes,
+    )
     write_manifest(results, kind="reweighting", inputs=inputs)
     return results, pd.DataFrame(rows)
+
+
+def steps_of(records: Path, reweight: "Reweight") -> int:
+    """Optimizer steps of a training: the paper counts epochs.
+
+    Raises:
+        ValueError: fewer records than one batch.
+    """
+    from diysink.records import Records
+
+    count = len(Records(records / reweight.split))
+    batch = reweight.batch_size * reweight.trainer.accumulate_grad_batches
+    if count < batch:
+        raise ValueError(
+            f"{count} records in {reweight.split!r} are fewer than one batch of {batch} "
+            "(batch_size x accumulate_grad_batches): give more records or a smaller "
+            "reweight.batch_size"
+        )
+    return reweight.epochs * (count // batch)
+
+
+def train_selector(
+    records: Path,
+    finetuned_models: Path,
+    model: "Model",
+    reweight: "Reweight",
+    max_steps: int,
+    unit: Unit,
+    report: Report,
+) -> list[Row]:
+    """Train one selector for one seed's model, save it and return its curve."""
+    import torch
+
+    from diysink.model import load
+    from diysink.records import Records
+    from diysink.selection import save_selection
+    from diysink.training import SelectionTraining
+
+    selector, number = unit.name.split("/seed")
+    seed = int(number)
+    generator = load(finetuned_models / reweight.connector / f"seed{seed}")
+    torch.manual_seed(seed)
+    selection = untrained(reweight.selectors[selector], reweight, generator, model.sentence)
+    training = SelectionTraining(
+        generator.model, selection, **optimization(reweight, seed, max_steps)
+    )
+    count = len(Records(records / reweight.split))
+    data = encoded_records(records, reweight, count, generator)
+    rows = fit_records(training, data, reweight, seed, unit.scratch, report)
+    save_selection(selection, unit.result)
+    return rows
 
 
 def untrained(
     how: "Selector", reweight: "Reweight", generator: "AnswerGenerator", sentence: str
 ) -> "LSGSelection | ReweightSelection":
-    """What a selector is before it has learnt anything.
+    """A selector before training.
 
     Args:
         how: one of ``reweight.selectors``.

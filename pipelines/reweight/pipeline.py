@@ -17,6 +17,7 @@ def create_pipeline() -> Pipeline:
                     "params:model",
                     "params:reweight",
                     "params:seeds",
+                    "params:num_processes",
                     "params:workspace",
                 ],
                 ["reweightings", "reweight_curves"],

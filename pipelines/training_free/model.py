@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diysink.artifact import digest_source
-from pipelines.learning import look_at
+from pipelines.parts import check_checkpoints
 
 if TYPE_CHECKING:
     from diysink.evaluation.lvlm import LVLM
@@ -54,7 +54,7 @@ def inputs_of(split: "Records", lvlm: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(
             "lvlm.path is not given: which model? --params lvlm.path=<folder or hub id>"
         )
-    look_at(lvlm["path"])
+    check_checkpoints(lvlm["path"])
     return {
         "records": split.digest,
         "model": digest_source(lvlm["path"], lvlm["revision"]),

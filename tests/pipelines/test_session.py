@@ -1,6 +1,7 @@
 """However a run ends, its exit status, MLflow and the work on disk say so; the next one goes on."""
 
 import json
+import os
 import signal
 import sqlite3
 import time
@@ -13,6 +14,7 @@ import pytest
 from diysink.artifact import beside
 from pipelines.hooks.runs import FOLDER, end_orphans
 from pipelines.interrupts import Interrupted, check, interruptible
+from tests.engine.test_engine import descendants
 from tests.pipelines.project import kedro_run, make_project, run_in_child, start_child
 from tests.pipelines.test_kill import before, contents
 
@@ -48,6 +50,31 @@ def test_a_signal_ends_a_run_as_killed_and_the_next_one_goes_on(whole, stage, mo
     assert statuses(project) == {"KILLED": 1, "FINISHED": 1}
     assert contents(project, stage) == contents(whole, stage)
     assert not (project / "data/.work" / stage).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_trainings_side_by_side_end_with_the_run_and_go_on_one_after_another(whole, by, tmp_path):
+    """Their processes, their server with them; from their checkpoints, to the same bits."""
+    align = {"max_steps": 40, "trainer": {"every_n_train_steps": 4}}
+    project = before(whole, "align", tmp_path)
+    run, _ = start_child(project, "align", align=align, num_processes=2)
+    while len(list((project / "data/.work/align").glob("*/scratch/*/seed0/step=*.ckpt"))) < 2:
+        assert run.is_alive()
+        time.sleep(0.02)
+    workers = descendants(run.pid)
+    assert len(workers) >= 3  # the server and its two
+    os.kill(run.pid, by)
+    run.join()
+    assert run.exitcode == (143 if by == signal.SIGTERM else -9)
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        time.sleep(0.05)
+    units = list((project / "data/.work/align").glob("*/*/seed0.done.json"))
+    assert len(units) < 3
+    code, _ = run_in_child(project, "align", align=align, num_processes=1)
+    fresh = before(whole, "align", tmp_path / "fresh")
+    assert (code, run_in_child(fresh, "align", align=align)[0]) == (0, 0)
+    assert contents(project, "align") == contents(fresh, "align")
 
 
 @pytest.mark.slow

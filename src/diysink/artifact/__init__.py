@@ -25,6 +25,7 @@ from diysink.artifact.digest import (
 from diysink.artifact.folder import (
     MANIFEST,
     BrokenFolderError,
+    digest_folder,
     publish,
     read_manifest,
     write_manifest,
@@ -49,6 +50,7 @@ __all__ = [
     "check_tensors",
     "digest_bytes",
     "digest_file",
+    "digest_folder",
     "digest_json",
     "digest_source",
     "digest_tensors",

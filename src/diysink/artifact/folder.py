@@ -35,6 +35,11 @@ def write_manifest(folder: Path, **facts: Any) -> dict[str, Any]:
     return manifest
 
 
+def digest_folder(folder: Path) -> str:
+    """Digest of a published folder: of its manifest, which lists all its files' digests."""
+    return digest_file(folder / MANIFEST)
+
+
 def read_manifest(folder: Path, *, thorough: bool = False) -> dict[str, Any]:
     """Read the manifest and hold the files against it: sizes always, digests when ``thorough``.
 

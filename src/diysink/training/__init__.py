@@ -8,7 +8,6 @@ from diysink.training.modules import (
     SelectionTraining,
     StageTraining,
 )
-from diysink.training.tracking import mlflow_logger
 
 __all__ = [
     "BatchSchedule",
@@ -20,5 +19,4 @@ __all__ = [
     "SelectionTraining",
     "StageTraining",
     "fit",
-    "mlflow_logger",
 ]

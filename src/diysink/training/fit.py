@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +56,9 @@ class Curves(Callback):
     At the end they are written to ``path``: training may have run in processes of its own.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, report: Callable[[dict[str, Any]], None] | None = None) -> None:
         self.path = path
+        self.report = report
         self.rows: list[dict[str, Any]] = []
 
     def on_train_batch_end(
@@ -68,8 +69,8 @@ class Curves(Callback):
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             loss = float(outputs["loss"].detach()) * trainer.accumulate_grad_batches
             self.rows.append({"step": trainer.global_step, "loss": loss, "learning_rate": rate})
-            module.log("loss", loss)
-            module.log("learning_rate", rate)
+            if self.report is not None:
+                self.report(self.rows[-1])
 
     def on_train_end(self, trainer: Any, module: Any) -> None:
         """Write the rows; one process does."""
@@ -90,9 +91,17 @@ def fit(
     data: RecordsDataModule,
     settings: FitSettings,
     folder: Path,
-    logger: Any = None,
+    report: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train to the end of the schedule, from the last checkpoint in ``folder`` if there is one.
+
+    Args:
+        training: what is trained.
+        data: its batches.
+        settings: of Lightning's trainer.
+        folder: for checkpoints.
+        report: called with the row of every optimizer step, in place of Lightning's progress bar;
+            only where the training has no processes of its own.
 
     Returns:
         One row per optimizer step: step, loss, learning_rate.
@@ -104,7 +113,7 @@ def fit(
         # Of the reentrant kind, frozen inputs would cut the graph.
         kind = {"use_reentrant": False}
         training.model.activation_checkpointing_enable(kind)
-    curves = Curves(folder / "curves.json")
+    curves = Curves(folder / "curves.json", report)
     checkpoint = ModelCheckpoint(
         folder,
         filename="{step}",
@@ -114,8 +123,10 @@ def fit(
         mode="max",
         save_on_train_epoch_end=False,
     )
+    shows_bar = settings.enable_progress_bar and report is None
     with quiet():
-        trainer = _trainer(training, settings, folder, logger, [curves, checkpoint])
+        bar = [RichProgressBar(refresh_rate=10)] if shows_bar else []
+        trainer = _trainer(training, settings, folder, [curves, checkpoint, *bar])
         trainer.fit(training, data, ckpt_path=newest(folder), weights_only=True)
     if settings.gradient_checkpointing:
         training.model.activation_checkpointing_disable()
@@ -134,10 +145,8 @@ def _trainer(
     training: StageTraining,
     settings: FitSettings,
     folder: Path,
-    logger: Any,
     callbacks: list[Callback],
 ) -> lightning.Trainer:
-    bar = [RichProgressBar(refresh_rate=10)] if settings.enable_progress_bar else []
     return lightning.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -149,12 +158,11 @@ def _trainer(
         max_epochs=1,
         limit_val_batches=0,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
         use_distributed_sampler=False,  # BatchSchedule gives every process its own part
-        logger=logger or False,
+        logger=False,
         plugins=[AtomicCheckpointIO()],
-        callbacks=[*callbacks, *bar],
-        enable_progress_bar=settings.enable_progress_bar,
+        callbacks=callbacks,
+        enable_progress_bar=any(isinstance(each, RichProgressBar) for each in callbacks),
         enable_model_summary=False,
         default_root_dir=folder,
     )

@@ -65,6 +65,7 @@ class StageTraining(lightning.LightningModule):
             betas=self.betas,
             weight_decay=self.weight_decay,
         )
+        # Not transformers' schedule, which starts at 0: its first step would change nothing.
         warm = max(1, round(self.warmup_ratio * self.max_steps))
 
         def factor(step: int) -> float:

@@ -1,4 +1,4 @@
-"""What the training stages share: a connector part that would never see a token is not trained."""
+"""A profile that gives a part of a connector no token to learn from is refused."""
 
 import json
 import logging
@@ -7,11 +7,11 @@ import pytest
 
 from diysink.artifact import BrokenFileError, write_manifest
 from diysink.encoders import CheckpointError, load_encoder
-from diysink.records import Records, write_shards
 from diysink.sinks import SinkProfile
 from pipelines.align.nodes import align_connectors
 from pipelines.finetune.nodes import finetune_models
-from pipelines.learning import Encodings, load_profile, parts_digest
+from pipelines.parts import parts_digest
+from pipelines.profiles import load_profile
 from tests.pipelines.test_conf import changed, parameters, settings_of
 
 BASE = settings_of("base")
@@ -75,10 +75,10 @@ def test_align_and_finetune_refuse_before_anything_is_trained(parts, tmp_path):
     write_manifest(tmp_path, kind="records")
     work = str(tmp_path / "work")
     with pytest.raises(ValueError, match="has no tau"):
-        align_connectors(tmp_path, profiles, model, align, [0], work)
+        align_connectors(tmp_path, profiles, model, align, [0], 1, work)
     with pytest.raises(ValueError, match="has no tau"):
         finetune_models(
-            tmp_path, profiles, tmp_path, model, BASE["finetune"], align, [0], work
+            tmp_path, profiles, tmp_path, model, BASE["finetune"], align, [0], 1, work
         )  # fmt: skip
     assert not (tmp_path / "work").exists()
 
@@ -93,32 +93,12 @@ def test_a_damaged_profile_is_named(tmp_path):
         assert caught.value.path == path
 
 
-@pytest.mark.parametrize("max_length", [None, 20])
-def test_dialogues_are_cut_to_the_parameter_or_to_the_models_positions(
-    parts, tiny_records, tmp_path, max_length
-):
-    from tests.tiny_models import tiny_generator
-
-    write_shards(tmp_path / "train", list(tiny_records))
-    settings = changed(BASE["align"], split="train", cache_size=0, max_length=max_length)
-    generator = tiny_generator(parts)
-    data = Encodings(tmp_path, settings).of(generator)  # has what is asked: chat_encoder, processor
-    assert isinstance(data.records, Records)
-    assert data.max_length == (64 if max_length is None else 20)
-    assert len(data[0]["input_ids"]) <= data.max_length
-
-
-@pytest.mark.parametrize("stage", ["align", "finetune", "reweight"])
-def test_every_stage_that_trains_has_the_parameter(stage):
-    assert parameters("base")[stage]["max_length"] is None
-
-
 def test_a_checkpoint_is_looked_at_before_it_is_digested(parts, tmp_path, monkeypatch):
     import pipelines.adopt.nodes
-    import pipelines.learning
+    import pipelines.parts
     import pipelines.training_free.model as training_free
 
-    for module in (pipelines.learning, pipelines.adopt.nodes, training_free):
+    for module in (pipelines.parts, pipelines.adopt.nodes, training_free):
         monkeypatch.setattr(module, "digest_source", lambda *_: pytest.fail("it was digested"))
     other = tmp_path / "adapter"
     other.mkdir()

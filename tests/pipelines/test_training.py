@@ -1,0 +1,144 @@
+"""Trainings side by side: the same bits as one after another, and what is shown of them."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import mlflow
+import pandas as pd
+import pytest
+import torch
+
+from diysink.artifact import Workspace, digest_file, load_tensors, write_manifest
+from diysink.encoders import load_encoder
+from diysink.records import Records, write_shards
+from pipelines import training
+from pipelines.align.nodes import align_connectors
+from pipelines.training import Monitor, encoded_records, processes_of, train_units
+from tests.pipelines.test_conf import changed, parameters, settings_of
+from tests.pipelines.test_profiles import profile
+from tests.tiny_models import tiny_generator
+
+BASE = settings_of("base")
+TRAINER = BASE["align"].trainer
+
+
+@pytest.fixture
+def stage(parts, tiny_records, tmp_path):
+    """Align tiny connectors: records, profiles, settings."""
+    if "llama" not in parts.name:
+        pytest.skip("trainings do not depend on the pair")
+    write_shards(tmp_path / "records" / "align", list(tiny_records))
+    write_manifest(tmp_path / "records", kind="records")
+    encoder = load_encoder(parts / "encoder")
+    model = changed(
+        BASE["model"],
+        encoder=str(parts / "encoder"),
+        language=str(parts / "language"),
+        profile="mine",
+    )
+    align = changed(
+        BASE["align"],
+        connectors=("single", "resampler"),
+        connector_options={"resampler": {"queries": 4, "heads": 2}},
+        require_sinks=False,
+        max_steps=3,
+        batch_size=2,
+        trainer=changed(TRAINER, enable_progress_bar=False),
+    )
+    profiles = profile(tmp_path / "profiles", encoder)
+    return partial(align_connectors, tmp_path / "records", profiles, model, align, [0, 1])
+
+
+def test_side_by_side_and_one_after_another_are_the_same_to_the_bit(stage, tmp_path):
+    """Also: connectors with other numbers of tokens do not share their encoded records."""
+    one, curves = stage(1, str(tmp_path / "one"))
+    two, same = stage(2, str(tmp_path / "two"))
+    pd.testing.assert_frame_equal(curves, same)
+    assert sorted(curves["unit"].unique()) == [
+        f"{kind}/seed{seed}" for kind in ("resampler", "single") for seed in (0, 1)
+    ]
+    for unit in curves["unit"].unique():
+        file = f"{unit}/connector.safetensors"
+        assert digest_file(one / file) == digest_file(two / file)
+    queries = load_tensors(one / "resampler/seed0/connector.safetensors")
+    assert queries["resampler.queries.weight"].shape[0] == 4
+
+
+def test_threads_are_as_they_were(stage, tmp_path):
+    before = torch.get_num_threads()
+    stage(1, str(tmp_path / "work"))
+    assert torch.get_num_threads() == before
+    assert not training._encoded
+
+
+def fails(unit, report):
+    if unit.name == "b":
+        raise KeyError("broken")
+    report({"step": 1, "loss": 0.5, "learning_rate": 0.1})
+    return [{"step": 1, "loss": 0.5, "learning_rate": 0.1}]
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_a_failed_training_fails_the_stage_and_the_others_are_kept(num_processes, tmp_path):
+    work = Workspace(tmp_path, "align", {})
+    trainer = changed(TRAINER, enable_progress_bar=False)
+    units = ["a", "b"]
+    with pytest.raises(KeyError, match="broken"):
+        train_units("align", work, units, fails, trainer, 1, num_processes)
+    if num_processes == 1:
+        assert work.finished("a") == [{"step": 1, "loss": 0.5, "learning_rate": 0.1}]
+    assert work.finished("b") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "gpu", "expected"),
+    [
+        ({}, False, 3),
+        ({}, True, 1),
+        ({"accelerator": "cpu"}, True, 3),
+        ({"accelerator": "gpu"}, True, 1),
+        ({"devices": 2}, False, 1),
+        ({"strategy": "ddp_spawn"}, False, 1),
+    ],
+)
+def test_auto_is_one_training_a_core_or_one_on_a_gpu(changes, gpu, expected, monkeypatch):
+    monkeypatch.setattr(training.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: gpu)
+    trainer = changed(TRAINER, **changes)
+    assert processes_of(trainer, "auto") == expected
+    assert processes_of(trainer, 2) == 2
+
+
+def test_curves_are_logged_to_the_open_run_every_tenth_step_and_at_the_end(monkeypatch):
+    logged = []
+    monkeypatch.setattr(mlflow, "active_run", lambda: SimpleNamespace())
+    monkeypatch.setattr(mlflow, "log_metrics", lambda m, step: logged.append((step, m)))
+    rows = [{"step": s, "loss": 1 / s, "learning_rate": 0.1} for s in range(1, 14)]
+    with Monitor("align", 13, bars=False) as monitor:
+        for row in rows[:11]:
+            monitor.receive(("dual/seed0", row))
+        monitor.finish("dual/seed0", rows)
+    assert logged == [
+        (step, {"align-dual-seed0-loss": 1 / step, "align-dual-seed0-learning_rate": 0.1})
+        for step in (10, 13)
+    ]
+
+
+@pytest.mark.parametrize("max_length", [None, 20])
+def test_dialogues_are_cut_to_the_parameter_or_to_the_models_positions(
+    parts, tiny_records, tmp_path, max_length
+):
+    write_shards(tmp_path / "train", list(tiny_records))
+    settings = changed(BASE["align"], split="train", max_length=max_length)
+    generator = tiny_generator(parts)
+    data = encoded_records(tmp_path, settings, 0, generator)
+    assert isinstance(data.records, Records)
+    assert data.max_length == (64 if max_length is None else 20)
+    assert len(data[0]["input_ids"]) <= data.max_length
+    assert encoded_records(tmp_path, settings, 0, generator) is data
+    training._encoded.clear()
+
+
+@pytest.mark.parametrize("stage", ["align", "finetune", "reweight"])
+def test_every_stage_that_trains_has_the_parameter(stage):
+    assert parameters("base")[stage]["max_length"] is None
