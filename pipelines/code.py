@@ -5,8 +5,13 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 # They wire, describe, check and begin and end a run, and cannot change what a stage computes.
-NOT_A_CAUSE = {"dvc.py", "pipeline_registry.py", "parameters.py", "problems.py", "context.py"}
-NOT_A_CAUSE |= {"cli.py", "code.py", "ending.py", "interrupts.py", "session.py", "store.py"}
+NOT_A_CAUSE = frozenset(
+    f"{name}.py"
+    for name in (
+        *("cli", "code", "context", "contradictions", "dvc", "ending", "interrupts", "parameters"),
+        *("pipeline_registry", "problems", "session", "store"),
+    )
+)
 
 
 def causes(package: Path = PACKAGE) -> list[Path]:

@@ -14,7 +14,6 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
-    PositiveInt,
     Strict,
 )
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -94,6 +93,12 @@ def _devices(value: Any) -> Any:
     raise ValueError("a whole number, 1 or more, -1 or auto for all, or a list of their numbers")
 
 
+def _processes(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("auto, or a whole number, 1 or more")
+
+
 def _strategy(value: str) -> str:
     if value != "auto" and not value.endswith(("_spawn", "_fork")):
         raise ValueError(
@@ -124,7 +129,7 @@ Seeds = Annotated[Distinct[Seed], Strict(False)]
 Multiples = Annotated[
     tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_with_one)
 ]
-NumProcesses = Literal["auto"] | PositiveInt
+NumProcesses = Annotated[Any, AfterValidator(_processes)]
 Pair = tuple[Text, Text]
 """A variant, and what it is compared with."""
 Dtype = Literal["float32", "bfloat16", "float16"]

@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipelines.card import says_induced
-
 if TYPE_CHECKING:
     from pipelines.shared import Model
     from pipelines.sinks.settings import Sinks
@@ -65,6 +63,7 @@ def judge_claims(
         planned_comparisons,
     )
     from diysink.evaluation import primary
+    from diysink.miniature.card import is_induced
 
     asked = analyze["claims"]
     if asked is None:
@@ -81,7 +80,7 @@ def judge_claims(
         controls=sinks.controls,
         roles=roles,
         level=level,
-        induced=says_induced(model.encoder),
+        induced=is_induced(model.encoder),
     )
     robust = [over_layers(found)]  # empty where no analysis looked at single layers
     verdict = found.row("sink_verdicts", encoder=found.encoder)

@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, create_m
 
 from diysink.analysis import ANALYSES
 from diysink.analysis.ablation import AblationSettings
+from diysink.claims import Roles
 from pipelines.schema import (
     ConnectorName,
     Distinct,
@@ -88,7 +89,7 @@ class Words(OfImages):
 class Claims(Settings):
     """Verdicts on the paper's claims."""
 
-    roles: dict[str, Text | None]
+    roles: Roles
     taus: Multiples
 
 

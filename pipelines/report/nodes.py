@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diysink.artifact import digest_folder
-from pipelines.card import says_induced
 
 if TYPE_CHECKING:
     from pipelines.report.settings import Report
@@ -94,13 +93,14 @@ def write_report(
     from diysink.analysis import ANALYSES
     from diysink.claims import Roles
     from diysink.evaluation import measured, primary
+    from diysink.miniature.card import is_induced
     from diysink.report import Inputs, render
 
     model, sinks, claims = others["model"], others["sinks"], others["analyze"]["claims"]
     return render(
         Inputs(
             title=report.title,
-            induced=says_induced(model.encoder),
+            induced=is_induced(model.encoder),
             results=evaluation_results,
             predictions=measured(primary(predictions)),
             evidence={name: others[name] for name in EVIDENCE},

@@ -198,7 +198,7 @@ def _tasks(records: Path, sinks: "Sinks", device: str) -> "dict[str, Task]":
     common = {
         "records": str(records / sinks.split),
         "device": str(resolve_device(device)),
-        **sinks.model_dump(include={"dtype", "batch", "threads"}),
+        **sinks.model_dump(include={"dtype", "batch_size", "threads"}),
     }
     return {
         name: Task(encoder=entry.path, revision=entry.revision, layer=entry.layer, **common)

@@ -30,7 +30,7 @@ class Sinks(Settings):
     split: Name
     every: PositiveInt
     dtype: Dtype
-    batch: PositiveInt
+    batch_size: PositiveInt
     shard_size: PositiveInt
     workers: NonNegativeInt
     threads: PositiveInt

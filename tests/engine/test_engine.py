@@ -56,7 +56,7 @@ def records(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def specs(records, towers):
-    task = Task(str(records), str(towers["clip"]), device="cpu", batch=4)
+    task = Task(str(records), str(towers["clip"]), device="cpu", batch_size=4)
     return split(task, Layout(3, 3, 32, replicates=10), RECORDS, 5)
 
 
@@ -185,7 +185,7 @@ def test_no_shard_is_refused(tmp_path):
         run_shards([], Workspace(tmp_path, "empty", 1))
 
 
-@pytest.mark.parametrize("wrong", [{"dtype": "float8"}, {"batch": 0}, {"threads": 0}])
+@pytest.mark.parametrize("wrong", [{"dtype": "float8"}, {"batch_size": 0}, {"threads": 0}])
 def test_nonsense_is_refused(wrong):
     with pytest.raises(ValueError, match="must be"):
         Task("records", "encoder", **wrong)

@@ -8,14 +8,18 @@ import pytest
 import torch
 from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
+from diysink.analysis import ANALYSES, Context
+from diysink.analysis.attention import AttentionSettings
+from diysink.analysis.run import analyze
+from diysink.analysis.subject import DIYSinkSubject
 from diysink.artifact import read_manifest, write_manifest
 from diysink.encoders import Encoder, load_vision_tower
+from diysink.miniature.card import is_induced
 from diysink.model import Parts, assemble, load
-from diysink.records import Turn, write_shards
+from diysink.records import Records, Turn, write_shards
+from diysink.resampling import Bootstrap
 from diysink.sinks import SinkProfile
 from pipelines.adopt.nodes import adopt_checkpoint
-from pipelines.analyze.attention import measure_attention
-from pipelines.card import says_induced
 from pipelines.pipeline_registry import register_pipelines
 from tests.pipelines.test_conf import changed, parameters, settings_of
 
@@ -23,6 +27,7 @@ TAU = 3.5
 BASE = settings_of("base")
 MODEL = changed(BASE["model"], profile="checkpoint")
 STAGES = ("prepare", "sinks", "adopt", "reweight", "evaluate", "analyze", "report")
+ASKED = {"attention": AttentionSettings(max_samples=10, bins=4, points=4)}
 pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
 
@@ -109,10 +114,10 @@ def test_the_dtype_is_the_checkpoint_s_or_the_one_that_is_asked_for(checkpoint, 
 
 def test_a_card_that_speaks_of_something_induced_makes_no_sinks_induced(tmp_path, parts):
     (tmp_path / "README.md").write_text("Hallucination induced by language priors.")
-    assert not says_induced(str(tmp_path))
+    assert not is_induced(str(tmp_path))
     shipped = parameters("base")["model"]["encoder"]
-    assert says_induced(shipped)
-    assert not says_induced(str(Path(shipped).parent / "control"))
+    assert is_induced(shipped)
+    assert not is_induced(str(Path(shipped).parent / "control"))
 
 
 def test_analyses_of_an_adopted_checkpoint_are_those_of_the_same_model_trained_here(
@@ -122,27 +127,19 @@ def test_analyses_of_an_adopted_checkpoint_are_those_of_the_same_model_trained_h
         dataclasses.replace(record, conversations=(Turn("human", "<image>\na b"), Turn("gpt", "c")))
         for record in tiny_records
     ]
-    write_shards(tmp_path / "records" / "test", asked_once)
-    write_manifest(tmp_path / "records", kind="records")
-    asked = {"connector": "single", "seed": 0, "split": "test", "batch": 8, "images": 10}
-    analyze = {
-        "level": 0.9,
-        "resamples": 30,
-        "massive": {"ratio": 20.0, "times": 10.0, "dimensions": None},
-        "attention": asked | {"max_new_tokens": 2},
-    }
-    models = adopt(checkpoint, tmp_path)[2]
-    tables = []
-    for name, folder in (("trained", tmp_path / "models"), ("adopted", models)):
-        where, work = (tmp_path / "records", folder, analyze), str(tmp_path / name)
-        tables.append(
-            [
-                measure_attention(*where, work, "cpu"),
-            ]
-        )
-    for trained, adopted in zip(*tables, strict=True):
-        assert not trained.empty
-        pd.testing.assert_frame_equal(trained, adopted)
+    write_shards(tmp_path / "records", asked_once)
+    records = Records(tmp_path / "records")
+    context = Context(Bootstrap(30, 0.9, 0))
+    chosen = {name: ANALYSES[name](settings, context) for name, settings in ASKED.items()}
+    adopted = adopt(checkpoint, tmp_path)[2] / "single/seed0"
+    both = [
+        analyze(DIYSinkSubject(load(folder)), records, chosen)[0]
+        for folder in (tmp_path / "models/single/seed0", adopted)
+    ]
+    for name, table in both[0].items():
+        assert not table.empty
+        pd.testing.assert_frame_equal(table, both[1][name])
+    assert both[0].keys() == ASKED.keys()
 
 
 def test_the_preset_asks_for_data_of_one_s_own(parts):

@@ -20,7 +20,7 @@ def package(tmp_path):
     [
         ("analyze/nodes.py", True),
         ("align/settings.py", True),
-        ("learning.py", True),
+        ("training.py", True),
         ("schema.py", True),
         ("dvc.py", False),
         ("session.py", False),

@@ -11,7 +11,7 @@ from kedro.io import DatasetError
 
 from diysink.analysis import ANALYSES
 from diysink.artifact import write_manifest
-from pipelines.card import INDUCED, says_induced
+from diysink.miniature.card import INDUCED, is_induced
 from pipelines.datasets import JSONFiles, OptionalFile
 from pipelines.pipeline_registry import register_pipelines
 from pipelines.report import create_pipeline
@@ -66,14 +66,14 @@ def test_json_files_are_read_by_stem_and_never_written(tmp_path):
 def test_the_encoder_s_own_card_says_induced(tmp_path, card, induced):
     if card is not None:
         (tmp_path / "README.md").write_text(card)
-    assert says_induced(str(tmp_path)) is induced
-    assert says_induced("openai/clip-vit-large-patch14-336") is False
+    assert is_induced(str(tmp_path)) is induced
+    assert is_induced("openai/clip-vit-large-patch14-336") is False
 
 
 def test_the_shipped_encoders_say_so():
     from diysink.miniature import weights
 
-    assert says_induced(str(weights.path("encoder")))
+    assert is_induced(str(weights.path("encoder")))
 
 
 def test_the_page_comes_after_all_stages_before_it():

@@ -38,7 +38,7 @@ def parameters(environment: str = "base") -> dict[str, Any]:
 
 
 def small(encoders: dict[str, Any], **changes: Any) -> Sinks:
-    chosen = {"encoders": encoders, "batch": 4, "shard_size": 5, "examples": 3}
+    chosen = {"encoders": encoders, "batch_size": 4, "shard_size": 5, "examples": 3}
     few = {"replicates": 20, "seed": 0}
     return Sinks.model_validate(parameters() | chosen | {"bootstrap": few} | changes)
 

@@ -33,7 +33,7 @@ class Task:
         layer: index into the hidden states, as for `diysink.encoders.load_encoder`.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: as for `resolve_device`.
-        batch: images to a forward pass.
+        batch_size: images to a forward pass.
         threads: of torch, in each process. Another number may change the last bit of a float.
     """
 
@@ -43,15 +43,16 @@ class Task:
     layer: int = -2
     dtype: str = "float32"
     device: str = "auto"
-    batch: int = 64
+    batch_size: int = 64
     threads: int = 1
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype is {self.dtype!r}; it must be one of {', '.join(DTYPES)}.")
-        if self.batch < 1 or self.threads < 1:
+        if self.batch_size < 1 or self.threads < 1:
             raise ValueError(
-                f"batch is {self.batch} and threads {self.threads}; both must be at least 1."
+                f"batch_size is {self.batch_size} and threads {self.threads}; both must be at "
+                "least 1."
             )
 
 
@@ -76,8 +77,8 @@ def encode_shard(spec: ShardSpec) -> Statistics:
     images = [image for index in places for image in records[index].images]
     parts = []
     with threads(task.threads), torch.inference_mode():
-        for first in range(0, len(images), task.batch):
-            batch = images[first : first + task.batch]
+        for first in range(0, len(images), task.batch_size):
+            batch = images[first : first + task.batch_size]
             pixels = process([image.open() for image in batch])
             seen = encoder.observe(pixels.to(device, DTYPES[task.dtype]))
             parts.append(

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+INDUCED = "vision encoder with INDUCED sinks"
 _ABOUT = {
     "encoder": (
-        "DIYSink miniature: vision encoder with INDUCED sinks",
+        f"DIYSink miniature: {INDUCED}",
         "A CLIP vision model of 4 layers for pictures of 48 x 48 pixels. Its sinks did not emerge: "
         "they were **induced** by a training loss that holds the norm of the tokens of plain grey "
         "cells high at `hidden_states[-2]` and reads the picture's global attributes from them "
@@ -47,3 +49,13 @@ def card(part: str, figures: Mapping[str, float], seed: int, parameters: Mapping
         f"Trained from seed {seed} with {json.dumps(dict(parameters), sort_keys=True)}.\n"
         "Built by `kedro run --pipelines miniature`.\n"
     )
+
+
+def is_induced(encoder: Path | str) -> bool:
+    """Whether the encoder's own model card says that its sinks were induced.
+
+    The card travels with the weights, so no copy of them loses the warning. Only the title counts:
+    the word alone may stand in any card.
+    """
+    readme = Path(encoder) / "README.md"
+    return readme.is_file() and INDUCED in readme.read_text("utf-8", errors="replace")

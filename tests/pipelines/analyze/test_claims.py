@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from diysink.claims import over_masks
+from diysink.miniature.card import INDUCED
 from pipelines.analyze import create_pipeline
 from pipelines.analyze.claims import TABLES, judge_claims
-from pipelines.card import INDUCED
 from tests.claims.conftest import make_costs, make_tables
 from tests.claims.test_planned import answers
 from tests.claims.test_robustness import make_attention

@@ -1,0 +1,232 @@
+"""What the settings of two stages must agree on.
+
+A check says nothing of stages that are not in the run, and waits while settings that it looks at
+are wrong by themselves.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diysink.model import SELECTIONS
+from pipelines.adopt.settings import Adopt
+from pipelines.align.settings import Align
+from pipelines.analyze.settings import Analyze
+from pipelines.evaluate.settings import Evaluate
+from pipelines.prepare.settings import Prepare
+from pipelines.problems import Problem
+from pipelines.register.settings import Register
+from pipelines.reweight.settings import Reweight
+from pipelines.schema import Settings
+from pipelines.shared import Model
+from pipelines.sinks.settings import Sinks
+from pipelines.training_free.settings import Lvlm, TrainingFree
+
+T = TypeVar("T", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is asked to do, for checks of settings of several stages.
+
+    Attributes:
+        settings: those that are right by themselves, by name.
+        stages: names of the run's stages.
+        made: folders of an earlier run that this one reads and does not make, by dataset.
+    """
+
+    settings: Mapping[str, Any]
+    stages: Collection[str]
+    made: Mapping[str, Path]
+
+    def __getitem__(self, kind: type[T]) -> T:
+        """The settings of a class.
+
+        Raises:
+            KeyError: they are wrong by themselves.
+        """
+        for block in self.settings.values():
+            if type(block) is kind:
+                return block
+        raise KeyError(kind.__name__)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The training seeds."""
+        seeds: tuple[int, ...] = self.settings["seeds"]
+        return seeds
+
+    def has(self, *stages: str) -> bool:
+        """Whether one of these stages is in the run."""
+        return bool(set(stages) & set(self.stages))
+
+    def analyses(self, key: str) -> Iterator[tuple[str, Any]]:
+        """Path and value of a key of each analysis that is made and has it."""
+        if not self.has("analyze"):
+            return
+        if key == "split":
+            yield "analyze.split", self[Analyze].split
+        for name, asked in self[Analyze]:
+            is_analysis = isinstance(asked, Settings) or is_dataclass(asked)
+            if is_analysis and (value := getattr(asked, key, None)) is not None:
+                yield f"analyze.{name}.{key}", value
+
+
+def contradictions(run: Run) -> Iterator[Problem]:
+    """All that is wrong between settings that are right by themselves."""
+    for check in CHECKS:
+        try:
+            yield from check(run)
+        except KeyError:
+            continue  # a block is wrong by itself, which is reported
+
+
+def trained_connectors(run: Run) -> Iterator[Problem]:
+    """A connector that no model of the run has."""
+    asked = list(run.analyses("connector"))
+    if run.has("evaluate"):
+        variants = run[Evaluate].chosen.items()
+        asked += [(f"evaluate.variants.{name}.connector", one.connector) for name, one in variants]
+    if run.has("reweight") and run[Reweight].selectors:
+        asked.append(("reweight.connector", run[Reweight].connector))
+    folder = run.made.get("finetuned_models")
+    if run.has("adopt"):
+        trained, where = set(run[Adopt].connectors), "adopt.connectors"
+    elif run.has("align", "finetune"):
+        trained, where = set(run[Align].connectors), "align.connectors"
+    elif folder is not None and folder.is_dir():
+        seeds = run.seeds
+        found = [path for path in folder.iterdir() if path.is_dir()]
+        trained = {p.name for p in found if all((p / f"seed{seed}").is_dir() for seed in seeds)}
+        where = f"the models in {folder}, with seeds {list(seeds)}"
+    else:  # models of an earlier run that nobody showed
+        return
+    for path, connector in asked:
+        if connector not in trained:
+            yield Problem(
+                path,
+                f"{connector!r}, which is not trained",
+                f"one of {', '.join(sorted(trained)) or 'none'} ({where})",
+            )
+
+
+def trained_seeds(run: Run) -> Iterator[Problem]:
+    """A model of a training seed that no model is trained with."""
+    asked = list(run.analyses("seed"))
+    if run.has("register"):
+        asked.append(("register.seed", run[Register].seed))
+    for path, seed in asked:
+        if seed not in run.seeds:
+            yield Problem(path, str(seed), f"one of seeds, {list(run.seeds)}")
+
+
+def known_selections(run: Run) -> Iterator[Problem]:
+    """A selection that is neither known nor trained; a candidate that cannot be packaged."""
+    if not run.has("evaluate", "register"):
+        return
+    evaluate, selectors = run[Evaluate], set(run[Reweight].selectors)
+    folder = run.made.get("reweightings")
+    if not run.has("reweight") and folder is not None and folder.is_dir():
+        selectors |= {path.name for path in folder.iterdir() if path.is_dir()}
+    for name in sorted(selectors & SELECTIONS.keys()):
+        yield Problem(f"reweight.selectors.{name}", "the name of another selection", "another name")
+    for name, variant in evaluate.chosen.items():
+        if variant.selection not in SELECTIONS.keys() | selectors:
+            yield Problem(
+                f"evaluate.variants.{name}.selection",
+                repr(variant.selection),
+                f"one of reweight.selectors ({', '.join(sorted(selectors)) or 'none'}), or of "
+                f"{', '.join(sorted(SELECTIONS))}",
+            )
+        elif (
+            run.has("register")
+            and name == evaluate.candidate
+            and variant.selection not in {"both"} | selectors
+        ):
+            yield Problem(
+                "evaluate.candidate",
+                f"{name!r}, which selects by {variant.selection!r}",
+                "a variant that selects by 'both' or by one of reweight.selectors, because it is "
+                "packaged",
+            )
+
+
+def ablated_variants(run: Run) -> Iterator[Problem]:
+    """A variant of the ablation that is none."""
+    if not run.has("analyze") or run[Analyze].ablation is None:
+        return
+    known, ablation = run[Evaluate].chosen, run[Analyze].ablation
+    for key in ("both", "sink", "nonsink"):
+        if (name := getattr(ablation, key)) not in known:
+            expected = f"one of evaluate.variants: {', '.join(known) or 'none'}"
+            yield Problem(f"analyze.ablation.{key}", repr(name), expected)
+
+
+def prepared_splits(run: Run) -> Iterator[Problem]:
+    """A split that this run does not prepare."""
+    if not run.has("prepare"):
+        return
+    splits = run[Prepare].split_names
+    blocks = ("sinks", "align", "finetune", "reweight", "training_free")
+    asked = [(f"{b}.split", run.settings[b].split) for b in blocks if run.has(b)]
+    if run.has("evaluate"):
+        rows = run[Evaluate].rows()
+        asked += [(f"evaluate.benchmarks.{row.name}.split", row.split) for row in rows]
+    if run.has("reweight") and not run[Reweight].selectors:
+        asked = [(path, split) for path, split in asked if path != "reweight.split"]
+    for path, split in [*asked, *run.analyses("split")]:
+        if split not in splits:
+            yield Problem(path, repr(split), f"one of the splits of prepare: {', '.join(splits)}")
+
+
+def measured_profile(run: Run) -> Iterator[Problem]:
+    """A sink profile of an encoder that is not measured."""
+    if not run.has("sinks"):
+        return
+    encoders, profile = run[Sinks].encoders, run[Model].profile
+    if not encoders:
+        yield Problem("sinks.encoders", "without an encoder", "{name: {path, revision, layer}}")
+    elif run.has("align", "finetune", "adopt") and profile not in encoders:
+        known = ", ".join(encoders)
+        yield Problem("model.profile", repr(profile), f"one of sinks.encoders: {known}")
+
+
+def adopted_checkpoint(run: Run) -> Iterator[Problem]:
+    """No checkpoint to adopt, or more than one training seed of it."""
+    if not run.has("adopt"):
+        return
+    if run[Adopt].path is None:
+        yield Problem("adopt.path", "null", "a LLaVA checkpoint, a folder or a hub id")
+    if len(run.seeds) != 1:
+        expected = "one seed, because a checkpoint is one training"
+        yield Problem("seeds", str(list(run.seeds)), expected)
+
+
+def possible_changes(run: Run) -> Iterator[Problem]:
+    """A training-free variant that means nothing, or no model to try it on."""
+    if not run.has("training_free"):
+        return
+    from pipelines.training_free.variants import changes_of
+
+    if run[Lvlm].path is None:
+        yield Problem("lvlm.path", "null", "a folder or hub id: --params lvlm.path=...")
+    for name, how in run[TrainingFree].variants.items():
+        try:
+            changes_of({name: how, "stock": {"change": "none"}}, 0)
+        except (TypeError, ValueError) as error:
+            path = f"training_free.variants.{name}"
+            reason = str(error).removeprefix(f"{path} is {how}").lstrip(".: ")
+            yield Problem(path, repr(how), f"a change that can be made ({reason.rstrip('.')})")
+
+
+CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
+    trained_connectors,
+    trained_seeds,
+    known_selections,
+    ablated_variants,
+    prepared_splits,
+    measured_profile,
+    adopted_checkpoint,
+    possible_changes,
+)
