@@ -12,6 +12,7 @@ import torch
 from diysink.analysis import ANALYSES, Context
 from diysink.analysis.batch import Batch
 from diysink.analysis.driver import measure_batch, possible
+from diysink.analysis.labels import COLUMNS
 from diysink.analysis.stock import StockSubject
 from diysink.analysis.subject import DIYSinkSubject, Subject
 from diysink.architectures import LVLMS, UnsupportedModelError
@@ -209,8 +210,18 @@ def test_prompts_of_a_stock_llava_are_those_of_diysink(pair):
 
 
 def rows(name, batch):
+    boxes = {"scene": [None] * 4, "shape": [0.0, 0.0, 0.5, 0.5]}
+    scopes = {"scene": "global", "shape": "local"}
+    labels = pd.DataFrame(
+        [
+            (image, attribute, scopes[attribute], "ab"[number % 2], *box)
+            for number, image in enumerate(batch.images)
+            for attribute, box in boxes.items()
+        ],
+        columns=list(COLUMNS),
+    )
     kind = ANALYSES[name]
-    analysis = kind(kind.settings_class(), Context())
+    analysis = kind(kind.settings_class(), Context(labels=labels))
     return measure_batch({name: analysis}, batch)[name]
 
 

@@ -134,7 +134,7 @@ class StockSubject:
         """Why not, in one line; None if it can."""
         match need:
             case "diysink":
-                return f"{self.kind} is a stock model: only a DIYSink model has routes and weights"
+                return f"needs a DIYSink model (its routes, weights or scorers), not a stock {self.kind}"
             case "vision" if self.encoder.attention is None:
                 return f"the vision encoder of {self.kind} returns no attention weights"
             case "vision" | "grid" if self.family.mapping != "exact" or self.family.tiles:
