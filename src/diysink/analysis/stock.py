@@ -134,7 +134,7 @@ class StockSubject:
         """Why not, in one line; None if it can."""
         match need:
             case "diysink":
-                return f"needs a DIYSink model (its routes, weights or scorers), not a stock {self.kind}"
+                return f"a stock {self.kind} has no routes, weights or scorers of DIYSink"
             case "vision" if self.encoder.attention is None:
                 return f"the vision encoder of {self.kind} returns no attention weights"
             case "vision" | "grid" if self.family.mapping != "exact" or self.family.tiles:
