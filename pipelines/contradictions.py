@@ -14,6 +14,7 @@ from pipelines.adopt.settings import Adopt
 from pipelines.align.settings import Align
 from pipelines.analyze.settings import Analyze
 from pipelines.evaluate.settings import Evaluate
+from pipelines.finetune.settings import Finetune
 from pipelines.prepare.settings import Prepare
 from pipelines.problems import Problem
 from pipelines.register.settings import Register
@@ -26,9 +27,13 @@ from pipelines.training_free.settings import Lvlm, TrainingFree
 T = TypeVar("T", bound=Settings)
 
 
+class WrongSettingsError(LookupError):
+    """Settings that a check needs are wrong by themselves, or not there."""
+
+
 @dataclass(frozen=True)
 class Run:
-    """What a run is asked to do, for checks of settings of several stages.
+    """What a run is named to do, for checks of settings of several stages.
 
     Attributes:
         settings: those that are right by themselves, by name.
@@ -44,18 +49,19 @@ class Run:
         """The settings of a class.
 
         Raises:
-            KeyError: they are wrong by themselves.
+            WrongSettingsError: there are none.
         """
         for block in self.settings.values():
             if type(block) is kind:
                 return block
-        raise KeyError(kind.__name__)
+        raise WrongSettingsError(kind.__name__)
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The training seeds."""
-        seeds: tuple[int, ...] = self.settings["seeds"]
-        return seeds
+        if "seeds" not in self.settings:
+            raise WrongSettingsError("seeds")
+        return tuple(self.settings["seeds"])
 
     def has(self, *stages: str) -> bool:
         """Whether one of these stages is in the run."""
@@ -67,9 +73,9 @@ class Run:
             return
         if key == "split":
             yield "analyze.split", self[Analyze].split
-        for name, asked in self[Analyze]:
-            is_analysis = isinstance(asked, Settings) or is_dataclass(asked)
-            if is_analysis and (value := getattr(asked, key, None)) is not None:
+        for name, named in self[Analyze]:
+            is_analysis = isinstance(named, Settings) or is_dataclass(named)
+            if is_analysis and (value := getattr(named, key, None)) is not None:
                 yield f"analyze.{name}.{key}", value
 
 
@@ -78,18 +84,18 @@ def contradictions(run: Run) -> Iterator[Problem]:
     for check in CHECKS:
         try:
             yield from check(run)
-        except KeyError:
-            continue  # a block is wrong by itself, which is reported
+        except WrongSettingsError:
+            continue  # which is reported
 
 
 def trained_connectors(run: Run) -> Iterator[Problem]:
     """A connector that no model of the run has."""
-    asked = list(run.analyses("connector"))
+    named = list(run.analyses("connector"))
     if run.has("evaluate"):
         variants = run[Evaluate].chosen.items()
-        asked += [(f"evaluate.variants.{name}.connector", one.connector) for name, one in variants]
+        named += [(f"evaluate.variants.{name}.connector", one.connector) for name, one in variants]
     if run.has("reweight") and run[Reweight].selectors:
-        asked.append(("reweight.connector", run[Reweight].connector))
+        named.append(("reweight.connector", run[Reweight].connector))
     folder = run.made.get("finetuned_models")
     if run.has("adopt"):
         trained, where = set(run[Adopt].connectors), "adopt.connectors"
@@ -102,7 +108,7 @@ def trained_connectors(run: Run) -> Iterator[Problem]:
         where = f"the models in {folder}, with seeds {list(seeds)}"
     else:  # models of an earlier run that nobody showed
         return
-    for path, connector in asked:
+    for path, connector in named:
         if connector not in trained:
             yield Problem(
                 path,
@@ -113,10 +119,10 @@ def trained_connectors(run: Run) -> Iterator[Problem]:
 
 def trained_seeds(run: Run) -> Iterator[Problem]:
     """A model of a training seed that no model is trained with."""
-    asked = list(run.analyses("seed"))
+    named = list(run.analyses("seed"))
     if run.has("register"):
-        asked.append(("register.seed", run[Register].seed))
-    for path, seed in asked:
+        named.append(("register.seed", run[Register].seed))
+    for path, seed in named:
         if seed not in run.seeds:
             yield Problem(path, str(seed), f"one of seeds, {list(run.seeds)}")
 
@@ -168,14 +174,20 @@ def prepared_splits(run: Run) -> Iterator[Problem]:
     if not run.has("prepare"):
         return
     splits = run[Prepare].split_names
-    blocks = ("sinks", "align", "finetune", "reweight", "training_free")
-    asked = [(f"{b}.split", run.settings[b].split) for b in blocks if run.has(b)]
+    blocks: dict[str, Any] = {
+        "sinks": Sinks,
+        "align": Align,
+        "finetune": Finetune,
+        "reweight": Reweight,
+    }
+    blocks |= {"training_free": TrainingFree}
+    named = [(f"{name}.split", run[kind].split) for name, kind in blocks.items() if run.has(name)]
     if run.has("evaluate"):
         rows = run[Evaluate].rows()
-        asked += [(f"evaluate.benchmarks.{row.name}.split", row.split) for row in rows]
+        named += [(f"evaluate.benchmarks.{row.name}.split", row.split) for row in rows]
     if run.has("reweight") and not run[Reweight].selectors:
-        asked = [(path, split) for path, split in asked if path != "reweight.split"]
-    for path, split in [*asked, *run.analyses("split")]:
+        named = [(path, split) for path, split in named if path != "reweight.split"]
+    for path, split in [*named, *run.analyses("split")]:
         if split not in splits:
             yield Problem(path, repr(split), f"one of the splits of prepare: {', '.join(splits)}")
 

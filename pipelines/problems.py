@@ -63,7 +63,7 @@ def problems_of(error: ValidationError, block: str, kind: Any) -> Iterator[Probl
     """All that pydantic found in one block of the parameters, whose type is ``kind``."""
     for found in error.errors(include_url=False):
         path = [block, *(str(part) for part in found["loc"] if part != "[key]")]
-        where, came = ".".join(path), tell(found["input"])
+        where, came = ".".join(path), describe(found["input"])
         cause = found.get("ctx", {}).get("error")
         if isinstance(cause, ContradictionError):
             for problem in cause.problems:
@@ -132,7 +132,7 @@ def misspelt(name: str, known: Collection[str]) -> bool:
     return bool(difflib.get_close_matches(name, known, n=1, cutoff=_MISSPELT))
 
 
-def tell(value: Any) -> str:
+def describe(value: Any) -> str:
     """A value with the name of its type, for those to whom ``on`` and ``True`` look alike."""
     match value:
         case None:

@@ -5,7 +5,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from diysink.connector import Arrangement, connector_options
-from pipelines.problems import ContradictionError, Problem, nearest, tell
+from pipelines.problems import ContradictionError, Problem, describe, nearest
 from pipelines.schema import ConnectorName, Distinct
 from pipelines.shared import StageTraining
 
@@ -29,7 +29,7 @@ class Align(StageTraining):
                     problems.append(Problem(where, "an unknown key", nearest(name, known)))
                 elif type(value) is not type(known[name]):
                     like = f"a value like its default, {known[name]!r}"
-                    problems.append(Problem(where, tell(value), like))
+                    problems.append(Problem(where, describe(value), like))
         if problems:
             raise ContradictionError(problems)
         return self

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from diysink.artifact import digest_file, write_manifest
 from pipelines.hooks import HOOKS
+from pipelines.hooks.parameters import Parameters
 from pipelines.hooks.stages import Stages, run_file, stages_of, timings_file
 from pipelines.hooks.summary import Summary, accuracy_table
 from pipelines.hooks.tracking import Tracking, metrics_of
@@ -236,3 +237,10 @@ def test_stages_come_in_the_order_of_the_run() -> None:
     )
     pipeline += Pipeline([node(abs, "z", "w", name="of_no_stage")])
     assert stages_of(pipeline) == ["b", "a"]
+
+
+def test_a_node_takes_settings_where_mlflow_logs_parameters() -> None:
+    hook, inputs = Parameters(), {"params:align": {"a": 1}, "params:other": 2, "records": 3}
+    hook._settings = {"align": "settings", "sinks": "not taken"}
+    assert hook.before_node_run(inputs) == {"params:align": "settings"}
+    assert inputs["params:align"] == {"a": 1}
