@@ -23,6 +23,7 @@ FILES = {  # new files and edited ones; the tests among them
     "benchmark": (2, 1),
     "connector": (2, 1),
     "encoder-family": (1, 1),
+    "lvlm-family": (1, 1),
     "selection": (2, 1),
 }
 
