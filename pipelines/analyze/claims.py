@@ -17,10 +17,9 @@ TABLES = (
     "sink_dimensions",
     "dimension_overlap",
     "ablation_analysis",
-    "probes",
-    "probe_contrasts",
-    "relevance",
-    "word_naming",
+    "probes_analysis",
+    "relevance_analysis",
+    "words_analysis",
 )
 """What claims are judged from, besides answers: inputs of the node in this order."""
 Table = pd.DataFrame
@@ -45,7 +44,7 @@ def judge_claims(
         predictions: of all variants.
         attention_rows: attention and norm of every visual token.
         benchmarks: contents of the benchmarks' result files, by name.
-        tau_sweep: what tokens carry, judged at other taus.
+        tau_sweep: what tokens carry at multiples of tau.
         model: parameters: whose sinks were treated apart.
         sinks: parameters: which encoders should have none, and how many sinks are few.
         analyze: parameters.
@@ -59,6 +58,7 @@ def judge_claims(
         cost_table,
         judge,
         over_layers,
+        over_masks,
         over_tau,
         planned_comparisons,
     )
@@ -85,7 +85,7 @@ def judge_claims(
     robust = [over_layers(found)]  # empty where no analysis looked at single layers
     verdict = found.row("sink_verdicts", encoder=found.encoder)
     if verdict is not None and verdict["found"]:  # else there is no tau to vary
-        robust.insert(0, tau_sweep)
+        robust.insert(0, over_masks(tau_sweep, level))
         if not attention_rows.empty:
             share = float(sinks.calibration.credible.share)
             tau, multiples = float(verdict["tau"]), [float(times) for times in asked["taus"]]

@@ -43,51 +43,84 @@ def run_analyses(
         that keep their rows; ``analyses_left_out``: why, by name.
     """
     from diysink.analysis import ANALYSES
-    from diysink.analysis.driver import Walk
-    from diysink.analysis.subject import DIYSinkSubject
-    from diysink.records import Records
 
-    context = _context(finetuned_models, predictions, image_labels, evaluate, analyze, seed)
-    analyses = _chosen(analyze, context)
+    context = context_of(finetuned_models, predictions, image_labels, evaluate, analyze, seed)
+    analyses = chosen(analyze, context)
     trainings = Trainings(finetuned_models, sink_profiles, aligned_connectors, model, align, device)
-    asked = {name: analyze[name] for name in ("split", "batch_size", "max_new_tokens")}
-    split = Records(records / asked["split"])
-    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in analyses}
-    reasons: dict[str, str] = {}
-    for (connector, number, stage), group in _by_checkpoint(analyses).items():
-        inputs = {
-            "records": digest_folder(records),
-            "checkpoint": [connector, number, stage, trainings.digest(stage)],
-            "settings": {name: asdict(one.settings) for name, one in group.items()},
-            "context": {"massive": asdict(context.massive), "seed": seed, **asked},
-            "labels": digest_bytes(image_labels.to_csv().encode()),
-            "templates": asdict(context.templates),
-        }
-        walk = Walk(
-            lambda at=(connector, number, stage): DIYSinkSubject(trainings.open(*at)),  # type: ignore[misc]
-            split,
-            Workspace(workspace, "analyze", inputs),
-            batch_size=asked["batch_size"],
-            max_new_tokens=asked["max_new_tokens"],
-            seed=seed,
-        )
-        measured, lacking = walk.measure(group)
-        reasons |= lacking
-        for name, table in measured.items():
-            rows[name].append(table.assign(checkpoint=stage))
+    rows, reasons = measure(analyses, records, trainings, analyze, seed, workspace)
     for name, reason in reasons.items():
         logger.warning("The analysis %s is left out: %s", name, reason)
     return _results(ANALYSES, analyses, rows, reasons)
 
 
-def _chosen(analyze: dict[str, Any], context: "Context") -> "dict[str, Analysis[Any]]":
+def measure(
+    analyses: "Mapping[str, Analysis[Any]]",
+    records: Path,
+    trainings: Trainings,
+    analyze: dict[str, Any],
+    seed: int,
+    workspace: str,
+    *,
+    tau: float = 1.0,
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Rows of every analysis, with a column ``checkpoint``, and why some were left out.
+
+    Args:
+        analyses: by name.
+        records: folder of all splits.
+        trainings: where checkpoints come from.
+        analyze: parameters of all analyses: split, batch_size, max_new_tokens.
+        seed: of random-matched tokens.
+        workspace: folder of unfinished work.
+        tau: factor on the models' tau.
+    """
+    from diysink.analysis.driver import Walk
+    from diysink.analysis.subject import DIYSinkSubject
+    from diysink.records import Records
+
+    shared = {name: analyze[name] for name in ("split", "batch_size", "max_new_tokens")}
+    split = Records(records / shared["split"])
+    rows: dict[str, list[pd.DataFrame]] = {}
+    reasons = {
+        name: reason
+        for name, one in analyses.items()
+        if one.unit is None and (reason := one.lacks())
+    }
+    for (connector, number, stage), group in _by_checkpoint(analyses).items():
+        context = next(iter(group.values())).context
+        inputs = {
+            "records": digest_folder(records),
+            "checkpoint": [connector, number, stage, trainings.digest(stage)],
+            "tau": tau,
+            "settings": {name: asdict(one.settings) for name, one in group.items()},
+            "context": {"massive": asdict(context.massive), "seed": seed, **shared},
+            "labels": digest_bytes(context.labels.to_csv().encode()),
+            "templates": asdict(context.templates),
+        }
+        walk = Walk(
+            lambda at=(connector, number, stage): DIYSinkSubject(trainings.open(*at), tau),  # type: ignore[misc]
+            split,
+            Workspace(workspace, "analyze", inputs),
+            batch_size=shared["batch_size"],
+            max_new_tokens=shared["max_new_tokens"],
+            seed=seed,
+        )
+        measured, lacking = walk.measure(group)
+        reasons |= lacking
+        for name, table in measured.items():
+            rows.setdefault(name, []).append(table.assign(checkpoint=stage))
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in rows.items()}, reasons
+
+
+def chosen(analyze: dict[str, Any], context: "Context") -> "dict[str, Analysis[Any]]":
+    """The analyses that are not null."""
     from diysink.analysis import ANALYSES
 
-    chosen = {}
-    for name, kind in ANALYSES.items():
-        if analyze[name] is not None:
-            chosen[name] = kind(kind.settings_class(**analyze[name]), context)
-    return chosen
+    return {
+        name: kind(kind.settings_class(**analyze[name]), context)
+        for name, kind in ANALYSES.items()
+        if analyze[name] is not None
+    }
 
 
 def _by_checkpoint(
@@ -105,12 +138,12 @@ def _by_checkpoint(
 def _results(
     known: "Mapping[str, type[Analysis[Any]]]",
     analyses: "Mapping[str, Analysis[Any]]",
-    rows: Mapping[str, list[pd.DataFrame]],
+    rows: Mapping[str, pd.DataFrame],
     reasons: dict[str, str],
 ) -> dict[str, Any]:
     results: dict[str, Any] = {"analyses_left_out": reasons}
     for name, kind in known.items():
-        measured = pd.concat(rows[name], ignore_index=True) if rows.get(name) else pd.DataFrame()
+        measured = rows.get(name, pd.DataFrame())
         there = name in analyses and name not in reasons
         results[f"{name}_analysis"] = (
             analyses[name].summarize(measured) if there else pd.DataFrame()
@@ -120,7 +153,7 @@ def _results(
     return results
 
 
-def _context(
+def context_of(
     finetuned_models: Path,
     predictions: pd.DataFrame,
     image_labels: pd.DataFrame,
@@ -128,12 +161,16 @@ def _context(
     analyze: dict[str, Any],
     seed: int,
 ) -> "Context":
+    """What all analyses share."""
+    from transformers import AutoTokenizer
+
     from diysink.analysis.base import Context
     from diysink.analysis.massive import MassiveRule
     from diysink.resampling import Bootstrap
 
     massive = analyze["massive"]
     dimensions = massive["dimensions"]
+    any_model = next(iter(sorted(finetuned_models.glob("*/seed*"))))
     return Context(
         bootstrap=Bootstrap(analyze["resamples"], float(analyze["level"]), seed),
         seed=seed,
@@ -145,4 +182,5 @@ def _context(
         labels=image_labels,
         predictions=predictions,
         templates=evaluate.cot,
+        tokenizer=AutoTokenizer.from_pretrained(any_model, trust_remote_code=False),
     )

@@ -2,7 +2,6 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
 from pipelines.analyze.claims import TABLES, judge_claims
 from pipelines.analyze.inside import find_dimensions, tell_functions
 from pipelines.analyze.labels import label_images
@@ -25,16 +24,9 @@ def create_pipeline() -> Pipeline:
         ),
         tell_functions: ([*MODEL, *HOW], "sink_function"),
         label_images: (["records", "params:prepare", *COUNTS], "image_labels"),
-        probe_tokens: ([*MODEL, "image_labels", *HOW], ["probes", "probe_contrasts"]),
-        map_relevance: ([*MODEL, "image_labels", *HOW], ["relevance", "relevance_examples"]),
-        isolate_words: (
-            [*MODEL, "image_labels", *HOW],
-            ["words", "word_naming", "word_naming_by_attribute"],
-        ),
-        sweep_tau: ([*MODEL, "image_labels", *HOW], "tau_sweep"),
         judge_claims: (
             [
-                *("predictions", "attention_rows", "benchmark_results", "tau_sweep"),
+                *("predictions", "attention_rows", "benchmark_results", "tau_sweep_analysis"),
                 *("params:model", "params:sinks", *COUNTS, *TABLES),
             ],
             ["claims", "claim_parts", "planned_comparisons", "robustness", "costs", "claims_page"],
@@ -44,19 +36,15 @@ def create_pipeline() -> Pipeline:
 
     outputs = ["analyses_left_out", *(f"{name}_analysis" for name in ANALYSES)]
     outputs += [f"{name}_rows" for name, kind in ANALYSES.items() if kind.keep_rows]
-    together = node(
-        run_analyses,
-        [
-            *("records", "finetuned_models", "sink_profiles", "aligned_connectors"),
-            *("predictions", "image_labels", "params:model", "params:align", "params:evaluate"),
-            *HOW,
-        ],
-        {name: name for name in outputs},
-        name="run_analyses",
-    )
+    inputs = [
+        *("records", "finetuned_models", "sink_profiles", "aligned_connectors"),
+        *("predictions", "image_labels", "params:model", "params:align", "params:evaluate"),
+        *HOW,
+    ]
     return Pipeline(
         [
-            together,
+            node(run_analyses, inputs, {name: name for name in outputs}, name="run_analyses"),
+            node(sweep_tau, inputs, "tau_sweep_analysis", name="sweep_tau"),
             *(
                 node(function, inputs, outputs, name=function.__name__)
                 for function, (inputs, outputs) in named.items()

@@ -1,8 +1,8 @@
 """Settings of the analyses; each is explained in ``conf/base/parameters_analyze.yml``."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, create_model
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, create_model
 
 from diysink.analysis import ANALYSES
 from diysink.analysis.ablation import AblationSettings
@@ -28,20 +28,12 @@ class OfModel(Settings):
         seed: one of the training seeds.
         split: of the records.
         batch: records at once.
-        tau: sinks at a multiple of the model's own tau.
     """
 
     connector: ConnectorName
     seed: Seed
     split: Name
     batch: PositiveInt
-    tau: PositiveFloat = 1.0
-
-
-class OfItems(OfModel):
-    """About the first questions of the split."""
-
-    items: PositiveInt
 
 
 class OfImages(OfModel):
@@ -58,34 +50,6 @@ class Labels(Settings):
     table: Text | None
 
 
-class ProbeLayers(Settings):
-    """Which layers are probed; None: all."""
-
-    vit: tuple[int, ...] | None = None
-    llm: tuple[int, ...] | None = None
-
-
-class Probes(OfImages):
-    """Linear probes."""
-
-    folds: Annotated[int, Field(ge=2)]
-    ridge: PositiveFloat
-    layers: ProbeLayers | None
-
-
-class Relevance(OfImages):
-    """Relevance maps."""
-
-    examples: NonNegativeInt
-
-
-class Words(OfImages):
-    """What a token says."""
-
-    top: PositiveInt
-    rows: PositiveInt
-
-
 class Claims(Settings):
     """Verdicts on the paper's claims."""
 
@@ -97,7 +61,7 @@ class Sweep(Settings):
     """Analyses with sinks at multiples of tau."""
 
     taus: Multiples
-    images: PositiveInt
+    max_samples: PositiveInt
 
 
 class Massive(Settings):
@@ -123,9 +87,6 @@ class _Blocks(Settings):
     max_new_tokens: PositiveInt
     ablation: AblationSettings | None  # which `pipelines.parameters` reads
     labels: Labels | None
-    probes: Probes | None
-    relevance: Relevance | None
-    words: Words | None
     claims: Claims | None
     sweep: Sweep | None
     massive: Massive | None

@@ -1,75 +1,82 @@
 """What tokens carry, were tau another."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipelines.analyze.carries import isolate_words, map_relevance, probe_tokens
+from pipelines.analyze.checkpoints import Trainings
+from pipelines.analyze.nodes import chosen, context_of, measure
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from diysink.analysis import Analysis
+    from pipelines.align.settings import Align
+    from pipelines.evaluate.settings import Evaluate
+    from pipelines.shared import Model
+
+logger = logging.getLogger(__name__)
 
 
 def sweep_tau(
     records: Path,
     finetuned_models: Path,
+    sink_profiles: Path,
+    aligned_connectors: Path,
+    predictions: pd.DataFrame,
     image_labels: pd.DataFrame,
+    model: "Model",
+    align: "Align",
+    evaluate: "Evaluate",
     analyze: dict[str, Any],
     seed: int,
     workspace: str,
     device: str,
 ) -> pd.DataFrame:
-    """Probes, relevance and words, on fewer images, with sinks at multiples of tau: verdicts.
+    """Probes, relevance and words, on fewer images, with sinks at multiples of tau.
 
     Probes are of the encoder's last layer. An analysis that is null is left out, and words of a
-    model whose input depends on which tokens are sinks; empty where ``analyze.sweep`` is null.
+    model whose input depends on which tokens are sinks.
 
-    Raises:
-        ValueError: 1 is not among the multiples.
+    Returns:
+        The rows of their tables with ``analysis`` and ``tau`` (the multiple); empty where
+        ``analyze.sweep`` is null.
     """
-    from diysink.claims import over_masks
-
-    asked = analyze["sweep"]
-    if asked is None:
+    settings = analyze["sweep"]
+    if settings is None:
         return pd.DataFrame()
-    if 1 not in asked["taus"]:
-        raise ValueError(
-            f"analyze.sweep.taus is {asked['taus']}: 1, tau itself, must be among them"
-        )
-    names = ["probes", "relevance", "words"]
-    if analyze["words"] is not None and _knows_sinks(finetuned_models, analyze["words"]):
-        _log.warning("Words are not swept over tau: another tau is another input of this model")
-        names.remove("words")
-    tables = {}
-    for times in map(float, asked["taus"]):
-        few = {"images": asked["images"], "tau": times}
-        changed = {
-            "probes": {**few, "layers": {"vit": [-1], "llm": []}},
-            "relevance": {**few, "examples": 0},
-            "words": few,
-        }
-        blocks = {
-            name: analyze[name] | change if name in names and analyze[name] is not None else None
-            for name, change in changed.items()
-        }
-        place = (records, finetuned_models, image_labels, analyze | blocks, seed, workspace, device)
-        probes, contrasts = probe_tokens(*place)
-        relevance, _ = map_relevance(*place)
-        _, naming, _ = isolate_words(*place)
-        tables[times] = {
-            "probes": probes,
-            "probe_contrasts": contrasts,
-            "relevance": relevance,
-            "word_naming": naming,
-        }
-    return over_masks(tables, float(analyze["level"]))
+    fewer = {"max_samples": settings["max_samples"]}
+    changes: dict[str, dict[str, Any]] = {
+        "probes": {**fewer, "layers": {"vit": [-1], "llm": []}},
+        "relevance": {**fewer, "examples": 0},
+        "words": fewer,
+    }
+    context = context_of(finetuned_models, predictions, image_labels, evaluate, analyze, seed)
+    analyses = {
+        name: type(one)(replace(one.settings, **changes[name]), context)
+        for name, one in chosen(analyze, context).items()
+        if name in changes
+    }
+    if "words" in analyses and _knows_sinks(finetuned_models, analyses["words"]):
+        logger.warning("Words are not swept over tau: another tau is another input of this model")
+        del analyses["words"]
+    trainings = Trainings(finetuned_models, sink_profiles, aligned_connectors, model, align, device)
+    tables = []
+    for times in map(float, settings["taus"]):
+        rows, _ = measure(analyses, records, trainings, analyze, seed, workspace, tau=times)
+        tables += [
+            analyses[name].summarize(table).assign(analysis=name, tau=times)
+            for name, table in rows.items()
+        ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _knows_sinks(models: Path, asked: dict[str, Any]) -> bool:
+def _knows_sinks(models: Path, analysis: "Analysis[Any]") -> bool:
     """Whether the model's input changes with the sinks: two parts, or sinks moved."""
     from diysink.connector import connector_class
     from diysink.model import DIYSinkConfig
 
-    config = DIYSinkConfig.from_pretrained(models / asked["connector"] / f"seed{asked['seed']}")
+    unit = f"{analysis.settings.connector}/seed{analysis.settings.seed}"
+    config = DIYSinkConfig.from_pretrained(models / unit)
     return connector_class(config.connector).two_parts or config.arrangement != "natural"

@@ -31,13 +31,6 @@ EVIDENCE = (
     "sink_dimensions",
     "dimension_overlap",
     "sink_function",
-    "probes",
-    "probe_contrasts",
-    "relevance",
-    "relevance_examples",
-    "words",
-    "word_naming",
-    "word_naming_by_attribute",
 )
 """Tables of the claims and of the analyses that the page has sections for."""
 

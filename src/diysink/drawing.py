@@ -30,8 +30,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", ":", "-.")
 SOURCES = {  # tokens that an analysis compares: colour, marker, line, name
     "sink": (SINK, "o", "-", "sinks"),
-    "matched": (MUTED, "s", "--", "as many random nonsinks"),
-    "pooled": (NONSINK, "^", "-.", "all nonsinks"),
+    "random-matched": (MUTED, "s", "--", "as many random nonsinks"),
+    "nonsinks": (NONSINK, "^", "-.", "all nonsinks"),
     "place": (BOTH, "D", ":", "nonsinks at the place"),
     "class": (INK, "v", ":", "class token"),
 }

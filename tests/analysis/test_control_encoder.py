@@ -31,19 +31,21 @@ from diysink.analysis.criteria import Criteria
 from diysink.analysis.dimension_overlap import dimension_overlap
 from diysink.analysis.dimensions import dimension_profiles, sink_dimensions
 from diysink.analysis.function import head_outputs, sink_function
+from diysink.analysis.labels import BOX
 from diysink.analysis.layers import connected_encoder
-from diysink.analysis.probes import ProbeOptions, probe_tables, token_means
-from diysink.analysis.relevance import MEAN, relevance_by_image, relevance_table
+from diysink.analysis.probes import Probes
+from diysink.analysis.relevance import Relevance
 from diysink.analysis.replacement import DIFFERENCE, Replacement, ReplacementSettings
+from diysink.analysis.table import ALL, select
 from diysink.analysis.weights import Weights, WeightsSettings
-from diysink.analysis.words import naming_tables, word_ids, words_by_image
+from diysink.analysis.words import Words
 from diysink.evaluation.metrics import exact_match
 from diysink.evaluation.random_matched import random_in_place_of_sinks
 from diysink.miniature.dialogue import GLOBAL_SUBTASKS, global_words
-from diysink.miniature.encoder import kinds_of_cell, plain_cells
+from diysink.miniature.encoder import plain_cells
 from diysink.miniature.world import GRID
 from diysink.resampling import Bootstrap
-from diysink.selection import FixedSelection
+from diysink.selection import FixedSelection, QuestionBatch
 from diysink.sinks import (
     CalibrationSettings,
     Layout,
@@ -150,7 +152,23 @@ def test_calibration_finds_induced_sinks_where_they_are_and_none_in_the_control(
     assert (pair.control.sinks & plain).sum() < plain.sum() / 10
 
 
-def test_probes_read_the_whole_picture_from_induced_sinks_above_matched_tokens(pair):
+def context(side, labels=None):
+    labels = pd.DataFrame() if labels is None else labels
+    tokenizer = side.generator.chat_encoder.tokenizer
+    return Context(Bootstrap(**OPTIONS), massive=RULE, labels=labels, tokenizer=tokenizer)
+
+
+def table_of(kind, side, labels=None, **settings):
+    """The table of an analysis that looks at each image once."""
+    names = side.shown.names
+    analysis = kind(kind.settings_class(**settings), context(side, labels))
+    questions = QuestionBatch(
+        ("",) * len(names), tuple(names), (None,) * len(names), tuple(names), side.pixels
+    )
+    return analysis.summarize(measured(analysis, side.generator, questions))
+
+
+def test_probes_read_the_whole_picture_from_induced_sinks_above_random_tokens(pair):
     """In the control any other token is a better source than the loudest."""
     rows = [
         (name, attribute, "global", word)
@@ -158,33 +176,29 @@ def test_probes_read_the_whole_picture_from_induced_sinks_above_matched_tokens(p
         for attribute, word in zip(GLOBAL_SUBTASKS, global_words(scene), strict=True)
     ]
     labels = pd.DataFrame(rows, columns=["image", "attribute", "scope", "label"])
+    labels = labels.reindex(columns=[*labels.columns, *BOX])
 
     def contrast(side):
-        means = token_means(side.generator, side.pixels, side.tokens())
-        last = max(layer for where, layer, _ in means if where == "vit")
-        at = {site: part.numpy() for site, part in means.items() if site[:2] == ("vit", last)}
-        options = ProbeOptions(folds=3, resamples=OPTIONS["resamples"])
-        _, contrasts = probe_tables(at, side.shown.names, labels, options)
-        return one(contrasts, attribute="all", scope="global", against="matched")
+        table = table_of(Probes, side, labels, layers={"vit": [-1], "llm": []})
+        of = {"group": "all", "scope": "global", "condition": "sink - random-matched"}
+        return one(table, metric="accuracy", **of)
 
     induced, control = pair.each(contrast)
     assert induced["low"] > 0.2
     assert control["high"] < 0
 
 
-def test_induced_sinks_say_the_scene_when_they_are_alone(pair):
+def test_induced_sinks_name_the_scene_when_they_are_alone(pair):
     rows = [
         (name, "scene", word)
         for name, scene in zip(pair.induced.shown.names, pair.induced.shown.scenes, strict=True)
         for word in (scene.texture, f"{scene.texture}-scene")
     ]
     labels = pd.DataFrame(rows, columns=["image", "attribute", "label"])
-    ids = word_ids(pair.induced.generator.chat_encoder.tokenizer, sorted(set(labels["label"])))
 
     def naming(side):
-        said = words_by_image(side.generator, side.pixels, side.shown.names, side.tokens(), top=5)
-        every, _ = naming_tables(said, labels, ids, **OPTIONS)
-        return one(every, tokens="sink - matched", labels="true - shuffled")
+        of = {"group": "all", "condition": "sink - random-matched", "control": "none - shuffled"}
+        return one(table_of(Words, side, labels), metric="names its label", **of)
 
     induced, control = pair.each(naming)
     assert induced["low"] > 0.15
@@ -373,19 +387,16 @@ def test_a_planted_head_broadcasts_from_induced_sinks_alone(looking):
 
 
 def breadth(side):
-    """How much broader the maps of tokens named sinks are than those of matched ones."""
-    inside = torch.stack([kinds_of_cell(scene) > 0 for scene in side.shown.scenes])
-    maps = relevance_by_image(
-        side.generator.model, side.pixels, side.shown.names, side.tokens(), inside
-    )
-    table = relevance_table(maps, **OPTIONS)
-    return table[(table["head"] == MEAN) & (table["tokens"] == "sink - matched")]
+    """How much broader the maps of tokens named sinks are than those of as many random ones."""
+    table = table_of(Relevance, side, examples=0)
+    of = {"metric": "entropy", "head": ALL, "condition": "sink - random-matched"}
+    return select(table, **of)
 
 
 def test_the_maps_of_induced_sinks_are_broad_once_a_head_looks_for_them(looking):
     induced, control = (one(table, layer=3) for table in looking.each(breadth))
-    assert induced["entropy_low"] > 0.01
-    assert control["entropy_high"] < 0.005
+    assert induced["low"] > 0.01
+    assert control["high"] < 0.005
 
 
 def test_attention_inside_the_encoders_as_shipped_is_no_sign_of_sinks(pair):
@@ -409,4 +420,4 @@ def test_attention_inside_the_encoders_as_shipped_is_no_sign_of_sinks(pair):
     assert ratio["high"] < 1.5 < control_ratio["low"]
     assert kinds == {"neither"}
     assert "broadcast" in control_kinds
-    assert breadth(pair.induced)["entropy"].max() < 0.01
+    assert breadth(pair.induced)["value"].max() < 0.01

@@ -57,9 +57,9 @@ def table(**other):
     ("other", "says"),
     [
         ({"scope": "mixed"}, "global or local"),
-        ({"bottom": 0.0}, "fractions of the picture"),
-        ({"right": 640.0}, "fractions of the picture"),
-        ({"top": np.nan}, "fractions of the picture"),
+        ({"bottom": 0.0}, "fractions of the image"),
+        ({"right": 640.0}, "fractions of the image"),
+        ({"top": np.nan}, "fractions of the image"),
     ],
 )
 def test_refuses(other, says):

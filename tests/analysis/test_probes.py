@@ -5,16 +5,26 @@ import pandas as pd
 import pytest
 import torch
 
-from diysink.analysis.probes import ProbeOptions, probe_tables, token_means, unseen_hits
+from diysink.analysis import Context
+from diysink.analysis.probes import Probes, ProbeSettings, unseen_hits
 from diysink.analysis.random_matched import random_matched_tokens
-from tests.tiny_models import tiny_generator
+from diysink.analysis.subject import DIYSinkSubject
+from diysink.analysis.table import select
+from diysink.resampling import Bootstrap
+from tests.analysis.batches import batch_of, measured
+from tests.tiny_models import tiny_generator, tiny_questions
 
 TOKENS, DIM, N = 12, 16, 150
-OPTIONS = ProbeOptions(folds=3, resamples=100)
+BOX = ("top", "left", "bottom", "right")
+
+
+def probes(labels, **settings):
+    labels = labels.reindex(columns=["image", "attribute", "scope", "label", *BOX])
+    return Probes(ProbeSettings(**settings), Context(Bootstrap(100), labels=labels))
 
 
 def planted(shuffle=False, seed=0):
-    """Tokens whose sinks say the scene and whose place says the shape; means of each source."""
+    """Mean states of sinks that hold the scene and of a place that holds the shape; and labels."""
     rng = np.random.default_rng(seed)
     scene, shape = rng.integers(0, 3, (2, N))
     codes = rng.normal(size=(2, 3, DIM))
@@ -29,101 +39,116 @@ def planted(shuffle=False, seed=0):
     if shuffle:
         sinks = rng.permuted(sinks, axis=1)
     keys = [f"image{i}" for i in range(N)]
-    matched = random_matched_tokens(torch.from_numpy(sinks), keys, 0).numpy()
-    sources = {"sink": sinks, "matched": matched, "pooled": ~sinks, "place/shape": place}
-    means = {
-        ("vit", 3, name): (tokens * m[..., None]).sum(1) / m.sum(1)[:, None]
-        for name, m in sources.items()
-    }
+    drawn = random_matched_tokens(torch.from_numpy(sinks), keys, 0).numpy()
+    sources = {"sink": sinks, "random-matched": drawn, "nonsinks": ~sinks, "place/shape": place}
+    rows = pd.concat(
+        [
+            pd.DataFrame({"image": keys, "where": "vit", "layer": 3, "source": name,
+                          "mean": list((tokens * m[..., None]).sum(1) / m.sum(1)[:, None])})
+            for name, m in sources.items()
+        ],
+        ignore_index=True,
+    )  # fmt: skip
     labels = pd.DataFrame(
         [(key, "scene", "global", f"s{v}") for key, v in zip(keys, scene, strict=True)]
         + [(key, "shape", "local", f"f{v}") for key, v in zip(keys, shape, strict=True)],
         columns=["image", "attribute", "scope", "label"],
     )
-    return means, keys, labels
+    return rows, labels
 
 
 @pytest.fixture(scope="module")
-def tables():
-    return probe_tables(*planted(), OPTIONS)
+def table():
+    rows, labels = planted()
+    return probes(labels).summarize(rows)
 
 
-def at(table, attribute, source, column="source"):
-    chosen = table[(table["attribute"] == attribute) & (table[column] == source)]
-    assert len(chosen) == 1
-    return chosen.iloc[0]
+def at(table, group, condition, metric="accuracy"):
+    [row] = select(table, metric=metric, group=group, condition=condition).to_dict("records")
+    return row
 
 
-def test_what_sinks_carry_is_found_in_sinks_and_not_in_random_others(tables):
-    probes, contrasts = tables
-    sink, matched = at(probes, "scene", "sink"), at(probes, "scene", "matched")
-    assert sink["value"] > 0.95
-    assert sink["selectivity_low"] > 0.4
-    assert matched["low"] < matched["chance"]
-    assert matched["selectivity_low"] < 0
-    assert at(contrasts, "scene", "matched", "against")["low"] > 0.4
+def test_what_sinks_carry_is_found_in_sinks_and_not_in_random_others(table):
+    assert at(table, "scene", "sink")["value"] > 0.95
+    assert at(table, "scene", "sink", "selectivity")["low"] > 0.4
+    drawn = at(table, "scene", "random-matched")
+    assert drawn["low"] < drawn["chance"]
+    assert at(table, "scene", "random-matched", "selectivity")["low"] < 0
+    assert at(table, "scene", "sink - random-matched")["low"] > 0.4
 
 
-def test_what_a_place_carries_is_found_there_and_not_in_sinks(tables):
-    probes, contrasts = tables
-    assert at(probes, "shape", "place")["value"] > 0.95
-    sink = at(probes, "shape", "sink")
+def test_what_a_place_carries_is_found_there_and_not_in_sinks(table):
+    assert at(table, "shape", "place")["value"] > 0.95
+    sink = at(table, "shape", "sink")
     assert sink["low"] < sink["chance"]
-    assert sink["selectivity_low"] < 0
-    assert at(contrasts, "shape", "place", "against")["high"] < -0.4
-    assert "place" not in set(probes[probes["attribute"] == "scene"]["source"])
+    assert at(table, "shape", "sink", "selectivity")["low"] < 0
+    assert at(table, "shape", "sink - place")["high"] < -0.4
+    assert "place" not in set(select(table, group="scene")["condition"])
 
 
 def test_shuffled_masks_find_nothing():
     """The same tokens, the sinks' mask shuffled: three tokens at random, a sink among them."""
-    _, contrasts = probe_tables(*planted(shuffle=True), OPTIONS)
-    scene = at(contrasts, "scene", "matched", "against")
-    assert scene["low"] < 0 < scene["high"]
+    rows, labels = planted(shuffle=True)
+    gap = at(probes(labels).summarize(rows), "scene", "sink - random-matched")
+    assert gap["low"] < 0 < gap["high"]
 
 
-def test_selectivity_is_the_distance_to_shuffled_labels(tables):
-    probes, _ = tables
-    control = probes["value"] - probes["selectivity"]
-    assert ((control - 1 / 3).abs() < 0.15).all()
-    assert (probes["selectivity_low"] <= probes["selectivity"]).all()
-    assert (probes["selectivity"] <= probes["selectivity_high"]).all()
-    assert (probes["low"] <= probes["value"]).all()
-    assert (probes["value"] <= probes["high"]).all()
+def test_selectivity_is_the_distance_to_shuffled_labels(table):
+    keys = ["where", "layer", "group", "condition"]
+    values = select(table, metric="accuracy").set_index(keys)["value"]
+    gaps = select(table, metric="selectivity").set_index(keys)["value"]
+    assert ((values.loc[gaps.index] - gaps - 1 / 3).abs() < 0.15).all()
+    assert (table["low"] <= table["value"]).all()
+    assert (table["value"] <= table["high"]).all()
 
 
 def test_the_mean_over_a_scope_is_that_of_its_attributes():
-    means, keys, labels = planted()
+    rows, labels = planted()
     more = labels[labels["attribute"] == "scene"].assign(
         attribute="copy", label=lambda t: "x" + t["label"]
     )
-    _, contrasts = probe_tables(means, keys, pd.concat([labels, more]), OPTIONS)
-    every = at(contrasts[contrasts["scope"] == "global"], "all", "matched", "against")
-    each = [at(contrasts, name, "matched", "against")["value"] for name in ("scene", "copy")]
+    table = probes(pd.concat([labels, more])).summarize(rows)
+    every = at(select(table, scope="global"), "all", "sink - random-matched")
+    each = [at(table, name, "sink - random-matched")["value"] for name in ("scene", "copy")]
     assert every["value"] == pytest.approx(np.mean(each))
 
 
-def test_a_probe_is_asked_only_about_images_it_has_not_seen():
+def test_a_probe_is_judged_on_images_it_has_not_seen():
     """As many dimensions as images: learnt by heart, and no better than chance on the rest."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(N, 2 * N))
-    labels = rng.choice(["a", "b"], N)
-    hits = unseen_hits(features, labels.tolist(), ProbeOptions(ridge=1e-6))
-    assert abs(hits.mean() - 0.5) < 0.15
+    assert abs(unseen_hits(features, rng.choice(["a", "b"], N), 5, 1e-6).mean() - 0.5) < 0.15
 
 
 def test_rare_labels_and_images_without_sinks_are_left_out():
-    means, keys, labels = planted()
+    rows, labels = planted()
     rare = labels.copy()
     rare.loc[:1, "label"] = "seldom"
-    probes, _ = probe_tables(means, keys, rare, OPTIONS)
-    assert at(probes, "scene", "sink")["n_images"] == N - 2
-    assert at(probes, "scene", "sink")["n_classes"] == 3
-    means["vit", 3, "sink"][:10] = np.nan  # 0 / 0: the mean of no token
-    probes, _ = probe_tables(means, keys, labels, OPTIONS)
-    assert (probes["n_images"] == N - 10).all()
-    probes, contrasts = probe_tables(means, keys, labels.assign(label="same"), OPTIONS)
-    assert probes.empty
-    assert contrasts.empty
+    sink = at(probes(rare).summarize(rows), "scene", "sink")
+    assert (sink["n_images"], sink["n_classes"]) == (N - 2, 3)
+    without = rows.copy()
+    empty = without.index[(without["source"] == "sink")][:10]
+    without.loc[empty, "mean"] = pd.Series([np.full(DIM, np.nan)] * 10, index=empty)
+    assert (probes(labels).summarize(without)["n_images"] == N - 10).all()
+    assert probes(labels.assign(label="same")).summarize(rows).empty
+
+
+def test_without_labels_there_is_nothing_to_probe():
+    assert "labels" in Probes(ProbeSettings(), Context()).lacks()
+    assert probes(planted()[1]).lacks() is None
+
+
+@pytest.mark.parametrize("gap", [0.2, -0.2, 0.0])
+def test_the_figure_s_title_follows_the_contrast_of_the_last_layer(table, gap):
+    chosen = (table["group"] == "all") & (table["condition"] == "sink - random-matched")
+    changed = table.copy()
+    changed.loc[chosen, ["value", "low", "high"]] = [gap, gap - 0.1, gap + 0.1]
+    first, second = Probes.figures(changed, 0.95)
+    word = {0.2: "20 points [10, 30] more from", -0.2: "20 points [-30, -10] less from"}
+    assert word.get(gap, "no more and no less from") in first.title
+    assert "scene" in first.caption
+    assert "ViT 3" in first.svg
+    assert "less from sinks than from nonsinks at the place" in second.title
 
 
 # --- On a model ------------------------------------------------------------------------------
@@ -134,54 +159,50 @@ def generator(parts, request):
     return tiny_generator(parts, sinks=0.35, arrangement=request.param)
 
 
-def test_states_are_those_of_transformers_own_forward(generator):
-    torch.manual_seed(2)
-    pixels = torch.randn(3, 3, 12, 12)
+LABELS = pd.DataFrame(
+    [(image, "scene", "global", "a", *[np.nan] * 4) for image in "xyz"]
+    + [(image, "shape", "local", "e", 1 / 3, 2 / 3, 2 / 3, 1.0) for image in "xy"],
+    columns=["image", "attribute", "scope", "label", *BOX],
+)
+
+
+def test_means_are_of_the_states_of_transformers_own_forward(generator):
+    questions = tiny_questions(("a", "b", "c"))
+    rows = measured(probes(LABELS), generator, questions).set_index(["where", "layer", "source"])
     model = generator.model
-    chosen = torch.zeros(3, 9, dtype=torch.bool)
-    chosen[:, 5] = True
-    means = token_means(generator, pixels, {"one": chosen})
-    tower = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+    batch = batch_of(generator, questions)
+    tower = model.model.vision_tower(batch.encoded.inputs, output_hidden_states=True).hidden_states
     prefix = tower[0].shape[1] - 9
-    layers = {layer for where, layer, _ in means if where == "vit"}
-    assert layers == {0, 1, 2}  # -2 of three blocks
-    for layer in layers:
-        expected = tower[layer][:, prefix + 5].detach()
-        torch.testing.assert_close(means["vit", layer, "one"], expected)
+    assert set(rows.loc["vit"].index.get_level_values("layer")) == {0, 1, 2}  # -2 of three blocks
+    at_place = torch.zeros(3, 9, dtype=torch.bool)
+    at_place[:2, 5] = True
+    expected = {"sink": batch.sinks, "random-matched": batch.random_matched,
+                "nonsinks": ~batch.sinks, "place/shape": at_place & ~batch.sinks}  # fmt: skip
+
+    def same(where, layer, source, states, mask):
+        for mean, tokens, chosen in zip(rows.loc[(where, layer, source), "mean"], states, mask,
+                                        strict=True):  # fmt: skip
+            if chosen.any():
+                own = tokens[chosen].mean(0).detach()
+                torch.testing.assert_close(torch.tensor(mean), own, atol=1e-5, rtol=1e-5)
+            else:
+                assert np.isnan(mean).all()
+
+    for layer in range(3):
+        for source, mask in expected.items():
+            same("vit", layer, source, tower[layer][:, prefix:], mask)
         if prefix:
-            torch.testing.assert_close(means["vit", layer, "class"], tower[layer][:, 0].detach())
-        else:
-            assert ("vit", layer, "class") not in means
-    ids = generator.chat_encoder.question("<image>")[None].repeat(3, 1)
-    sinks = model.model.sink_mask(model.model.visual_states(pixels))
-    out = model(input_ids=ids, pixel_values=pixels, output_hidden_states=True).hidden_states
-    first = int((ids[0] == model.config.image_token_id).nonzero()[0])
-    for item in range(3):
-        order = torch.arange(9)
-        if model.config.arrangement == "front":
-            order = torch.argsort((~sinks[item]).int(), stable=True)
-        place = first + int((order == 5).nonzero())
-        for layer in range(2):  # transformers normalises what leaves the last block
-            seen = means["llm", layer, "one"][item]
-            torch.testing.assert_close(seen, out[layer][item, place].detach(), atol=1e-5, rtol=1e-5)
+            same("vit", layer, "class", tower[layer][:, :1], torch.ones(3, 1, dtype=torch.bool))
+    ids, mask = DIYSinkSubject(generator).prompt_ids([""] * 3)
+    out = model(input_ids=ids, pixel_values=batch.encoded.inputs, output_hidden_states=True)
+    index = batch.image_prompts.index
+    for layer in range(2):  # transformers normalises what leaves the last block
+        states = out.hidden_states[layer]
+        ordered = states.gather(1, index[..., None].expand(-1, -1, states.shape[-1]))
+        same("llm", layer, "sink", ordered, batch.sinks)
 
 
-def test_hooks_are_gone_and_no_token_is_no_number(generator):
-    def hooks():
-        modules = generator.model.modules()
-        return [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in modules]
-
-    before = hooks()
-    pixels = torch.randn(2, 3, 12, 12)
-    none = torch.zeros(2, 9, dtype=torch.bool)
-    none[0, 0] = True
-    means = token_means(generator, pixels, {"some": none})
-    assert means["llm", 0, "some"][0].isfinite().all()
-    assert means["llm", 0, "some"][1].isnan().all()
-    assert hooks() == before
-
-
-def test_a_connector_without_a_token_for_each_patch_is_refused(parts):
-    generator = tiny_generator(parts, connector="dual-resampler")
-    with pytest.raises(ValueError, match="belongs to no patch"):
-        token_means(generator, torch.randn(1, 3, 12, 12), {})
+def test_some_layers_alone(generator):
+    layers = {"vit": [-1], "llm": []}
+    rows = measured(probes(LABELS, layers=layers), generator, tiny_questions(("a", "b", "c")))
+    assert set(zip(rows["where"], rows["layer"], strict=True)) == {("vit", 2)}

@@ -1,4 +1,4 @@
-"""What one token says by itself: the cut is a cut, a planted word is found, another's is not."""
+"""Words of one token: the cut is a cut, a planted word is found, another's is not."""
 
 import numpy as np
 import pandas as pd
@@ -7,12 +7,36 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from diysink.analysis.words import naming_tables, said_alone, word_ids, word_table, words_by_image
+from diysink.analysis import Context
+from diysink.analysis.subject import DIYSinkSubject
+from diysink.analysis.table import select
+from diysink.analysis.words import Words, WordSettings, isolating_mask, word_ids
 from diysink.model import Visual
-from tests.tiny_models import WORDS, tiny_generator
+from diysink.resampling import Bootstrap
+from tests.analysis.batches import measured
+from tests.tiny_models import WORDS, tiny_generator, tiny_questions
 
 TOKENS = 9
-OPTIONS = {"resamples": 100, "level": 0.9, "seed": 0}
+LESS = "sink - random-matched"
+
+
+def words(labels=None, tokenizer=None, **settings):
+    context = Context(
+        Bootstrap(100, 0.9, 0),
+        labels=pd.DataFrame() if labels is None else labels,
+        tokenizer=tokenizer,
+    )
+    return Words(WordSettings(**settings), context)
+
+
+def words_of(generator, visual, top):
+    """Words at the visual tokens, whatever the encoder makes of an image."""
+    subject = DIYSinkSubject(generator)
+    subject.visual = lambda encoded: visual
+    images = len(visual.features)
+    encoded = subject.encode_pixels(torch.zeros(images, 3, 12, 12))
+    prompts = subject.prompts(encoded, [""] * images)
+    return subject.visual_logits(prompts, isolating_mask(prompts)).topk(top, dim=-1).indices
 
 
 @pytest.fixture(scope="module", params=["natural", "front"])
@@ -36,38 +60,34 @@ def visual(generator, seed=1, images=2):
 
 def test_other_visual_tokens_change_nothing_and_the_token_itself_does(generator):
     first = visual(generator)
-    said = said_alone(generator, first, len(WORDS))
+    said = words_of(generator, first, len(WORDS))
     kept = 5
     other = visual(generator, seed=2).features
     other[:, kept] = first.features[:, kept]
-    changed = said_alone(generator, Visual(other, first.sinks), len(WORDS))
+    changed = words_of(generator, Visual(other, first.sinks), len(WORDS))
     assert torch.equal(said[:, kept], changed[:, kept])
     assert not torch.equal(said, changed)
     mine = first.features.clone()
     mine[:, kept] = torch.randn_like(mine[:, kept])
-    changed = said_alone(generator, Visual(mine, first.sinks), len(WORDS))
+    changed = words_of(generator, Visual(mine, first.sinks), len(WORDS))
     assert not torch.equal(said[:, kept], changed[:, kept])
     rest = [i for i in range(TOKENS) if i != kept]
     assert torch.equal(said[:, rest], changed[:, rest])
 
 
-def test_eager_and_sdpa_say_the_same_and_others_are_refused(generator):
+def test_eager_and_sdpa_have_the_same_words(generator):
     language, shown = generator.model.model.language_model, visual(generator)
-    said = {}
+    words = {}
     for kind in ("eager", "sdpa"):
         language.set_attn_implementation(kind)
-        said[kind] = said_alone(generator, shown, 3)
-    assert torch.equal(said["eager"], said["sdpa"])
-    language.config._attn_implementation = "flash_attention_2"
-    with pytest.raises(ValueError, match="'sdpa' or 'eager'"):
-        said_alone(generator, shown, 3)
-    language.set_attn_implementation("sdpa")
+        words[kind] = words_of(generator, shown, 3)
+    assert torch.equal(words["eager"], words["sdpa"])
 
 
 def test_is_what_a_sequence_of_text_and_that_token_alone_says(generator):
     """The reference: the other tokens left out of the sequence, the position its own."""
     model, shown = generator.model, visual(generator, images=1)
-    said = said_alone(generator, shown, len(WORDS))
+    said = words_of(generator, shown, len(WORDS))
     ids = generator.chat_encoder.question("<image>")
     first = int((ids == model.config.image_token_id).nonzero()[0])
     order = torch.arange(TOKENS)
@@ -96,99 +116,109 @@ def test_a_planted_word_is_said_by_the_tokens_that_carry_it(generator):
         weight.copy_(rows / rows.norm(dim=1, keepdim=True))  # no row is long for all
         for word, places in (("c", [3, 7]), ("g", [0])):
             shown.features[:, places] = 1000 * weight[WORDS.index(word)]
-        said = said_alone(generator, shown, 1)[..., 0].tolist()
+        said = words_of(generator, shown, 1)[..., 0].tolist()
         weight.copy_(before)
     for image in said:
         assert [WORDS[image[place]] for place in (3, 7, 0)] == ["c", "c", "g"]
 
 
-def test_rows_are_chosen_tokens_of_images_that_have_some(generator):
-    torch.manual_seed(3)
-    pixels = torch.randn(3, 3, 12, 12)
+def test_rows_are_tokens_of_images_that_have_sinks(generator):
     sinks = torch.zeros(3, TOKENS, dtype=torch.bool)
     sinks[0, [1, 2]], sinks[2, 4] = True, True
-    made = words_by_image(
-        generator, pixels, ["a", "b", "c"], {"sink": sinks, "matched": sinks.roll(1, 1)}, 3
-    )
-    assert made[["image", "tokens", "token"]].to_numpy().tolist() == [
-        ["a", "sink", 1], ["a", "sink", 2], ["a", "matched", 2], ["a", "matched", 3],
-        ["c", "sink", 4], ["c", "matched", 5],
-    ]  # fmt: skip
-    assert made["words"].map(len).eq(3).all()
-    alone = words_by_image(
-        generator, pixels[2:], ["c"], {"sink": sinks[2:], "matched": sinks.roll(1, 1)[2:]}, 3
-    )
-    assert alone["words"].tolist() == made["words"].tolist()[4:]
+    generator.model.model.sink_mask = lambda states: sinks
+    try:
+        rows = measured(words(top=3), generator, tiny_questions(("a", "b", "c")))
+    finally:
+        del generator.model.model.sink_mask
+    assert rows.groupby(["image", "condition"]).size().to_dict() == {
+        ("x", "random-matched"): 2, ("x", "sink"): 2,
+        ("z", "random-matched"): 1, ("z", "sink"): 1,
+    }  # fmt: skip
+    assert rows.loc[rows["condition"] == "sink", "token"].tolist() == [1, 2, 4]
+    assert rows["words"].map(len).eq(3).all()
 
 
 # --- Tables ----------------------------------------------------------------------------------
 
-IDS = {"red": frozenset({1}), "blue": frozenset({2, 3}), "few": frozenset({4})}
 
-
-def measured(images=40, shuffle=False):
-    """Two sinks and two others an image: sinks say its colour, others say a number at random."""
+def planted(images=40, shuffle=False):
+    """Two sinks and two others an image: sinks have its letter, others a random one of three."""
     rng = np.random.default_rng(0)
     rows, labels = [], []
     for i in range(images):
-        colour = ("red", "blue")[i % 2]
-        labels += [(f"{i}", "colour", colour), (f"{i}", "crowd", "few")]
-        words = [[1 if colour == "red" else 3, 9]] * 2 + [[int(rng.integers(5, 9)), 9]] * 2
+        letter = "ab"[i % 2]
+        labels += [(f"{i}", "letter", letter), (f"{i}", "crowd", "h")]
+        others = [[WORDS.index(rng.choice(["d", "e", "f"])), 0] for _ in range(2)]
+        best = [[WORDS.index(letter), 0]] * 2 + others
         order = rng.permutation(4) if shuffle else range(4)
         rows += [
-            (f"{i}", ("sink", "matched")[place // 2], place, words[token])
-            for place, token in enumerate(order)
+            (f"{i}", ("sink", "random-matched")[at // 2], at, best[token])
+            for at, token in enumerate(order)
         ]
     return (
-        pd.DataFrame(rows, columns=["image", "tokens", "token", "words"]),
+        pd.DataFrame(rows, columns=["image", "condition", "token", "words"]),
         pd.DataFrame(labels, columns=["image", "attribute", "label"]),
     )
 
 
-def named(made, tokens, labels="true"):
-    [row] = made[(made["tokens"] == tokens) & (made["labels"] == labels)].to_dict("records")
+def named(table, group, condition, control="none"):
+    of = {"group": group, "condition": condition, "control": control}
+    [row] = select(table, metric="names its label", **of).to_dict("records")
     return row
 
 
-def test_sinks_that_name_are_found_with_both_controls():
-    every, by_attribute = naming_tables(*measured(), IDS, **OPTIONS)
-    colour = by_attribute[by_attribute["attribute"] == "colour"]
-    assert named(colour, "sink")["value"] == 1
-    assert named(colour, "matched")["value"] == 0
-    assert named(colour, "sink - matched")["low"] > 0.9
-    shuffled = named(colour, "sink", "shuffled")
+def test_sinks_that_name_are_found_with_both_controls(tokenizer):
+    rows, labels = planted()
+    table = words(labels, tokenizer).summarize(rows)
+    assert named(table, "letter", "sink")["value"] == 1
+    assert named(table, "letter", "random-matched")["value"] == 0
+    assert named(table, "letter", LESS)["low"] > 0.9
+    shuffled = named(table, "letter", "sink", "shuffled")
     assert 0.2 < shuffled["value"] < 0.8
     assert shuffled["high"] < 1
-    assert named(every, "sink")["value"] == pytest.approx(0.5)  # of two attributes, one
-    assert named(every, "sink")["n_images"] == 40
+    gap = named(table, "letter", "sink", "none - shuffled")
+    assert gap["value"] == pytest.approx(1 - shuffled["value"])
+    assert named(table, "all", "sink")["value"] == pytest.approx(0.5)  # of two attributes, one
+    assert named(table, "all", "sink")["n_images"] == 40
 
 
-def test_shuffled_masks_find_nothing():
-    _, by_attribute = naming_tables(*measured(shuffle=True), IDS, **OPTIONS)
-    colour = by_attribute[by_attribute["attribute"] == "colour"]
-    gap = named(colour, "sink - matched")
+def test_shuffled_masks_find_nothing(tokenizer):
+    rows, labels = planted(120, shuffle=True)
+    gap = named(words(labels, tokenizer).summarize(rows), "letter", LESS)
     assert gap["low"] < 0 < gap["high"]
 
 
-def test_one_of_several_objects_is_enough_and_unlabelled_images_do_not_count():
-    words, labels = measured(6)
-    more = pd.concat([labels, labels[:1].assign(label="blue")]).query("image != '5'")
-    every, by_attribute = naming_tables(words, more, IDS, **OPTIONS)
-    assert named(by_attribute[by_attribute["attribute"] == "colour"], "sink")["value"] == 1
-    assert named(every, "sink")["n_images"] == 5
-    assert all(t.empty for t in naming_tables(words, labels[:0], IDS, **OPTIONS))
+def test_one_of_several_objects_is_enough_and_unlabelled_images_do_not_count(tokenizer):
+    rows, labels = planted(6)
+    more = pd.concat([labels, labels[:1].assign(label="b")]).query("image != '5'")
+    table = words(more, tokenizer).summarize(rows)
+    assert named(table, "letter", "sink")["value"] == 1
+    assert named(table, "all", "sink")["n_images"] == 5
+    without = words(None, tokenizer).summarize(rows)
+    assert set(without["metric"]) == {"word share"}
 
 
-def test_top_words_are_shares_of_a_sets_tokens(tokenizer):
-    rows = [("a", "sink", 0, [6, 7]), ("a", "sink", 1, [6, 8]), ("a", "matched", 2, [9, 8])]
-    made = word_table(
-        pd.DataFrame(rows, columns=["image", "tokens", "token", "words"]), tokenizer, 2
+def test_word_shares_are_of_a_sets_tokens(tokenizer):
+    a, b, c, d = (WORDS.index(letter) for letter in "abcd")
+    rows = pd.DataFrame(
+        [("x", "sink", 0, [a, b]), ("x", "sink", 1, [a, c]), ("x", "random-matched", 2, [d, c])],
+        columns=["image", "condition", "token", "words"],
     )
-    assert made["tokens"].tolist() == ["sink", "sink", "matched", "matched"]
-    assert made["word"].iloc[0] == "a"
-    assert made["share"].tolist() == [1, 0.5, 1, 1]
-    assert made["n_tokens"].tolist() == [2, 2, 1, 1]
+    table = words(None, tokenizer, rows=2).summarize(rows)
+    assert table["condition"].tolist() == ["sink", "sink", "random-matched", "random-matched"]
+    assert table["word"].iloc[0] == "a"
+    assert table["value"].tolist() == [1, 0.5, 1, 1]
+    assert table["n"].tolist() == [2, 2, 1, 1]
     assert word_ids(tokenizer, ["b c", "h"]) == {"b c": frozenset({7}), "h": frozenset({13})}
+
+
+def test_the_figure_has_both_controls_and_stands_without_labels(tokenizer):
+    rows, labels = planted()
+    [made] = Words.figures(words(labels, tokenizer).summarize(rows), 0.95)
+    assert "in 50 % [50, 50] of cases, another token in 0 % [0, 0]" in made.title
+    [made] = Words.figures(words(None, tokenizer).summarize(rows), 0.95)
+    assert "no labels" in made.title
+    assert Words.figures(words(labels, tokenizer).summarize(rows[:0]), 0.95) == []
 
 
 def test_a_space_that_is_a_token_of_its_own_names_nothing():

@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from diysink.analysis.layers import connected_encoder
-from diysink.analysis.random_matched import random_matched_tokens
 from diysink.encoders import Observation
 from diysink.miniature import weights
 from diysink.miniature.dialogue import GROUND, ask
@@ -76,13 +75,6 @@ class Side:
     @property
     def sinks(self):
         return self.generator.model.model.sink_mask(self.observe().hidden)
-
-    def tokens(self):
-        """Tokens named sinks, and as many random others."""
-        return {
-            "sink": self.sinks,
-            "matched": random_matched_tokens(self.sinks, self.shown.names, 0),
-        }
 
     def name_loudest(self, share: float) -> None:
         """Name this share of all tokens sinks, by tau: those of the highest norms."""

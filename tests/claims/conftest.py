@@ -8,6 +8,7 @@ from diysink.claims.evidence import Roles
 from diysink.claims.planned import plan
 
 NONE = float("nan")
+LESS = "sink - random-matched"
 
 
 def row(value, half, n_images=200, **names):
@@ -50,40 +51,26 @@ def make_tables():
         for a, b, g in plan(Roles())
     ]  # fmt: skip
     relevance = [
-        {"layer": layer, "head": head, "tokens": tokens, "entropy": e, "entropy_low": e - 0.1,
-         "entropy_high": e + 0.1, "n_images": 200}
+        row(e, 0.1, metric="entropy", layer=layer, head=head, condition=condition)
         for layer in (0, 1) for head in (-1, 0, 1)
-        for tokens, e in (("sink", 3.0), ("matched", 2.0), ("sink - matched", 1.0))
+        for condition, e in (("sink", 3.0), ("random-matched", 2.0), (LESS, 1.0))
     ]  # fmt: skip
-    probes, contrasts = [], []
+    words = [
+        row(value, 0.05, metric="names its label", group="all", condition=c, control=control)
+        for c, control, value in (("sink", "none", 0.7), ("random-matched", "none", 0.2),
+                                  (LESS, "none", 0.5), ("sink", "shuffled", 0.25))
+    ]  # fmt: skip
+    probes = []
     for where, layer in ((w, n) for w in ("vit", "llm") for n in (0, 1)):
+        at = {"where": where, "layer": layer}
         for scope, accuracies in (("global", (0.9, 0.4)), ("local", (0.3, 0.9))):
-            for source, value in zip(("sink", "matched"), accuracies, strict=True):
-                selective = value - 0.25
-                probes.append(
-                    {
-                        **row(value, 0.03),
-                        "where": where,
-                        "layer": layer,
-                        "attribute": scope,
-                        "scope": scope,
-                        "source": source,
-                        "selectivity": selective,
-                        "selectivity_low": selective - 0.04,
-                        "selectivity_high": selective + 0.04,
-                    }
-                )
+            for source, value in zip(("sink", "random-matched"), accuracies, strict=True):
+                of = {**at, "group": scope, "scope": scope, "condition": source}
+                probes += [row(value, 0.03, metric="accuracy", **of),
+                           row(value - 0.25, 0.04, metric="selectivity", **of)]  # fmt: skip
             less = accuracies[0] - accuracies[1]
-            contrasts.append(
-                {
-                    **row(less, 0.03),
-                    "where": where,
-                    "layer": layer,
-                    "scope": scope,
-                    "attribute": "all",
-                    "against": "matched",
-                }
-            )
+            probes.append(row(less, 0.03, metric="accuracy", group="all", scope=scope,
+                              condition=LESS, **at))  # fmt: skip
     return {
         "norm_attention": pd.DataFrame([
             {**row(value, 0.05, group="all", mask=mask), "rho": value}
@@ -113,15 +100,9 @@ def make_tables():
                 ("finetuned", "vsink", "shuffled", 5, 3.0), ("untrained", "first", "true", 3, 50.0),
                 ("finetuned", "first", "true", 3, 50.0))
         ]),
-        "relevance": pd.DataFrame(relevance),
-        "word_naming": pd.DataFrame([
-            row(0.7, 0.05, tokens="sink", labels="true"),
-            row(0.2, 0.05, tokens="matched", labels="true"),
-            row(0.5, 0.05, tokens="sink - matched", labels="true"),
-            row(0.25, 0.05, tokens="sink", labels="shuffled"),
-        ]),
-        "probes": pd.DataFrame(probes),
-        "probe_contrasts": pd.DataFrame(contrasts),
+        "relevance_analysis": pd.DataFrame(relevance),
+        "words_analysis": pd.DataFrame(words),
+        "probes_analysis": pd.DataFrame(probes),
         "planned_comparisons": pd.DataFrame(planned),
         "ablation_analysis": pd.DataFrame([
             row(over, 0.05, metric="over random-matched", by="group", group=group, condition=tokens)
@@ -130,6 +111,19 @@ def make_tables():
         ]),
         "costs": cost_table(make_costs()),
     }  # fmt: skip
+
+
+def make_sweep(*taus):
+    """Rows of the three analyses that the sweep over tau repeats, as `make_tables` has them."""
+    tables = make_tables()
+    return pd.concat(
+        [
+            tables[f"{name}_analysis"].assign(analysis=name, tau=tau)
+            for tau in taus
+            for name in ("relevance", "words", "probes")
+        ],
+        ignore_index=True,
+    )
 
 
 def make_evidence(**tables):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from diysink.claims import MEAN, Evidence, judge, over_layers, over_masks, over_tau
-from tests.claims.conftest import make_evidence, make_tables, row
+from tests.claims.conftest import make_evidence, make_sweep, row
 
 OPTIONS = {"share": 0.2, "resamples": 100, "level": 0.95, "seed": 0}
 
@@ -61,13 +61,11 @@ def test_the_calibrated_tau_must_be_among_the_multiples():
 
 
 def make_masks(*, spoilt, taus=(0.5, 1.0, 2.0)):
-    """Tables in which everything holds, except at one multiple, where sinks are like any token."""
-    made = {times: make_tables() for times in taus}
-    less = made[spoilt]["relevance"]["tokens"] == "sink - matched"
-    made[spoilt]["relevance"].loc[less, ["entropy", "entropy_low", "entropy_high"]] = [0, -1, 1]
-    for name in ("word_naming", "probe_contrasts"):
-        made[spoilt][name][["value", "low", "high"]] = [0.0, -0.1, 0.1]
-    return made
+    """Rows in which everything holds, except at one multiple, where sinks are like any token."""
+    sweep = make_sweep(*taus)
+    less = sweep["condition"].str.startswith("sink - ") & (sweep["tau"] == spoilt)
+    sweep.loc[less, ["value", "low", "high"]] = [0.0, -1, 1]
+    return sweep
 
 
 @pytest.mark.parametrize(("spoilt", "turned"), [(2.0, [2.0]), (1.0, [0.5, 2.0])])
@@ -86,18 +84,17 @@ def test_what_tokens_carry_is_judged_at_each_tau_and_held_against_the_calibrated
 
 
 def test_an_analysis_that_was_not_run_is_not_judged_at_any_tau():
-    made = make_masks(spoilt=2.0)
-    for tables in made.values():
-        tables["word_naming"] = pd.DataFrame()
-    assert set(over_masks(made)["claim"]) == {"relevance broad", "probes, vit"}
+    sweep = make_masks(spoilt=2.0)
+    found = over_masks(sweep[sweep["analysis"] != "words"])
+    assert set(found["claim"]) == {"relevance broad", "probes, vit"}
+    assert over_masks(pd.DataFrame()).empty
     with pytest.raises(ValueError, match="1, the calibrated tau"):
-        over_masks({0.5: {}})
+        over_masks(make_sweep(0.5))
 
 
 def test_where_the_reference_was_not_measured_nothing_flips():
-    made = make_masks(spoilt=2.0)
-    made[1.0]["relevance"] = pd.DataFrame()
-    found = over_masks(made)
+    sweep = make_masks(spoilt=2.0)
+    found = over_masks(sweep[(sweep["analysis"] != "relevance") | (sweep["tau"] != 1)])
     relevance = found[found["claim"] == "relevance broad"]
     assert relevance["verdict"].tolist() == ["holds", "not measurable here", "does not hold"]
     assert not relevance["flips"].any()
@@ -145,11 +142,10 @@ def test_chosen_is_what_the_claim_looks_at():
 def test_probes_inside_the_language_model_are_compared_with_the_claim_s_own_verdict():
     """Nothing is read there: it does not hold, which is not what the encoder's last layer says."""
     evidence = make_evidence()
-    contrasts = evidence.tables["probe_contrasts"]
-    inside = contrasts["where"] == "llm"
-    for column in ("value", "low", "high"):
-        contrasts.loc[inside, column] = 0.0
-    found = over_layers(make_evidence(probe_contrasts=contrasts))
+    probes = evidence.tables["probes_analysis"]
+    inside = (probes["where"] == "llm") & (probes["group"] == "all")
+    probes.loc[inside, ["value", "low", "high"]] = 0.0
+    found = over_layers(make_evidence(probes_analysis=probes))
     assert not found[found["claim"] == "probes, vit"]["flips"].any()
     assert found[found["claim"] == "probes, llm"]["flips"].all()
 

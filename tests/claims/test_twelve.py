@@ -40,6 +40,13 @@ def turned(table, value="value", low="low", high="high"):
     return table.assign(**{value: -table[value], low: -table[high], high: -table[low]})
 
 
+def where(table, column, equal, **values):
+    """Other values in the rows whose column has this one."""
+    changed = table.copy()
+    changed.loc[table[column] == equal, list(values)] = list(values.values())
+    return changed
+
+
 def flip(table, pairs):
     """The sign of planned differences."""
     chosen = [pair in pairs for pair in zip(table["variant"], table["baseline"], strict=True)]
@@ -66,13 +73,13 @@ SPOILT = [
         high=t["high"].where(t["checkpoint"] == "finetuned", 41.0))),  # was there before
     (4, "sink_dimensions", lambda t: t.assign(
         high=t["high"].where(t["mask"] == "true", 41.0))),  # random tokens are as loud
-    (5, "relevance", lambda t: turned(t, "entropy", "entropy_low", "entropy_high")),
-    (5, "relevance", lambda t: t.assign(entropy_high=3.5)),  # matched tokens reach sinks
-    (6, "word_naming", turned),
-    (6, "word_naming", lambda t: t.assign(value=0.7, low=0.6, high=0.8)),
-    (7, "probe_contrasts", turned),
-    (7, "probe_contrasts", lambda t: t.assign(value=0.5, low=0.4, high=0.6)),  # local too
-    (7, "probes", lambda t: t.assign(selectivity_low=-0.1)),  # shuffled labels do as well
+    (5, "relevance_analysis", turned),
+    (5, "relevance_analysis", lambda t: t.assign(high=3.5)),  # random tokens reach sinks
+    (6, "words_analysis", turned),
+    (6, "words_analysis", lambda t: t.assign(value=0.7, low=0.6, high=0.8)),
+    (7, "probes_analysis", lambda t: where(t, "group", "all", value=-0.5, low=-0.6, high=-0.4)),
+    (7, "probes_analysis", lambda t: where(t, "group", "all", value=0.5, low=0.4, high=0.6)),
+    (7, "probes_analysis", lambda t: where(t, "metric", "selectivity", low=-0.1)),
     (8, "planned_comparisons", lambda t: flip(t, {(ROLES.sinks, ROLES.dual)})),
     (8, "planned_comparisons", lambda t: flip(t, {(ROLES.nonsinks, ROLES.sinks)})),
     (8, "ablation_analysis", lambda t: t.assign(low=-0.1)),  # any few tokens do it
@@ -99,8 +106,8 @@ def test_every_claim_is_spoilt_somewhere():
 
 USED = {
     1: ("norm_attention", "attention_by_kind"), 2: ("sink_verdicts", "sink_evidence"),
-    3: ("dimension_overlap",), 4: ("sink_dimensions",), 5: ("relevance",), 6: ("word_naming",),
-    7: ("probes", "probe_contrasts"),
+    3: ("dimension_overlap",), 4: ("sink_dimensions",), 5: ("relevance_analysis",),
+    6: ("words_analysis",), 7: ("probes_analysis",),
     8: ("planned_comparisons", "ablation_analysis"), 9: ("planned_comparisons",),
     10: ("planned_comparisons",), 11: ("planned_comparisons",), 12: ("costs",),
 }  # fmt: skip

@@ -64,8 +64,8 @@ COUNTS = [
         "reweight.epochs",
         "evaluate.batch",
     ),
-    *("evaluate.resamples", "evaluate.max_new_tokens", "analyze.attention.items"),
-    *("analyze.words.images", "analyze.attention.bins"),
+    *("evaluate.resamples", "evaluate.max_new_tokens", "analyze.attention.max_samples"),
+    *("analyze.words.max_samples", "analyze.attention.bins"),
     *("sinks.shard_size", "sinks.every", "sinks.bootstrap.replicates"),
     *(
         "align.trainer.accumulate_grad_batches",
@@ -219,7 +219,7 @@ def test_what_was_meant_or_all_that_there_is(given: dict[str, Any], where: str, 
 def test_names_of_one_s_own_are_let_be(given: dict[str, Any]) -> None:
     """What `${...}` refers to, what a preset asks for, and keywords that others check."""
     free = {"checkpoint": "x", "rollback": True, "_data": "/data", "batch": 8}
-    free |= {"finetune.lora": {"r": 8}, "miniature.encoder.width": 24, "analyze.probes.tau": 2}
+    free |= {"finetune.lora": {"r": 8}, "miniature.encoder.width": 24}
     build(changed(given, free), ALL)
 
 
@@ -313,7 +313,7 @@ def test_models_of_an_earlier_run_are_asked_where_nothing_is_trained(
         ("evaluate.candidate", "dual-cot"),  # cannot be packaged
         ("evaluate.benchmarks.test.split", "tset"),
         ("align.split", "train2"),
-        ("analyze.words.split", "val"),
+        ("analyze.split", "val"),
         ("analyze.ablation.sink", "sinks"),
         ("model.profile", "encoder"),
         ("reweight.selectors.lsg", {"kind": "lsg", "layers": None}),

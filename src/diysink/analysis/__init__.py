@@ -8,9 +8,12 @@ from diysink.analysis.attention_by_layer import AttentionByLayer
 from diysink.analysis.base import Analysis, Context, Looks, Settings
 from diysink.analysis.criteria import Criteria
 from diysink.analysis.massive import MassiveRule
+from diysink.analysis.probes import Probes
+from diysink.analysis.relevance import Relevance
 from diysink.analysis.replacement import Replacement
 from diysink.analysis.taxonomy import Taxonomy
 from diysink.analysis.weights import Weights
+from diysink.analysis.words import Words
 
 ANALYSES: dict[str, type[Analysis[Any]]] = {
     "ablation": Ablation,
@@ -19,6 +22,9 @@ ANALYSES: dict[str, type[Analysis[Any]]] = {
     "weights": Weights,
     "criteria": Criteria,
     "replacement": Replacement,
+    "relevance": Relevance,
+    "words": Words,
+    "probes": Probes,
     "taxonomy": Taxonomy,
 }
 """Every analysis by name: of its parameters, its table and its section."""

@@ -20,7 +20,7 @@ from torch import Tensor, einsum, stack
 
 from diysink.analysis.attention_figure import draw_bins, draw_curve
 from diysink.analysis.attention_measures import Measures, groups_of, norm_edges, shuffled_order
-from diysink.analysis.base import Analysis, Looks, Settings
+from diysink.analysis.base import Analysis, Count, Looks, Settings
 from diysink.analysis.batch import Batch
 from diysink.analysis.table import NONE, select, tidy
 from diysink.architectures.hooks import Layer
@@ -40,7 +40,7 @@ class AttentionSettings(Settings):
         taus: multiples of tau at which sinks are compared as well; 1 is always there.
     """
 
-    max_samples: int = 600
+    max_samples: Count = 600
     bins: int = 16
     points: int = 60
     bandwidth: float = 0.08

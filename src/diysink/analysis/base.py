@@ -6,9 +6,10 @@ it in :data:`diysink.analysis.ANALYSES`. The driver (`diysink.analysis.driver`) 
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import pandas as pd
+from annotated_types import Gt
 from torch import Tensor
 
 from diysink.analysis.attention_layers import Look
@@ -20,6 +21,7 @@ from diysink.resampling import Bootstrap
 from diysink.selection import CoTTemplates
 
 Unit = Literal["question", "image"]
+Count = Annotated[int, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Settings:
 
     connector: str = "single"
     seed: int = 0
-    max_samples: int = 200
+    max_samples: Count = 200
     checkpoints: Sequence[str] = ("finetuned",)
 
 
@@ -112,6 +114,10 @@ class Analysis(Generic[S]):
 
     def __init__(self, settings: S, context: Context) -> None:
         self.settings, self.context = settings, context
+
+    def lacks(self) -> str | None:
+        """What its context lacks, in one line: it is left out then; None: nothing."""
+        return None
 
     def measure(self, batch: Batch) -> Measured:
         """Tensors of one batch in, rows out.

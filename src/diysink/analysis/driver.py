@@ -27,13 +27,17 @@ Analyses = Mapping[str, Analysis[Any]]
 def possible(
     analyses: Analyses, subject: Subject
 ) -> tuple[dict[str, Analysis[Any]], dict[str, str]]:
-    """The analyses that a model can show, and why it cannot show the others."""
+    """The analyses that can be made of a model, and why the others cannot."""
     reasons = {
         name: reason
         for name, analysis in analyses.items()
-        if (reason := next(filter(None, map(subject.lacks, sorted(analysis.needs))), None))
+        if (reason := analysis.lacks() or _lacking(subject, analysis))
     }
     return {name: one for name, one in analyses.items() if name not in reasons}, reasons
+
+
+def _lacking(subject: Subject, analysis: Analysis[Any]) -> str | None:
+    return next(filter(None, map(subject.lacks, sorted(analysis.needs))), None)
 
 
 class Walk:

@@ -6,9 +6,9 @@ knows besides (objects and their boxes) comes as a table of the same columns fro
 analysis. Columns:
 
 - ``image``: SHA-256 of the image's file, as in the records;
-- ``attribute``, ``label``: what is told, and its value;
+- ``attribute``, ``label``: what it is about, and its value;
 - ``scope``: ``global``, of the whole image, or ``local``, of one place in it;
-- ``top, left, bottom, right``: the place, in fractions of the picture as the encoder gets it (where
+- ``top, left, bottom, right``: the place, in fractions of the image as the encoder gets it (where
   its processor crops, so must be the boxes); empty for the whole image.
 """
 
@@ -56,7 +56,7 @@ def checked(labels: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         ValueError: a column is missing, a scope is neither global nor local, or a box is empty,
-            reversed or outside the picture.
+            reversed or outside the image.
     """
     if missing := [name for name in COLUMNS[:4] if name not in labels]:
         raise ValueError(
@@ -80,7 +80,7 @@ def checked(labels: pd.DataFrame) -> pd.DataFrame:
     if not good.all():
         raise ValueError(
             f"{int((~good).sum())} boxes are not 0 <= top < bottom <= 1, 0 <= left < right <= 1, "
-            f"such as {placed[~good].iloc[0][list(BOX)].tolist()}: give fractions of the picture"
+            f"such as {placed[~good].iloc[0][list(BOX)].tolist()}: give fractions of the image"
         )
     return table.reset_index(drop=True)
 
@@ -95,11 +95,21 @@ def one_per_image(labels: pd.DataFrame, seed: int) -> pd.DataFrame:
     return order.drop_duplicates(["image", "attribute"], ignore_index=True).drop(columns="rank")
 
 
+def boxes_of(labels: pd.DataFrame) -> dict[str, list[list[float]]]:
+    """By image: top, left, bottom, right of its labels that have a place."""
+    boxes: dict[str, list[list[float]]] = {}
+    if not labels.empty:
+        placed = labels[labels[BOX[0]].notna()]
+        for image, box in zip(placed["image"], placed[list(BOX)].to_numpy(float), strict=True):
+            boxes.setdefault(str(image), []).append(box.tolist())
+    return boxes
+
+
 def box_tokens(box: Sequence[float], rows: int, columns: int) -> Bool[Tensor, " tokens"]:
     """The patches whose centre is in a box; the patch at its own centre where there is none.
 
     Args:
-        box: top, left, bottom, right, in fractions of the picture.
+        box: top, left, bottom, right, in fractions of the image.
         rows: of the patch grid.
         columns: of the patch grid.
     """

@@ -1,4 +1,4 @@
-"""Where a token is looked at from: its column of the ViT's attention, folded back onto the grid.
+"""From where a token is looked at: its column of the ViT's attention, folded back onto the grid.
 
 Column j of an attention matrix says which patches take something from token j. The paper shows such
 maps of sinks (broad) and of other tokens (local). Two numbers say as much of thousands of images:
@@ -8,225 +8,166 @@ nonsinks of the same image. A map's entropy says how far a token is spread, not 
 spreads is of any use; that is what probes and ablations ask.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from annotated_types import Ge
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from diysink.analysis.layers import connected_encoder
-from diysink.architectures import ENCODERS
-from diysink.architectures.hooks import on_hidden_states
-from diysink.encoders import Encoder
-from diysink.model import DIYSinkForConditionalGeneration
-from diysink.resampling import interval, resampled_ratios
+from diysink.analysis.base import Analysis, Count, Looks, Settings
+from diysink.analysis.batch import Batch
+from diysink.analysis.labels import boxes_of
+from diysink.analysis.relevance_figure import draw_relevance, draw_relevance_examples
+from diysink.analysis.table import ALL, select, tidy
+from diysink.architectures.hooks import Layer
+from diysink.drawing import Drawing
 
-MEAN = -1  # the "head" that is the mean of a layer's attention over its heads
 Maps = Float[Tensor, "images queries tokens"]
+SETS = ("sink", "random-matched", "sink - random-matched")
+_CONTRAST = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, -1.0]])  # of two columns: each, and difference
+
+
+@dataclass(frozen=True)
+class RelevanceSettings(Settings):
+    """How many maps are shown.
+
+    Attributes:
+        examples: the first images whose maps are in the table and in the report.
+    """
+
+    max_samples: Count = 500
+    examples: Annotated[int, Ge(0)] = 3
+
+
+class Relevance(Analysis[RelevanceSettings]):
+    """How broad the maps of sinks are, against those of as many random nonsinks.
+
+    Rows: ``image, layer`` (block of the ViT), ``head`` (`ALL`: the map of the mean over heads),
+    ``condition, entropy, inside, area``, means over the condition's tokens; an image without tokens
+    of both sets has no rows. And for each example the map of one token in the last block: ``token,
+    map`` (share of each patch, in raster order), ``columns`` (of the grid), ``file`` (the image's).
+
+    Table: ``entropy`` and ``inside`` (where boxes are known) by layer and head; ``area``: share of
+    patches that show an object, which an even map has inside; ``map``: the examples (keys
+    ``image, token``; facts ``map, columns, file``), whose value is the map's entropy.
+    """
+
+    title = "Relevance maps"
+    question = (
+        "Where in the image does a token relate to? The encoder's attention column of sinks and of "
+        "as many random nonsinks, folded back onto the grid; a higher entropy is a broader map."
+    )
+    settings_class = RelevanceSettings
+    needs = frozenset({"vision", "grid"})
+    unit = "image"
+
+    def measure(self, batch: Batch) -> Generator[Looks, None, pd.DataFrame]:
+        """Entropy and share inside of each image's maps, block by block."""
+        tokens = {"sink": batch.sinks, "random-matched": batch.random_matched}
+        both = torch.stack([mask.any(1) for mask in tokens.values()]).all(0)
+        inside = batch.inside(boxes_of(self.context.labels))
+        named = inside.any(1)
+        area = torch.where(named, inside.float().mean(1), torch.nan).numpy()
+        prefix = batch.encoded.prefix
+        parts: list[pd.DataFrame] = []
+        last: list[tuple[int, Maps]] = []
+
+        def vision(layer: Layer) -> None:
+            for head, maps in maps_of(layer.attention[:, :, prefix:, prefix:]):
+                entropy = spatial_entropy(maps).cpu()
+                share = torch.einsum("bqt,bq->bt", maps, inside.float().to(maps.device)).cpu()
+                share[~named] = torch.nan
+                for name, mask in tokens.items():
+                    part = {"image": batch.images, "layer": layer.number, "head": head,
+                            "condition": name, "entropy": _mean(entropy, mask).numpy(),
+                            "inside": _mean(share, mask).numpy(), "area": area}  # fmt: skip
+                    parts.append(pd.DataFrame(part)[both.numpy()])
+            last[:] = [(layer.number, maps)]  # the map of the mean over heads comes last
+
+        yield Looks(vision=vision)
+        rows = pd.concat(parts, ignore_index=True).assign(token=-1)
+        first = range(min(max(self.settings.examples - batch.start, 0), len(batch.images)))
+        for number, maps in last:
+            examples = [
+                {
+                    "image": batch.images[i], "layer": number, "head": ALL, "condition": name,
+                    "entropy": float(spatial_entropy(maps[i : i + 1])[0, token]), "token": token,
+                    "map": maps[i, :, token].tolist(), "columns": batch.encoded.grid[1],
+                    "file": batch.records[i].images[0].data,
+                }
+                for i in first
+                if both[i]
+                for name, mask in tokens.items()
+                for token in [int(mask[i].nonzero()[0])]
+            ]  # fmt: skip
+            rows = pd.concat([rows, pd.DataFrame(examples)], ignore_index=True)
+        return rows
+
+    def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """By layer and head: of sinks, of random-matched tokens, and the paired difference."""
+        maps = rows[rows["token"] >= 0]
+        rows = rows[rows["token"] < 0]
+        table: list[dict[str, Any]] = []
+        for (layer, head), part in rows.groupby(["layer", "head"], sort=True):
+            wide = part.pivot_table(
+                index="image", columns="condition", values=["entropy", "inside"], dropna=False
+            )
+            for metric in ("entropy", "inside"):
+                values = wide[metric][list(SETS[:2])].dropna().to_numpy(dtype=np.float64)
+                if not len(values):
+                    continue
+                drawn = self.context.bootstrap.ratios(values, np.ones_like(values)) @ _CONTRAST
+                low, high = self.context.bootstrap.interval(drawn)
+                table += [
+                    {"metric": metric, "layer": layer, "head": head, "condition": name,
+                     "value": value, "low": low[i], "high": high[i], "n_images": len(wide)}
+                    for i, (name, value) in enumerate(
+                        zip(SETS, values.mean(0) @ _CONTRAST, strict=True)
+                    )
+                ]  # fmt: skip
+        if len(known := rows.drop_duplicates("image")["area"].dropna()):
+            table.append({"metric": "area", "value": known.mean(), "n_images": len(known)})
+        facts = ["map", "columns", "file"] if len(maps) else []
+        own = ["image", "layer", "head", "condition", "token", *facts]
+        table += [
+            {"metric": "map", "value": row["entropy"], "n_images": 1, **{k: row[k] for k in own}}
+            for row in maps.to_dict("records")
+        ]
+        columns = {"image": "", "token": -1}
+        return tidy([columns | {"where": "vit"} | row for row in table], list(columns), facts)
+
+    @classmethod
+    def figures(cls, table: pd.DataFrame, level: float) -> list[Drawing]:
+        """Entropy head by head, and the example maps."""
+        drawn = [draw_relevance(select(table, metric="entropy"), level)]
+        if len(examples := select(table, metric="map")):
+            drawn.append(draw_relevance_examples(examples))
+        return drawn
+
+
+def maps_of(
+    attention: Float[Tensor, "images heads queries tokens"],
+) -> Iterator[tuple[int, Maps]]:
+    """Every head's map of each token, and last that of the mean over heads (`ALL`).
+
+    Column j of a map is how much of token j's attention comes from each patch; its sum is 1.
+    """
+    for head, matrix in [*enumerate(attention.unbind(1)), (ALL, attention.float().sum(1))]:
+        matrix = matrix.float()
+        yield head, matrix / matrix.sum(1, keepdim=True).clamp(min=1e-30)
 
 
 def spatial_entropy(maps: Maps) -> Float[Tensor, "images tokens"]:
     """Entropy of each token's map over the patches, over that of an even map."""
-    patches = maps.shape[1]
-    return torch.special.entr(maps).sum(1) / np.log(patches)
-
-
-@torch.no_grad()
-def each_map(
-    model: DIYSinkForConditionalGeneration,
-    pixels: Float[Tensor, "images channels height width"],
-    see: Callable[[int, int, Maps], None],
-) -> None:
-    """Show every head's map of every token, and their mean, layer after layer.
-
-    Never more than two heads' matrices are kept at a time.
-
-    Args:
-        model: its vision tower up to the layer that feeds the connector is run.
-        pixels: the images.
-        see: called with layer (from 0: what the first block attends to), head (:data:`MEAN` last)
-            and maps: column j is how much of token j's attention comes from each patch, its sum 1.
-    """
-    encoder = connected_encoder(model)
-
-    def reduce(layer: int, states: Float[Tensor, "images all dim"]) -> None:
-        if layer == len(encoder.blocks):
-            return  # what leaves the last block; nothing attends to it before the connector
-        query, key = _queries_and_keys(encoder, encoder.blocks[layer], states)
-        total = torch.zeros((), device=states.device)
-        for head in range(encoder.heads):
-            scores = query[:, head] @ key[:, head].transpose(-1, -2)
-            attention = scores.softmax(-1, dtype=torch.float32)
-            patches = attention[:, encoder.prefix :, encoder.prefix :]
-            total = total + patches
-            see(layer, head, _maps(patches))
-        see(layer, MEAN, _maps(total))
-
-    with on_hidden_states(encoder.blocks, reduce):
-        model.model.visual_states(pixels.to(model.device, model.dtype))
-
-
-def _queries_and_keys(
-    encoder: Encoder, block: nn.Module, states: Float[Tensor, "images all dim"]
-) -> tuple[Float[Tensor, "images heads all width"], Float[Tensor, "images heads all width"]]:
-    parts = ENCODERS[encoder.family]
-    attention = getattr(block, str(parts.attention))
-    normed = getattr(block, parts.norm)(states)
-    shape = (*states.shape[:2], encoder.heads, -1)
-    query, key = (
-        project(normed).view(shape).transpose(1, 2)
-        for project in (attention.q_proj, attention.k_proj)
-    )
-    return query * query.shape[-1] ** -0.5, key
-
-
-def _maps(attention: Float[Tensor, "images queries tokens"]) -> Maps:
-    return attention / attention.sum(1, keepdim=True).clamp(min=1e-30)
-
-
-def relevance_by_image(
-    model: DIYSinkForConditionalGeneration,
-    pixels: Float[Tensor, "images channels height width"],
-    images: Sequence[str],
-    tokens: dict[str, Bool[Tensor, "images tokens"]],
-    inside: Bool[Tensor, "images tokens"],
-) -> pd.DataFrame:
-    """Entropy and share inside the objects of each image's maps, mean over the chosen tokens.
-
-    Args:
-        model: its vision tower is looked into.
-        pixels: the images.
-        images: their digests.
-        tokens: name and tokens of each set; an image that has none of one has no rows at all.
-        inside: patches that show an object; an image without any has no share.
-
-    Returns:
-        ``image, layer, head, tokens, entropy, inside, area``: ``area`` is the share of patches
-        that show an object, which an even map has inside.
-    """
-    there = torch.stack([mask.any(1) for mask in tokens.values()]).all(0).numpy()
-    named = inside.any(1)
-    objects = inside.to(pixels.device).float()
-    parts: list[pd.DataFrame] = []
-
-    def see(layer: int, head: int, maps: Maps) -> None:
-        entropy = spatial_entropy(maps).cpu()
-        share = torch.einsum("bqt,bq->bt", maps, objects.to(maps.device)).cpu()
-        share[~named] = torch.nan
-        for name, mask in tokens.items():
-            part = {
-                "image": list(images),
-                "layer": layer,
-                "head": head,
-                "tokens": name,
-                "entropy": _mean(entropy, mask).numpy(),
-                "inside": _mean(share, mask).numpy(),
-                "area": torch.where(named, objects.mean(1).cpu(), torch.nan).numpy(),
-            }
-            parts.append(pd.DataFrame(part)[there])
-
-    each_map(model, pixels, see)
-    return pd.concat(parts, ignore_index=True)
+    return torch.special.entr(maps).sum(1) / np.log(maps.shape[1])
 
 
 def _mean(
     values: Float[Tensor, "images tokens"], mask: Bool[Tensor, "images tokens"]
 ) -> Float[Tensor, " images"]:
     return values.masked_fill(~mask, 0).sum(1) / mask.sum(1)
-
-
-@dataclass(frozen=True)
-class RelevanceMap:
-    """One token's map, for a figure: ``map`` in raster order, its sum 1."""
-
-    tokens: str
-    token: int
-    layer: int
-    head: int
-    map: list[float]
-
-
-def example_maps(
-    model: DIYSinkForConditionalGeneration,
-    pixels: Float[Tensor, "one channels height width"],
-    chosen: dict[str, int],
-) -> list[RelevanceMap]:
-    """The maps, mean over heads, of some tokens of one image at every layer.
-
-    Args:
-        model: its vision tower is looked into.
-        pixels: of one image.
-        chosen: a token by the name of its set.
-    """
-    found: list[RelevanceMap] = []
-
-    def see(layer: int, head: int, maps: Maps) -> None:
-        if head == MEAN:
-            for name, token in chosen.items():
-                values = maps[0, :, token].tolist()
-                found.append(RelevanceMap(name, token, layer, head, values))
-
-    each_map(model, pixels, see)
-    return found
-
-
-def relevance_table(
-    measured: pd.DataFrame, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
-    """Entropy and share inside, by layer and head: of sinks, of matched tokens, the difference.
-
-    Args:
-        measured: of :func:`relevance_by_image`, with tokens ``sink`` and ``matched``; several
-            batches may be one after the other.
-        resamples: bootstrap resamples of the images.
-        level: of the intervals.
-        seed: of the bootstrap.
-
-    Returns:
-        ``layer, head`` (-1: the map of the mean over heads), ``tokens`` (sink, matched, ``sink -
-        matched``: paired over images), ``entropy, entropy_low, entropy_high, inside, inside_low,
-        inside_high, area, n_images``; ``inside`` and ``area`` are NaN where no box is known.
-    """
-    rows = []
-    for (layer, head), part in measured.groupby(["layer", "head"], sort=True):
-        told: dict[str, dict[str, float]] = {name: {} for name in _SETS}
-        wide = part.pivot_table(
-            index="image", columns="tokens", values=["entropy", "inside"], dropna=False
-        )
-        for name in ("entropy", "inside"):
-            values = wide[name][["sink", "matched"]].dropna().to_numpy(dtype=np.float64)
-            estimate = _estimates(values, resamples, level, seed)
-            for at, tokens in enumerate(_SETS):
-                told[tokens] |= dict(
-                    zip((name, f"{name}_low", f"{name}_high"), estimate[:, at], strict=True)
-                )
-        for tokens in _SETS:
-            rows.append(
-                {
-                    "layer": layer,
-                    "head": head,
-                    "tokens": tokens,
-                    **told[tokens],
-                    "area": part["area"].mean(),
-                    "n_images": len(wide),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-_SETS = ("sink", "matched", "sink - matched")
-
-
-def _estimates(
-    values: Float[np.ndarray, "images two"], resamples: int, level: float, seed: int
-) -> Float[np.ndarray, "three three"]:
-    """Value, low, high (rows) of both columns and of their difference (columns)."""
-    if not len(values):
-        return np.full((3, 3), np.nan)
-    contrast = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, -1.0]])
-    drawn = resampled_ratios(values, np.ones_like(values), resamples=resamples, seed=seed)
-    low, high = interval(drawn @ contrast, level)
-    return np.stack([values.mean(0) @ contrast, low, high])

@@ -10,16 +10,17 @@ model that was trained on these very questions (the miniature is) agrees because
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from annotated_types import Interval
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from numpy import ndarray
 from torch import Tensor
 
-from diysink.analysis.base import Analysis, Settings
+from diysink.analysis.base import Analysis, Count, Settings
 from diysink.analysis.batch import Batch
 from diysink.analysis.table import select, tidy
 from diysink.drawing import LINES, MARKERS, MUTED, SERIES, Drawing, drawing, level_name, short
@@ -28,6 +29,7 @@ from diysink.resampling import draw_images
 from diysink.selection import CoTTemplates, MultipleChoice, QuestionBatch
 from diysink.selection.cot import Scorer
 
+Share = Annotated[float, Interval(ge=0, le=1)]
 LABELS = ("global", "local", "mixed")
 
 
@@ -44,9 +46,9 @@ class TaxonomySettings(Settings):
     """
 
     connector: str = "dual"
-    max_samples: int = 300
-    local: float = 1 / 3
-    whole: float = 2 / 3
+    max_samples: Count = 300
+    local: Share = 1 / 3
+    whole: Share = 2 / 3
     complexity: float = 0.0
     human: str | None = None
 

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from diysink.analysis.attention import attention_received
-from diysink.analysis.base import Analysis, Settings
+from diysink.analysis.base import Analysis, Count, Settings
 from diysink.analysis.batch import Batch
 from diysink.analysis.subject import DIYSinkSubject
 from diysink.analysis.table import select, tidy
@@ -43,7 +43,7 @@ class WeightsSettings(Settings):
     """
 
     connector: str = "dual"
-    max_samples: int = 150
+    max_samples: Count = 150
     weights: Sequence[float] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
     layers: Sequence[int] | None = None
 

@@ -1,6 +1,6 @@
 """Claims 5 to 7: how wide sinks look, what word they say, and what a probe reads from them.
 
-Each is sinks against as many random nonsinks of the same images ("matched"), paired over images.
+Each is sinks against as many random nonsinks of the same images, paired over images.
 Where rows of several layers are averaged, the interval is as wide as if all erred alike, because
 they are of the same images.
 """
@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from diysink.claims.evidence import Evidence
 from diysink.claims.parts import Estimate, Part, Row, above, clear, lacking
 
-LESS = "sink - matched"
-MATCHED, PLACE = "matched", "place"
+LESS, MATCHED, PLACE = "sink - random-matched", "random-matched", "place"
 
 
 def relevance(found: Evidence, layer: int | None = None) -> list[Part]:
@@ -23,13 +22,13 @@ def relevance(found: Evidence, layer: int | None = None) -> list[Part]:
         found: the tables.
         layer: of the encoder; None = mean over all. Of each layer, the mean over its heads.
     """
-    wanted = {"head": -1} | ({} if layer is None else {"layer": layer})
+    at = {"head": -1} | ({} if layer is None else {"layer": layer})
     sets = {
-        tokens: [
-            Estimate.of(row, "entropy", "entropy_low", "entropy_high")
-            for row in found.rows("relevance", tokens=tokens, **wanted)
+        name: [
+            Estimate.of(row)
+            for row in found.rows("relevance_analysis", metric="entropy", condition=name, **at)
         ]
-        for tokens in (LESS, "sink", "matched")
+        for name in (LESS, "sink", MATCHED)
     }
     if not all(sets.values()):
         return [lacking("maps of sinks and of matched tokens: run the analysis relevance")]
@@ -43,14 +42,17 @@ def relevance(found: Evidence, layer: int | None = None) -> list[Part]:
 
 def words(found: Evidence) -> list[Part]:
     """A sink by itself says its image's word: more than another token, and not any image's."""
-    rows = {(row["tokens"], row["labels"]): Estimate.of(row) for row in found.rows("word_naming")}
-    if not {(LESS, "true"), ("sink", "true"), ("sink", "shuffled")} <= set(rows):
+    rows = {
+        (row["condition"], row["control"]): Estimate.of(row)
+        for row in found.rows("words_analysis", metric="names its label", group="all")
+    }
+    if not {(LESS, "none"), ("sink", "none"), ("sink", "shuffled")} <= set(rows):
         return [lacking("words of single tokens, with both controls: run the analysis words")]
     return [
-        above("tokens that say their image's word, sinks less matched tokens", rows[LESS, "true"],
+        above("tokens that say their image's word, sinks less matched tokens", rows[LESS, "none"],
               0.0, "difference"),
         clear("sinks that say another image's word", rows["sink", "shuffled"],
-              rows["sink", "true"], "share"),
+              rows["sink", "none"], "share"),
     ]  # fmt: skip
 
 
@@ -66,12 +68,16 @@ def probes(found: Evidence, layer: int | None = None, where: str = "vit") -> lis
         layer: None = the last that was probed: of the encoder, the one that feeds the connector.
         where: ``vit`` or ``llm``.
     """
-    rows = found.rows("probe_contrasts", where=where, attribute="all")
+    rows = found.rows("probes_analysis", metric="accuracy", where=where, group="all")
     if not rows:
         return [lacking("linear probes from sinks and other tokens: run the analysis probes")]
     at = max(row["layer"] for row in rows) if layer is None else layer
-    less = {(row["scope"], row["against"]): Estimate.of(row) for row in rows if row["layer"] == at}
-    read = found.rows("probes", where=where, layer=at)
+    less = {
+        (row["scope"], row["condition"].removeprefix("sink - ")): Estimate.of(row)
+        for row in rows
+        if row["layer"] == at
+    }
+    read = found.rows("probes_analysis", metric="selectivity", where=where, layer=at)
     near = PLACE if ("local", PLACE) in less else MATCHED
     ahead = less.get(("global", MATCHED))
     behind = less.get(("local", near))
@@ -95,9 +101,7 @@ def _scope(
         return [lacking(f"probes of a {scope} attribute: give the analysis labels such labels")]
     parts = [above(f"accuracy on {scope} attributes, {says}", difference, 0.0, "difference")]
     selective = [
-        Estimate.of(row, "selectivity", "selectivity_low", "selectivity_high")
-        for row in read
-        if row["scope"] == scope and row["source"] == better
+        Estimate.of(row) for row in read if row["scope"] == scope and row["condition"] == better
     ]
     if not selective:
         return [*parts, lacking(f"selectivity of {scope} probes: run probes", control=True)]

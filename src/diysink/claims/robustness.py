@@ -6,7 +6,7 @@ sinks apart. What would need the training again (accuracies of models that do) i
 page says so. Over layers, what the analyses measured layer by layer is judged layer by layer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -99,15 +99,13 @@ def over_tau(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def over_masks(
-    tables: Mapping[float, Mapping[str, pd.DataFrame]], level: float = 0.95
-) -> pd.DataFrame:
+def over_masks(sweep: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """What tokens carry, judged with sinks at multiples of the calibrated tau.
 
     Args:
-        tables: by multiple, what the analyses made with sinks at that tau: ``relevance,
-            word_naming, probes, probe_contrasts``; one without rows is not judged. 1 is among them.
-        level: of the tables' intervals.
+        sweep: rows of the tables of probes, relevance and words, with ``analysis`` and ``tau``, the
+            multiple; 1 is among them. An analysis without rows is not judged.
+        level: of the intervals.
 
     Returns:
         As :func:`over_tau`.
@@ -115,17 +113,25 @@ def over_masks(
     Raises:
         ValueError: 1 is not among the multiples.
     """
-    _need_one(list(tables))
-    found = {times: Evidence(made, "", level=level) for times, made in sorted(tables.items())}
+    if sweep.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    _need_one(sweep["tau"].tolist())
+    found = {
+        times: Evidence(
+            {f"{name}_analysis": table for name, table in part.groupby("analysis")}, "", level=level
+        )
+        for times in sorted(map(float, sweep["tau"].unique()))
+        for part in [sweep[sweep["tau"] == times]]
+    }
     rows: list[dict[str, Any]] = []
-    for claim, table, judged in (
+    for claim, name, judged in (
         ("relevance broad", "relevance", contents.relevance),
-        ("words of sinks", "word_naming", contents.words),
-        ("probes, vit", "probe_contrasts", contents.probes),
+        ("words of sinks", "words", contents.words),
+        ("probes, vit", "probes", contents.probes),
     ):
-        if not any(evidence.rows(table) for evidence in found.values()):
+        if name not in set(sweep["analysis"]):
             continue
-        line = [_row("tau", float(times), claim, judged(of)) for times, of in found.items()]
+        line = [_row("tau", times, claim, judged(of)) for times, of in found.items()]
         rows += _flips(line, 1.0, str(conclude(judged(found[1.0]))))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -147,10 +153,10 @@ def over_layers(found: Evidence) -> pd.DataFrame:
     lines: list[tuple[str, list[int], Callable[[int], list[Part]], int | None]] = []
     seen = _layers(found, "attention_by_layer")
     lines.append(("attention: sink less other", [MEAN, *seen], partial(_by_layer, found), MEAN))
-    seen = _layers(found, "relevance")
+    seen = _layers(found, "relevance_analysis", metric="entropy")
     lines.append(("relevance broad", [MEAN, *seen], partial(_relevance, found), MEAN))
     for where in ("vit", "llm"):
-        seen = _layers(found, "probe_contrasts", where=where)
+        seen = _layers(found, "probes_analysis", where=where, group="all")
         last = max(seen, default=0) if where == "vit" else None
         lines.append((f"probes, {where}", seen, partial(contents.probes, found, where=where), last))
     for claim, layers, judged, chosen in lines:

@@ -8,6 +8,7 @@ believed.
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from diysink.analysis import ANALYSES
@@ -72,29 +73,6 @@ PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "broadcast)?",
         ("sink_function",),
     ),
-    (
-        "relevance",
-        "Relevance maps",
-        "Where in the image does a token relate to? The encoder's attention column of sinks and of "
-        "as many random nonsinks, folded back onto the grid; a higher entropy is a broader map.",
-        ("relevance",),
-    ),
-    (
-        "words",
-        "Words of single tokens",
-        "What does the language model say of one visual token, cut off from all others? Share of "
-        "tokens that say a word that is true of their image; in the control the words are those of "
-        "another image.",
-        ("word_naming", "word_naming_by_attribute", "words"),
-    ),
-    (
-        "probes",
-        "Probes",
-        "What can a linear probe read from sinks, from as many random nonsinks, from all "
-        "nonsinks together, from the class token? Selectivity is the accuracy less that on "
-        "shuffled labels.",
-        ("probe_contrasts", "probes"),
-    ),
 )
 """Name, title, question and tables of each section; figures are drawn by `figures.DRAW`."""
 
@@ -106,7 +84,7 @@ def sections(inputs: Inputs) -> list[Section]:
     for name, title, asks, wanted in PLAN:
         there = {
             table: found
-            for table in (*wanted, *figures.ALSO.get(name, ()))
+            for table in wanted
             if (found := inputs.evidence.get(table)) is not None and not found.empty
         }
         draw = figures.DRAW.get(name)
@@ -129,9 +107,14 @@ def _analysis(name: str, inputs: Inputs, level: float) -> Section:
 
 
 def sheet(name: str, table: pd.DataFrame) -> Sheet:
-    """The first rows of a table."""
-    columns = [str(column) for column in table.columns]
-    return Sheet(name, columns, table.head(ROWS).to_numpy(dtype=object).tolist(), len(table))
+    """The first rows of a table; columns that hold lists or files are left out."""
+    columns = [
+        str(column)
+        for column in table.columns
+        if not table[column].map(lambda value: isinstance(value, list | bytes | np.ndarray)).any()
+    ]
+    shown = table[columns].head(ROWS)
+    return Sheet(name, columns, shown.to_numpy(dtype=object).tolist(), len(table))
 
 
 def claims(inputs: Inputs) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from diysink.artifact import write_manifest
 from diysink.model import Parts, assemble
 from diysink.records import Turn, write_shards
+from pipelines.analyze.labels import label_images
+from pipelines.prepare.settings import Prepare
 
 PLACE = {"connector": "single", "seed": 0, "split": "test", "batch": 4}
 """Where every analysis of these tests looks; ``parts`` is one kind of model in all of them."""
@@ -55,3 +58,26 @@ def ask(stage):
         return node(*folders, *between, analyze, 0, str(stage / workspace), "cpu")
 
     return run
+
+
+parts_once = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
+
+
+def labels_of(stage, **settings):
+    """Labels of the stage's images."""
+    labels = {"split": "test", "groups": ["global"], "table": None} | settings
+    prepare = Prepare.model_validate({"generate": {"test": {"kind": "questions", "images": 3}}})
+    return label_images(stage / "records", prepare, {"labels": labels}, 0)
+
+
+def boxed(records, size):
+    """A local label of each image, at its upper left."""
+    return pd.DataFrame(
+        [
+            {
+                "image": record.images[0].sha256, "attribute": "shape", "scope": "local",
+                "label": "ef"[i % 2], "top": 0.0, "left": 0.0, "bottom": size, "right": size,
+            }
+            for i, record in enumerate(records)
+        ]
+    )  # fmt: skip

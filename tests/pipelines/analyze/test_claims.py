@@ -3,17 +3,16 @@
 import pandas as pd
 import pytest
 
-from diysink.claims import over_masks
 from diysink.miniature.card import INDUCED
 from pipelines.analyze import create_pipeline
 from pipelines.analyze.claims import TABLES, judge_claims
-from tests.claims.conftest import make_costs, make_tables
+from tests.claims.conftest import make_costs, make_sweep, make_tables
 from tests.claims.test_planned import answers
 from tests.claims.test_robustness import make_attention
 from tests.pipelines.test_conf import changed, parameters, settings_of
 
 NOTHING = pd.DataFrame()
-SWEEP = over_masks({1.0: make_tables(), 2.0: make_tables()})
+SWEEP = make_sweep(1.0, 2.0)
 
 
 def judged(analyze=None, card=None, folder=None, sweep=None, **tables):
@@ -23,7 +22,7 @@ def judged(analyze=None, card=None, folder=None, sweep=None, **tables):
     if card is not None:
         (folder / "README.md").write_text(card)
     return judge_claims(
-        answers(),
+        answers().assign(benchmark="questions"),
         make_attention(),
         make_costs(),
         SWEEP if sweep is None else sweep,
