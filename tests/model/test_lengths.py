@@ -130,8 +130,8 @@ def test_what_is_kept_of_a_dialogue_is_what_the_whole_begins_with(bpe, name, lim
     image = bpe.convert_tokens_to_ids("<image>")
     whole = chat_encoder.dialogue(DIALOGUES[name])
     kept = chat_encoder.dialogue(DIALOGUES[name], limit)
-    assert kept.cut == (len(whole.input_ids) > limit)
-    if not kept.cut:
+    assert kept.truncated == (len(whole.input_ids) > limit)
+    if not kept.truncated:
         assert torch.equal(kept.input_ids, whole.input_ids)
         assert torch.equal(kept.labels, whole.labels)
         return

@@ -95,15 +95,15 @@ def test_dialogues_are_cut_to_the_limit_and_say_so(model, long_records):
     items = {name: data[i] for i, name in enumerate(("short", "answer", "lost", "megabyte"))}
     assert [len(items[name]["input_ids"]) for name in ("answer", "lost", "megabyte")] == [64] * 3
     assert len(items["short"]["input_ids"]) < 64
-    cut = {name: item["cut"] for name, item in items.items()}
-    assert cut == {
+    truncated = {name: item["truncated"] for name, item in items.items()}
+    assert truncated == {
         "short": None,
         "answer": ("answer", True),
         "lost": ("lost", False),
         "megabyte": ("megabyte", True),
     }
     batch = data.collate(list(items.values()))
-    assert batch["cut"] == (("answer", True), ("lost", False), ("megabyte", True))
+    assert batch["truncated"] == (("answer", True), ("lost", False), ("megabyte", True))
     assert all((item["input_ids"] == 3).sum() == 9 for item in items.values())
 
 
@@ -154,7 +154,7 @@ def test_short_records_are_not_touched(model, tiny_records):
         mine, theirs = with_limit[index], without[index]
         assert torch.equal(mine["input_ids"], theirs["input_ids"])
         assert torch.equal(mine["labels"], theirs["labels"])
-        assert mine["cut"] is None
+        assert mine["truncated"] is None
 
 
 def test_visual_tokens_that_do_not_fit_are_an_error_with_the_id(model, long_records):

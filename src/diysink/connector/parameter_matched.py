@@ -1,6 +1,6 @@
 """One MLP with the dual connector's number of parameters: does DIYSink win by size alone?
 
-The paper compares two MLPs with one of half their parameters; reviewers asked for this control.
+The paper compares two MLPs with one of half their parameters. Reviewers requested this control.
 """
 
 from diysink.connector.single import SingleConnector

@@ -1,9 +1,10 @@
 """Learned queries in place of an MLP: does the dual idea need an MLP at all?
 
-Reviewers of the paper asked. A resampler reads an image's visual tokens into a fixed number of
-tokens by one cross-attention layer (as Qwen-VL's adapter does, arXiv 2308.12966). In dual form,
-some queries read only sinks and the others only nonsinks, each kind with weights of its own, and
-what a query wrote belongs to the set that it read. Sizes are ours: the paper has no resampler.
+The reviewers of the paper raised the question. A resampler reads an image's visual tokens into a
+fixed number of tokens by one cross-attention layer (as Qwen-VL's adapter does, arXiv 2308.12966).
+In dual form, some queries read only sinks and the others only nonsinks, each kind with weights of
+its own, and what a query wrote belongs to the set that it read. Sizes are ours: the paper has no
+resampler.
 """
 
 from typing import ClassVar

@@ -29,12 +29,12 @@ class Encoded:
     Attributes:
         input_ids: of the dialogue.
         labels: of its answers.
-        cut: whether the dialogue was longer, and its end was left out.
+        truncated: whether the dialogue was longer, and its end was left out.
     """
 
     input_ids: Int[Tensor, " length"]
     labels: Int[Tensor, " length"]
-    cut: bool = False
+    truncated: bool = False
 
     @property
     def has_labels(self) -> bool:
@@ -89,7 +89,7 @@ class ChatEncoder:
             )
         kept = image | ((~image).cumsum(0) <= room)
         labels = encoded.labels.masked_fill(image, IGNORE)
-        return Encoded(encoded.input_ids[kept], labels[kept], cut=True)
+        return Encoded(encoded.input_ids[kept], labels[kept], truncated=True)
 
     def fitting(self, text: str, limit: int | None) -> str:
         """A question's beginning whose prompt has at most so many tokens; all of it, if it fits.

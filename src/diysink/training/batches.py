@@ -1,6 +1,6 @@
 """Batches that are a pure function of (seed, step, rank, world size), so that resuming is exact.
 
-A run is one long sequence of batches, cut from one shuffle of the records after another. Nothing
+A run is one long sequence of batches, taken from one shuffle of the records after another. Nothing
 is remembered but the step: the batch at step 731 is the same in a run that started at 0 and in one
 that was killed and resumed at 700.
 """
@@ -83,8 +83,8 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         chat_encoder: prompts for the model's tokenizer.
         image_processor: images to pixel values.
         cache_size: how many encoded records stay in memory (a small data set is encoded once).
-        max_length: how many tokens a dialogue may have, visual ones included; of a longer one, the
-            beginning is learnt. None: no limit. See :func:`diysink.model.training_length`.
+        max_length: how many tokens a dialogue may have, visual ones included; a longer
+            one is truncated. None: no limit. See :func:`diysink.model.training_length`.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
             "labels": encoded.labels,
             "pixel_values": self.image_processor(images) if images else None,
             "question": first_question(record),
-            "cut": (record.id, encoded.has_labels) if encoded.cut else None,
+            "truncated": (record.id, encoded.has_labels) if encoded.truncated else None,
         }
         if len(self._cache) < self.cache_size:
             self._cache[index] = item
@@ -134,8 +134,8 @@ class EncodedRecords(Dataset[dict[str, Any]]):
     def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A batch, padded on the right; the images of all its items in one tensor.
 
-        ``questions`` are the texts that a selection reads; ``cut`` are the records that were too
-        long: their ids, and whether anything of their answers is left to learn.
+        ``questions`` are the texts that a selection reads; ``truncated`` are the records that
+        were too long: their ids, and whether any label is left.
         """
         ids, mask = self.chat_encoder.pad([item["input_ids"] for item in items], side="right")
         labels, _ = self.chat_encoder.pad(
@@ -148,7 +148,9 @@ class EncodedRecords(Dataset[dict[str, Any]]):
             "labels": labels,
             "pixel_values": torch.cat(images) if images else None,
             "questions": tuple(item["question"] for item in items),
-            "cut": tuple(item["cut"] for item in items if item["cut"] is not None),
+            "truncated": tuple(
+                item["truncated"] for item in items if item["truncated"] is not None
+            ),
         }
 
 
@@ -190,7 +192,7 @@ class RecordsDataModule(lightning.LightningDataModule):
         self.batch_size, self.num_batches, self.seed = batch_size, num_batches, seed
         self.num_workers = num_workers
         self.start = 0
-        self.cut: dict[str, bool] = {}
+        self.truncated: dict[str, bool] = {}
 
     def schedule(self) -> BatchSchedule:
         """This process's schedule from where the run stands."""
@@ -212,22 +214,21 @@ class RecordsDataModule(lightning.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Note which records were too long; the loader's processes cannot."""
-        self.cut |= dict(batch["cut"])
+        self.truncated |= dict(batch["truncated"])
         return batch
 
     def teardown(self, stage: str) -> None:
-        """Say, once, what was too long to be learnt whole."""
-        if self.cut:
+        """Warn, once, of the records that were truncated."""
+        if self.truncated:
             logger.warning(
-                "%d records are longer than %s tokens (max_length); their beginnings were learnt: "
-                "%s",
-                len(self.cut),
+                "%d records are longer than %s tokens (max_length) and were truncated: %s",
+                len(self.truncated),
                 self.data.max_length,
-                _some(self.cut),
+                _some(self.truncated),
             )
-        if lost := [name for name, learns in self.cut.items() if not learns]:
+        if lost := [name for name, labels in self.truncated.items() if not labels]:
             logger.warning(
-                "Of %d of them no answer is left, so nothing was learnt: %s. Shorten their "
+                "Of %d of them no answer is left, so they taught nothing: %s. Shorten their "
                 "questions, or give a greater max_length",
                 len(lost),
                 _some(lost),

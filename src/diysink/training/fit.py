@@ -20,7 +20,7 @@ from diysink.training.modules import StageTraining
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What Lightning's Trainer is told; everything about the machine is here.
+    """Settings of Lightning's Trainer; everything about the machine is here.
 
     Attributes:
         accelerator: ``auto``, ``cpu``, ``gpu``, ...
@@ -30,7 +30,7 @@ class FitSettings:
         accumulate_grad_batches: micro-batches per optimizer step.
         gradient_clip_val: largest gradient norm.
         gradient_checkpointing: compute the language model's activations again in the backward pass
-            in place of keeping them: the same gradients, less memory, about a third slower.
+            instead of storing them: the same gradients, less memory, about a third slower.
         every_n_train_steps: optimizer steps between resumable checkpoints.
         enable_progress_bar: show progress bars.
     """
@@ -47,7 +47,7 @@ class FitSettings:
 
 
 class TrainingEndedError(RuntimeError):
-    """A training ended before its last step, and nobody said why."""
+    """A training ended before its last step without an error."""
 
 
 class Curves(Callback):

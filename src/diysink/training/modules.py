@@ -19,7 +19,7 @@ from diysink.selection import Choice, QuestionBatch, Route, TrainedSelection
 
 
 class StageTraining(lightning.LightningModule):
-    """One stage: AdamW on the parameters that learn, linear warm-up, then cosine to zero.
+    """One stage: AdamW on the trained parameters, linear warm-up, then cosine to zero.
 
     Args:
         model: the whole model; frozen except for what the stage trains.
@@ -57,10 +57,10 @@ class StageTraining(lightning.LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + batch_idx) * 1_009 + self.global_rank)
 
     def configure_optimizers(self) -> Any:
-        """AdamW over the parameters that learn, and the schedule."""
-        learning = [p for p in self.parameters() if p.requires_grad]
+        """AdamW over the trained parameters, and the schedule."""
+        trained = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            learning,
+            trained,
             lr=self.learning_rate,
             betas=self.betas,
             weight_decay=self.weight_decay,
@@ -78,10 +78,10 @@ class StageTraining(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only what learns: the frozen parts are the same files as at the start."""
-        learning = {name for name, p in self.named_parameters() if p.requires_grad}
+        """Save only what is trained: the frozen parts are the same files as at the start."""
+        trained = {name for name, p in self.named_parameters() if p.requires_grad}
         checkpoint["state_dict"] = {
-            name: tensor for name, tensor in checkpoint["state_dict"].items() if name in learning
+            name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trained
         }
 
     @property
@@ -90,25 +90,25 @@ class StageTraining(lightning.LightningModule):
         return False
 
     def loss(self, batch: dict[str, Any], choice: Choice | None = None) -> Tensor:
-        """Next-token loss of a batch under a choice; 0 where no token is learnt.
+        """Next-token loss of a batch under a choice; 0 where no token has a label.
 
-        Of a record that was cut before its answer nothing is learnt. A batch of nothing else has no
+        A record that was truncated before its answer has no labels. A batch of nothing else has no
         mean: its loss is 0, with gradients of 0, and not NaN.
         """
-        learns = bool((batch["labels"][:, 1:] != IGNORE).any())
+        has_labels = bool((batch["labels"][:, 1:] != IGNORE).any())
         output = self.model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
             pixel_values=batch["pixel_values"],
-            labels=batch["labels"] if learns else None,
+            labels=batch["labels"] if has_labels else None,
             choice=choice,
         )
-        loss: Tensor = output.loss if learns else output.logits.float().sum() * 0.0
+        loss: Tensor = output.loss if has_labels else output.logits.float().sum() * 0.0
         return loss
 
 
 class ConnectorTraining(StageTraining):
-    """Stage 1: only the connector learns.
+    """Stage 1: only the connector is trained.
 
     Connectors of one part see all tokens, as LLaVA's does. The loss of one with two parts is the
     mean of two: sinks only through f_sink, nonsinks only through f_nonsink. An image without sinks
@@ -130,7 +130,7 @@ class ConnectorTraining(StageTraining):
 
 
 class LanguageTraining(StageTraining):
-    """Stage 2: connector and language model learn on all tokens, the encoder stays frozen.
+    """Stage 2: connector and language model are trained on all tokens, the encoder is frozen.
 
     Args:
         model: the whole model.
@@ -168,9 +168,9 @@ class LanguageTraining(StageTraining):
 
 
 class SelectionTraining(StageTraining):
-    """A selection that learns, through the frozen model: R of ReW, or LSG's gates.
+    """A selection that is trained through the frozen model: R of ReW, or LSG's gates.
 
-    The model computes as when it answers, without dropout. What learns is trained for the place
+    The model computes as when it answers, without dropout. The selection is trained for the point
     where its weights are applied.
 
     Args:
