@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipelines.adopt.settings import Adopt
 from pipelines.align.settings import Align
 from pipelines.analyze.settings import Analyze
+from pipelines.claims.settings import Claims
 from pipelines.contradictions import Run, contradictions
 from pipelines.evaluate.settings import Evaluate
 from pipelines.finetune.settings import Finetune
@@ -49,6 +50,7 @@ BLOCKS: dict[str, Any] = {
     "evaluate": Evaluate,
     "training_free": TrainingFree,
     "analyze": Analyze,
+    "claims": Claims,
     "register": Register,
     "promote": Promote,
     "report": Report,

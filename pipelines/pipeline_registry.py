@@ -6,6 +6,7 @@ from pipelines import (
     adopt,
     align,
     analyze,
+    claims,
     evaluate,
     finetune,
     miniature,
@@ -26,6 +27,7 @@ STAGES = {
     "reweight": reweight,
     "evaluate": evaluate,
     "analyze": analyze,
+    "claims": claims,
     "register": register,
     "report": report,
 }

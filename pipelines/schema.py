@@ -72,7 +72,8 @@ def _with_one(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-def _without_nulls(entries: Any) -> Any:
+def without_nulls(entries: Any) -> Any:
+    """Entries that are not null; none of null."""
     if entries is None:
         return {}
     if not isinstance(entries, dict):
@@ -117,7 +118,7 @@ def _connector(value: str) -> str:
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, AfterValidator(_name)]
 """Becomes the name of a folder."""
-Entries = Annotated[dict[Name, T], BeforeValidator(_without_nulls)]
+Entries = Annotated[dict[Name, T], BeforeValidator(without_nulls)]
 """Entries by names of the user's own; null takes one out."""
 ConnectorName = Annotated[str, AfterValidator(_connector)]
 Share = Annotated[float, Field(ge=0, le=1)]

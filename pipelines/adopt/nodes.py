@@ -41,7 +41,7 @@ def adopt_checkpoint(
         raise ValueError(
             "adopt.path is null; name a LLaVA checkpoint, a folder or a hub id: kedro run --env "
             "checkpoint --params checkpoint=llava-hf/llava-1.5-7b-hf --pipelines prepare,sinks,"
-            "adopt,reweight,evaluate,analyze,report"
+            "adopt,reweight,evaluate,analyze,claims,report"
         )
     if len(seeds) != 1:
         raise ValueError(f"seeds is {list(seeds)}, but a checkpoint is one training; name one seed")

@@ -2,7 +2,6 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.claims import TABLES, judge_claims
 from pipelines.analyze.inside import find_dimensions, tell_functions
 from pipelines.analyze.labels import label_images
 from pipelines.analyze.nodes import run_analyses
@@ -16,7 +15,7 @@ COUNTS = ["params:analyze", "params:seed"]
 
 
 def create_pipeline() -> Pipeline:
-    """Predictions and models in, tidy tables out; the claims are judged from all of them."""
+    """Predictions and models in, tidy tables out."""
     named = {
         find_dimensions: (
             [*MODEL, "sink_profiles", "aligned_connectors", "params:model", "params:align", *HOW],
@@ -24,13 +23,6 @@ def create_pipeline() -> Pipeline:
         ),
         tell_functions: ([*MODEL, *HOW], "sink_function"),
         label_images: (["records", "params:prepare", *COUNTS], "image_labels"),
-        judge_claims: (
-            [
-                *("predictions", "attention_rows", "benchmark_results", "tau_sweep_analysis"),
-                *("params:model", "params:sinks", *COUNTS, *TABLES),
-            ],
-            ["claims", "claim_parts", "planned_comparisons", "robustness", "costs", "claims_page"],
-        ),
     }
     from diysink.analysis import ANALYSES
 

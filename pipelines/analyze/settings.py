@@ -6,7 +6,6 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, create_model
 
 from diysink.analysis import ANALYSES
 from diysink.analysis.ablation import AblationSettings
-from diysink.claims import Roles
 from pipelines.schema import (
     ConnectorName,
     Distinct,
@@ -50,13 +49,6 @@ class Labels(Settings):
     table: Text | None
 
 
-class Claims(Settings):
-    """Verdicts on the paper's claims."""
-
-    roles: Roles
-    taus: Multiples
-
-
 class Sweep(Settings):
     """Analyses with sinks at multiples of tau."""
 
@@ -87,7 +79,6 @@ class _Blocks(Settings):
     max_new_tokens: PositiveInt
     ablation: AblationSettings | None  # which `pipelines.parameters` reads
     labels: Labels | None
-    claims: Claims | None
     sweep: Sweep | None
     massive: Massive | None
     dimensions: Dimensions | None

@@ -46,6 +46,7 @@ PARAMETERS = (
     "reweight",
     "evaluate",
     "analyze",
+    "claims",
 )
 """Parameters that the page shows."""
 
@@ -84,12 +85,11 @@ def write_report(
             values of the parameters named in ``PARAMETERS``.
     """
     from diysink.analysis import ANALYSES
-    from diysink.claims import Roles
     from diysink.evaluation import measured, primary
     from diysink.miniature.card import is_induced
     from diysink.report import Inputs, render
 
-    model, sinks, claims = others["model"], others["sinks"], others["analyze"]["claims"]
+    model = others["model"]
     return render(
         Inputs(
             title=report.title,
@@ -99,9 +99,6 @@ def write_report(
             evidence={name: others[name] for name in EVIDENCE},
             analyses={name: others[f"{name}_analysis"] for name in ANALYSES},
             left_out=others["analyses_left_out"] or {},
-            encoder=model.profile,
-            controls=sinks.controls,
-            roles=None if claims is None else Roles(**claims["roles"]),
             curves={stage: others[name] for stage, name in CURVES.items()},
             differing=report.differing,
             validation=validation,

@@ -1,154 +1,102 @@
-"""Sweeps over tau and layers, on planted attention."""
+"""Verdicts over tau and layers, on planted tables."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from diysink.claims import MEAN, Evidence, judge, over_layers, over_masks, over_tau
-from tests.claims.conftest import make_evidence, make_sweep, row
+from diysink.claims import Tables, robustness
+from tests.claims.conftest import CLAIMS, make_tables, verdicts, with_tables
+from tests.claims.test_claims import at
 
-OPTIONS = {"share": 0.2, "resamples": 100, "level": 0.95, "seed": 0}
-
-
-def make_attention(times=5.0, items=40, tokens=20, seed=0):
-    """Two sinks of norm 50 among tokens of norm 10, with so many times the others' attention."""
-    rng = np.random.default_rng(seed)
-    sinks = np.zeros((items, tokens), dtype=bool)
-    for mask in sinks:
-        mask[rng.choice(tokens, 2, replace=False)] = True
-    attention = np.where(sinks, times, 1.0) * rng.uniform(0.8, 1.2, sinks.shape) / tokens
-    return pd.DataFrame(
-        {
-            "id": np.repeat([f"q{i}" for i in range(items)], tokens),
-            "image": np.repeat([f"image{i // 2}" for i in range(items)], tokens),
-            "token": np.tile(np.arange(tokens), items),
-            "norm": np.where(sinks, 50.0, 10.0).ravel(),
-            "attention": attention.ravel(),
-        }
-    )
+ALL = {
+    ("tau", "sinks per image"), ("tau", "attention: sink over other"),
+    ("layer", "attention: sink less other"), ("layer", "relevance broad"), ("layer", "probes, vit"),
+    ("layer", "probes, llm"),
+}  # fmt: skip
+SWEPT = {"relevance": "relevance broad", "words": "words of sinks", "probes": "probes, vit"}
 
 
-def test_verdicts_turn_where_tau_leaves_the_gap():
-    found = over_tau(make_attention(), 25.0, [0.3, 0.5, 1.0, 1.9, 2.5], **OPTIONS)
-    by = found.set_index(["claim", "setting"])
-    few, ratio = "sinks per image", "attention: sink over other"
-    for setting in (0.5, 1.0, 1.9):  # 12.5 to 47.5: the same two tokens
-        assert by.loc[(few, setting), "value"] == 2.0
-        assert by.loc[(ratio, setting), "value"] == pytest.approx(5.0, rel=0.05)
-        assert by.loc[[(few, setting), (ratio, setting)], "verdict"].tolist() == ["holds"] * 2
-    assert by.loc[(few, 0.3), "verdict"] == "does not hold"  # all tokens are sinks
-    assert by.loc[(few, 2.5), "verdict"] == "does not hold"  # none is
-    assert by.loc[(ratio, 2.5), "verdict"] == "not measurable here"
-    flips = {(few, 0.3), (few, 2.5)} | ({(ratio, 0.3)} if by.loc[(ratio, 0.3), "flips"] else set())
-    assert set(by.index[by["flips"]]) == flips
-    assert not by.loc[(ratio, 2.5), "flips"]  # what cannot be measured contradicts nothing
-    assert found.loc[found["chosen"], "setting"].tolist() == [1.0, 1.0]
+def line(tables, parameter, claim):
+    table = robustness(CLAIMS, tables)
+    chosen = table[(table["parameter"] == parameter) & (table["claim"] == claim)]
+    return chosen.set_index("setting")
 
 
-def test_attention_that_does_not_follow_norm_does_not_hold_at_any_tau():
-    shuffled = make_attention()
-    rng = np.random.default_rng(1)
-    shuffled["attention"] = shuffled.groupby("id")["attention"].transform(rng.permutation)
-    found = over_tau(shuffled, 25.0, [0.5, 1.0, 1.9], **OPTIONS)
-    ratio = found[found["claim"] == "attention: sink over other"]
-    assert set(ratio["verdict"]) == {"does not hold"}
+def test_every_entry_with_tables_is_judged(tables):
+    table = robustness(CLAIMS, tables)
+    assert set(zip(table["parameter"], table["claim"], strict=True)) == ALL
+    assert set(table["verdict"]) == {"holds"}
+    assert not table["flips"].any()
+    assert robustness(CLAIMS, Tables(dict.fromkeys(make_tables()))).empty
+
+
+def test_a_multiple_of_tau_with_many_sinks_flips():
+    where = {"metric": "sinks per image", "tau": 0.5}
+    spoilt = at(make_tables()["attention"], where, value=30.0, low=29.0, high=31.0)
+    found = line(with_tables(attention=spoilt), "tau", "sinks per image")
+    assert found["verdict"].tolist() == ["does not hold", "holds", "holds"]
+    assert found["flips"].tolist() == [True, False, False]
+    assert found["chosen"].tolist() == [False, True, False]
+
+
+def test_a_multiple_without_sinks_has_no_ratio_and_flips_nothing():
+    table = make_tables()["attention"]
+    gone = (table["metric"] == "attention ratio") & (table["tau"] == 2.0)
+    found = line(with_tables(attention=table[~gone]), "tau", "attention: sink over other")
+    assert found["verdict"].tolist() == ["holds", "holds", "not measurable here"]
     assert not found["flips"].any()
 
 
-def test_the_calibrated_tau_must_be_among_the_multiples():
-    with pytest.raises(ValueError, match="1, the calibrated tau"):
-        over_tau(make_attention(), 25.0, [0.5, 2.0], **OPTIONS)
+def make_sweep(spoilt, taus=(0.5, 1.0, 2.0)):
+    """All holds, except at one multiple, where sinks are like any other token."""
+    tables = []
+    for tau in taus:
+        for name in SWEPT:
+            table = make_tables()[name].assign(analysis=name, tau=tau)
+            if tau == spoilt:
+                table = table.assign(value=0.0, low=-0.1, high=0.1)
+            tables.append(table)
+    return pd.concat(tables)
 
 
-def make_masks(*, spoilt, taus=(0.5, 1.0, 2.0)):
-    """Rows in which everything holds, except at one multiple, where sinks are like any token."""
-    sweep = make_sweep(*taus)
-    less = sweep["condition"].str.startswith("sink - ") & (sweep["tau"] == spoilt)
-    sweep.loc[less, ["value", "low", "high"]] = [0.0, -1, 1]
-    return sweep
+@pytest.mark.parametrize(("spoilt", "flips"), [(2.0, [2.0]), (1.0, [0.5, 2.0])])
+def test_swept_tables_are_judged_at_each_tau(spoilt, flips):
+    tables = with_tables(tau_sweep=make_sweep(spoilt))
+    for name in SWEPT.values():
+        found = line(tables, "tau", name)
+        assert found.index.tolist() == [0.5, 1.0, 2.0]
+        assert found.index[found["flips"]].tolist() == flips
+        assert found.index[found["chosen"]].tolist() == [1.0]
+        assert found["verdict"].drop(spoilt).eq("holds").all()
 
 
-@pytest.mark.parametrize(("spoilt", "turned"), [(2.0, [2.0]), (1.0, [0.5, 2.0])])
-def test_what_tokens_carry_is_judged_at_each_tau_and_held_against_the_calibrated_one(
-    spoilt, turned
-):
-    found = over_masks(make_masks(spoilt=spoilt))
-    assert set(found["claim"]) == {"relevance broad", "words of sinks", "probes, vit"}
-    for _, line in found.groupby("claim"):
-        assert line["setting"].tolist() == [0.5, 1.0, 2.0]
-        assert line.loc[line["flips"], "setting"].tolist() == turned
-        verdicts = line.set_index("setting")["verdict"]
-        assert verdicts[spoilt] == "does not hold"
-        assert set(verdicts.drop(spoilt)) == {"holds"}
-    assert found.loc[found["chosen"], "setting"].tolist() == [1.0] * 3
-
-
-def test_an_analysis_that_was_not_run_is_not_judged_at_any_tau():
-    sweep = make_masks(spoilt=2.0)
-    found = over_masks(sweep[sweep["analysis"] != "words"])
-    assert set(found["claim"]) == {"relevance broad", "probes, vit"}
-    assert over_masks(pd.DataFrame()).empty
-    with pytest.raises(ValueError, match="1, the calibrated tau"):
-        over_masks(make_sweep(0.5))
-
-
-def test_where_the_reference_was_not_measured_nothing_flips():
-    sweep = make_masks(spoilt=2.0)
-    found = over_masks(sweep[(sweep["analysis"] != "relevance") | (sweep["tau"] != 1)])
-    relevance = found[found["claim"] == "relevance broad"]
-    assert relevance["verdict"].tolist() == ["holds", "not measurable here", "does not hold"]
-    assert not relevance["flips"].any()
-
-
-def make_layers():
-    """No attention to sinks in the first layer, much in the second, some in the mean."""
-    return pd.DataFrame(
-        [
-            row(value, 0.001, layer=layer, head=-1, kind=kind, mask=mask)
-            for layer, sink in ((-1, 0.03), (0, 0.01), (1, 0.05))
-            for kind, mask, value in (
-                ("vsink", "true", sink), ("nonsink", "true", 0.01), ("vsink", "shuffled", 0.012),
-                ("nonsink", "shuffled", 0.012),
-            )
-        ]
-    )  # fmt: skip
+def test_where_the_own_setting_was_not_measured_nothing_flips():
+    sweep = make_sweep(2.0)
+    sweep = sweep[(sweep["analysis"] != "words") | (sweep["tau"] != 1.0)]
+    assert line(with_tables(tau_sweep=sweep), "tau", "words of sinks").empty
 
 
 def test_layers_are_judged_one_by_one():
-    found = over_layers(make_evidence(attention_by_layer=make_layers()))
-    attention = found[found["claim"] == "attention: sink less other"]
-    assert attention["setting"].tolist() == [MEAN, 0.0, 1.0]
-    assert attention["verdict"].tolist() == ["holds", "does not hold", "holds"]
-    assert attention["flips"].tolist() == [False, True, False]
-    assert set(found["claim"]) == {
-        "attention: sink less other", "relevance broad", "probes, vit", "probes, llm",
+    where = {"layer": 0, "condition": "vsink", "control": "none"}
+    table = at(make_tables()["attention_by_layer"], where, value=0.01, low=0.009, high=0.011)
+    found = line(with_tables(attention_by_layer=table), "layer", "attention: sink less other")
+    assert found.index.tolist() == [-1, 0, 1]
+    assert found["verdict"].tolist() == ["holds", "does not hold", "holds"]
+    assert found["flips"].tolist() == [False, True, False]
+
+
+def test_the_chosen_layer_is_that_of_the_claim(tables):
+    table = robustness(CLAIMS, tables)
+    chosen = table[table["chosen"] & (table["parameter"] == "layer")].set_index("claim")
+    own = verdicts(tables)
+    assert chosen["setting"].to_dict() == {
+        "attention: sink less other": -1, "relevance broad": -1, "probes, vit": 1,
     }  # fmt: skip
+    assert chosen.loc["relevance broad", "verdict"] == own[5]
+    assert chosen.loc["probes, vit", "verdict"] == own[7]
 
 
-def test_chosen_is_what_the_claim_looks_at():
-    """The mean for attention and relevance, the encoder's last layer for probes."""
-    found = over_layers(make_evidence(attention_by_layer=make_layers()))
-    chosen = found[found["chosen"]].set_index("claim")["setting"]
-    last = found[found["claim"] == "probes, vit"]["setting"].max()
-    assert chosen.to_dict() == {
-        "attention: sink less other": MEAN, "relevance broad": MEAN, "probes, vit": last,
-    }  # fmt: skip
-    own = {row.number: row.verdict for row in judge(make_evidence())[0].itertuples()}
-    verdicts = found[found["chosen"]].set_index("claim")["verdict"]
-    assert verdicts["relevance broad"] == own[5]
-    assert verdicts["probes, vit"] == own[7]
-
-
-def test_probes_inside_the_language_model_are_compared_with_the_claim_s_own_verdict():
-    """Nothing is read there: it does not hold, which is not what the encoder's last layer says."""
-    evidence = make_evidence()
-    probes = evidence.tables["probes_analysis"]
-    inside = (probes["where"] == "llm") & (probes["group"] == "all")
-    probes.loc[inside, ["value", "low", "high"]] = 0.0
-    found = over_layers(make_evidence(probes_analysis=probes))
-    assert not found[found["claim"] == "probes, vit"]["flips"].any()
-    assert found[found["claim"] == "probes, llm"]["flips"].all()
-
-
-def test_without_layers_there_is_nothing_to_judge():
-    assert over_layers(Evidence({}, "induced")).empty
+def test_probes_inside_the_language_model_are_compared_with_the_claims_own_verdict():
+    table = at(make_tables()["probes"], {"where": "llm"}, value=0.0, low=0.0, high=0.0)
+    tables = with_tables(probes=table)
+    assert not line(tables, "layer", "probes, vit")["flips"].any()
+    assert line(tables, "layer", "probes, llm")["flips"].all()

@@ -10,11 +10,11 @@ from PIL import Image
 from diysink.analysis import Context
 from diysink.analysis.ablation import Ablation, AblationSettings
 from diysink.analysis.attention import Attention, AttentionSettings
-from diysink.claims import judge
+from diysink.claims import Tables, judge
 from diysink.evaluation import accuracy_table, comparisons, verdict
 from diysink.report import Inputs
 from diysink.resampling import Bootstrap
-from tests.claims.conftest import make_evidence
+from tests.claims.conftest import CLAIMS, make_tables
 
 VARIANTS = {  # chance of a right answer on global, local, mixed questions
     "single": (0.9, 0.8, 0.75),
@@ -176,8 +176,8 @@ def make_curve(rng, units, steps=60):
 
 def make_evidence_tables():
     """Verdicts of planted claims with what they rest on, and a sweep in which one of two turns."""
-    planted = make_evidence()
-    claims, parts = judge(planted)
+    planted = make_tables()
+    claims, parts = judge(CLAIMS, Tables(planted), induced=True)
     robust = [
         {"parameter": "tau", "setting": setting, "claim": claim, "value": 1.0, "low": 0.5,
          "high": 1.5, "n_images": 40 if setting == 1 else 30, "verdict": verdict,
@@ -186,12 +186,16 @@ def make_evidence_tables():
                                 ("attention", ("does not hold", "holds", "not measurable here")))
         for setting, verdict in zip((0.5, 1.0, 2.0), verdicts, strict=True)
     ]  # fmt: skip
-    tables = ("planned_comparisons", "costs", "dimension_overlap", "norm_attention")
+    overlap = {"checkpoint": "finetuned", "a": "vsink", "b": "lsink", "sets": "leading",
+               "jaccard": 0.1, "low": 0.0, "high": 0.2, "n_a": 3, "n_b": 2, "p": 0.9,
+               "p_differ": 0.001, "n_images": 200}  # fmt: skip
     return {
+        "planned_comparisons": planted["comparisons"],
+        "costs": planted["costs"],
+        "dimension_overlap": pd.DataFrame([overlap]),
         "claims": claims,
         "claim_parts": parts,
         "robustness": pd.DataFrame(robust),
-        **{name: planted.tables[name] for name in tables},
     }
 
 
@@ -266,8 +270,6 @@ def make_inputs():
         },
         analyses=analyses,
         evidence=make_evidence_tables(),
-        encoder="induced",
-        controls=("control",),
         validation={
             "passed": True,
             "splits": {"train": {"items": 65, "records": 64, "quarantined": 1}},

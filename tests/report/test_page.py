@@ -11,7 +11,7 @@ from diysink.report.sections import PLAN
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 SECTIONS = (
-    "claims", "questions", "results", "differences", "sinks", "attention", "choices",
+    "claims", "results", "differences", "sinks", "attention", "choices",
     "training", "data", "provenance", *(name for name, *_ in PLAN),
 )  # fmt: skip
 
@@ -98,15 +98,6 @@ def test_robustness_names_what_turns(page):
     assert "intervals over 30 to 40 images" in page.text
 
 
-def test_reviewers_questions_are_answered_from_the_page_s_own_tables(page):
-    assert "on the 12 others, right routes gain +12.5 points [-1.0, +25.0]" in page.text
-    assert (
-        "The same rule on control, where there should be no sinks, finds none there." in page.text
-    )
-    assert "comparisons, " in page.text
-    assert "Two MLPs against one with as many parameters" in page.text
-
-
 def test_tables_stand_under_their_section(inputs, page, text):
     assert "Table: attention" in page.text
     assert f"All rows of {'dimension_overlap.parquet'}" in page.text
@@ -181,7 +172,7 @@ def test_shows_results_alone_and_says_what_is_missing(inputs):
         "No selection chose",
         "No training curves were given",
         "No validation summary was given", "No timings", "no git revision",
-        "The claims were not judged", "Robustness was not looked at", "Not answered by this run",
+        "The claims were not judged", "Robustness was not looked at",
         *(f"Not in this run: {', '.join(tables)}" for *_, tables in PLAN),
     ):  # fmt: skip
         assert words in page.text

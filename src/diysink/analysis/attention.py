@@ -61,7 +61,7 @@ class Attention(Analysis[AttentionSettings]):
     layers and generated tokens), ``tau``.
 
     Table: ``attention`` (condition sink, nonsink) and ``attention ratio``, by group of questions
-    and, over all, at multiples of ``tau``; ``sinks per image`` at multiples of ``tau``;
+    and, over all, at multiples of ``tau``; ``sinks per image`` (of how many ``tokens``) at them;
     ``attention by norm`` (keys ``norm_low``, ``norm_high``); ``attention curve`` (key ``norm``);
     ``spearman`` per image, averaged, by group.
     """
@@ -130,7 +130,7 @@ class Attention(Analysis[AttentionSettings]):
                 found += one.at_tau(mask, multiple)
             table += [{**row, "control": control} for row in found]
         return tidy([{"tau": 1.0, "where": "llm", **row} for row in table],
-                    keys=["tau", "norm", "norm_low", "norm_high"])  # fmt: skip
+                    keys=["tau", "norm", "norm_low", "norm_high"], facts=["tokens"])  # fmt: skip
 
     @classmethod
     def figures(cls, table: pd.DataFrame, level: float) -> list[Drawing]:

@@ -87,7 +87,7 @@ class Measures:
         yield {
             "metric": "sinks per image", "condition": "sink", "tau": multiple,
             "value": sums.sum() / counts.sum(), "low": low[0], "high": high[0],
-            "n": sinks.size, "n_images": len(sums),
+            "n": sinks.size, "n_images": len(sums), "tokens": sinks.shape[1],
         }  # fmt: skip
         if multiple != 1:  # the model's own tau is among the groups
             everyone = np.ones(len(self.images), dtype=np.bool_)

@@ -1,28 +1,28 @@
-"""The paper's claims against the tables of one run: verdicts from data, never from text."""
+"""Claims against the tables of one run: entries of data, judged by rules."""
 
 from diysink.claims.cost import cost_table
-from diysink.claims.document import claims_page, measured
-from diysink.claims.evidence import Evidence, Roles
-from diysink.claims.parts import Verdict
+from diysink.claims.entry import Claim, Part, Robustness
+from diysink.claims.estimate import Estimate
+from diysink.claims.judge import judge
+from diysink.claims.page import claims_page, criterion, measured
 from diysink.claims.planned import planned_comparisons
-from diysink.claims.questions import Answer, answers
-from diysink.claims.robustness import MEAN, over_layers, over_masks, over_tau
-from diysink.claims.twelve import CLAIMS, judge
+from diysink.claims.results import Verdict
+from diysink.claims.robustness import robustness
+from diysink.claims.tables import Tables, sinks_table
 
 __all__ = [
-    "CLAIMS",
-    "MEAN",
-    "Answer",
-    "Evidence",
-    "Roles",
+    "Claim",
+    "Estimate",
+    "Part",
+    "Robustness",
+    "Tables",
     "Verdict",
-    "answers",
     "claims_page",
     "cost_table",
+    "criterion",
     "judge",
     "measured",
-    "over_layers",
-    "over_masks",
-    "over_tau",
     "planned_comparisons",
+    "robustness",
+    "sinks_table",
 ]

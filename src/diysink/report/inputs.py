@@ -6,8 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from diysink.claims import Roles
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -27,9 +25,6 @@ class Inputs:
         evidence: other tables of the analyses and of the claims, by name.
         analyses: the tidy table of each analysis, by name.
         left_out: why analyses were left out, by name.
-        encoder: whose sinks the models treat apart, by its name in the tables of sinks.
-        controls: encoders that are expected to have no sinks.
-        roles: which variant plays which part in the claims; None: the usual names.
         validation: what was checked of the records: ``passed, splits, quarantined, rules``.
         registration: which version of which registered model this is.
         timings: per stage, ``seconds``, ``peak_bytes``, ``finished``.
@@ -51,9 +46,6 @@ class Inputs:
     evidence: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     analyses: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
-    encoder: str = ""
-    controls: tuple[str, ...] = ()
-    roles: Roles | None = None
     validation: Mapping[str, Any] | None = None
     registration: Mapping[str, Any] | None = None
     timings: Mapping[str, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from diysink.analysis import ANALYSES
-from diysink.claims import Answer, Evidence, Roles, Verdict, answers, measured
+from diysink.claims import Verdict, criterion, measured
 from diysink.report import figures
 from diysink.report.inputs import Inputs, records
 
@@ -118,16 +118,16 @@ def sheet(name: str, table: pd.DataFrame) -> Sheet:
 
 
 def claims(inputs: Inputs) -> dict[str, Any]:
-    """Verdicts with their parts, robustness, and the reviewers' questions."""
+    """Verdicts with their parts, and robustness."""
     rows, parts = (records(inputs.evidence.get(name)) for name in ("claims", "claim_parts"))
     robust = records(inputs.evidence.get("robustness"))
     level = float(inputs.results["settings"]["level"])
-    told = [
+    judged = [
         {
             **row,
             "measured": measured(row),
             "parts": [
-                {**part, "measured": measured(part)}
+                {**part, "measured": measured(part), "criterion": criterion(part)}
                 for part in parts
                 if part["number"] == row["number"]
             ],
@@ -136,40 +136,7 @@ def claims(inputs: Inputs) -> dict[str, Any]:
     ]
     verdicts = [row["verdict"] for row in rows]
     return {
-        "claims": told,
+        "claims": judged,
         "counts": [(str(verdict), verdicts.count(str(verdict))) for verdict in Verdict],
         "robustness": figures.draw_robustness(robust, level) if robust else None,
-        "questions": questions(inputs),
     }
-
-
-def questions(inputs: Inputs) -> list[Answer]:
-    """Answers to the reviewers, from the tables that the page is made of."""
-    results = inputs.results
-    tables: dict[str, pd.DataFrame | None] = {
-        **inputs.evidence,
-        **{f"{name}_analysis": table for name, table in inputs.analyses.items()},
-        "comparisons": pd.DataFrame(results["comparisons"]),
-        "accuracy": pd.DataFrame(results["accuracy"]),
-        "routes": pd.DataFrame(results["routes"]),
-        "sink_verdicts": inputs.sink_verdicts,
-        "sink_evidence": inputs.sink_evidence,
-    }
-    if inputs.predictions is not None and len(inputs.predictions):
-        seen = inputs.predictions.groupby("variant", sort=False)["visual_tokens"].mean()
-        tables["tokens_seen"] = seen.rename("tokens").reset_index()
-    found = Evidence(
-        tables,
-        inputs.encoder,
-        inputs.controls,
-        inputs.roles or Roles(),
-        float(results["settings"]["level"]),
-        inputs.induced,
-    )
-    variants = inputs.parameters.get("evaluate", {}).get("variants", {})
-    plain = {
-        name: how["connector"]
-        for name, how in variants.items()
-        if how is not None and how["selection"] == "both" and how["arrangement"] is None
-    }
-    return answers(found, plain)

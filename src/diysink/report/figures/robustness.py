@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from diysink.claims import MEAN
+from diysink.analysis.table import ALL
 from diysink.drawing import (
     BOTH,
     INK,
@@ -51,7 +51,7 @@ def draw_robustness(rows: Rows, level: float) -> Drawing:
     def draw(axes: Axes) -> None:
         for parameter, values in settings.items():
             for x, value in enumerate(values):
-                said = "mean" if (parameter, value) == ("layer", MEAN) else f"{value:g}"
+                said = "mean" if (parameter, value) == ("layer", ALL) else f"{value:g}"
                 axes.text(x, places[parameter, None], said, ha="center", va="center", size=8)
         for row in rows:
             colour, mark = _MARKS[row["verdict"]]

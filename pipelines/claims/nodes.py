@@ -1,0 +1,71 @@
+"""Claims, judged from all that the run measured."""
+
+from typing import Any
+
+import pandas as pd
+
+from pipelines.claims.settings import Claims
+from pipelines.shared import Model
+from pipelines.sinks.settings import Sinks
+
+Table = pd.DataFrame
+
+
+def judge_claims(
+    *,
+    predictions: Table,
+    benchmark_results: dict[str, Any],
+    sink_verdicts: Table,
+    sink_evidence: Table,
+    claims: Claims,
+    model: Model,
+    sinks: Sinks,
+    seed: int,
+    **analyses: Table | None,
+) -> tuple[Table, Table, Table, Table, Table, str]:
+    """Verdicts; what they rest on; planned comparisons; robustness; costs; and the page.
+
+    Args:
+        predictions: of all variants.
+        benchmark_results: contents of the benchmarks' result files, by name.
+        sink_verdicts: one row an encoder.
+        sink_evidence: one row a question of a verdict.
+        claims: the entries.
+        model: whose sinks the models treat apart.
+        sinks: which encoders should have none.
+        seed: of the bootstraps.
+        analyses: tables of the analyses, by the name of the dataset.
+    """
+    from diysink.claims import (
+        Tables,
+        claims_page,
+        cost_table,
+        judge,
+        planned_comparisons,
+        robustness,
+        sinks_table,
+    )
+    from diysink.claims.transition import CONVERTERS
+    from diysink.evaluation import primary
+    from diysink.miniature.card import is_induced
+    from diysink.resampling import Bootstrap
+
+    bootstrap = Bootstrap(claims.resamples, claims.level, seed)
+    planned = planned_comparisons(primary(predictions), claims.entries.values(), bootstrap)
+    costs = cost_table(benchmark_results)
+    suffix = "_analysis"
+    tidy = {name.removesuffix(suffix): t for name, t in analyses.items() if name.endswith(suffix)}
+    tables = Tables(
+        {
+            **{name: convert(analyses) for name, convert in CONVERTERS.items()},
+            **tidy,
+            "sinks": sinks_table(sink_verdicts, sink_evidence, sinks.expect),
+            "comparisons": planned,
+            "costs": costs,
+        },
+        claims.level,
+    )
+    induced = is_induced(model.encoder)
+    verdicts, parts = judge(claims.entries, tables, induced=induced)
+    page = claims_page(verdicts, parts, level=claims.level, induced=induced)
+    return verdicts, parts, planned, robustness(claims.entries, tables), costs, page

@@ -1,0 +1,112 @@
+"""What a claim is: data. ``conf/base/parameters_claims.yml`` has those of the paper.
+
+The values are checked where an entry is made, and names of tables and columns where it is judged.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from diysink.claims.estimate import UNITS
+from diysink.claims.names import known
+from diysink.claims.special import SPECIAL
+
+INTERVAL = ("above", "below", "at most")
+"""Rules for the whole interval of a number."""
+VALUE = ("value above", "value below", "value at least")
+"""Rules for a number alone."""
+AHEAD = "ahead"
+"""A variant is ahead in a comparison of answers that was planned (`diysink.claims.planned`)."""
+FLAG = ("is", "is not")
+"""A column of true and false, named by ``limit``."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a claim needs: a row of a table, and a rule for its number.
+
+    Attributes:
+        where: columns of the row and their values: one value, a list (the first that there is),
+            ``largest``, ``mean`` (over single layers, heads or groups) or ``each`` (a part for
+            each).
+        rule: one of the rules above, or a function of :data:`diysink.claims.special.SPECIAL`.
+        table: its name.
+        text: what is measured; ``{column}`` stands for a column of the row, ``{rows}`` for how
+            many were averaged.
+        limit: a number, a column of the row, or ``error``, which is 1 - level.
+        per: a column that ``limit`` is multiplied with.
+        than: the row that is compared with, in place of a limit: how it differs from ``where``.
+        less: a row that is subtracted: how it differs from ``where``.
+        negative: the number is taken with the other sign.
+        value: column of the number.
+        unit: a key of :data:`diysink.claims.estimate.UNITS`.
+        control: this is the claim's control.
+
+    Raises:
+        ValueError: an unknown rule or unit, or no limit where the rule needs one.
+    """
+
+    where: Mapping[str, Any]
+    rule: str
+    table: str = "comparisons"
+    text: str = "{variant} less {baseline}, {group} questions"
+    limit: int | float | str | None = None
+    per: str | None = None
+    than: Mapping[str, Any] | None = None
+    less: Mapping[str, Any] | None = None
+    negative: bool = False
+    value: str = "value"
+    unit: str = "number"
+    control: bool = False
+
+    def __post_init__(self) -> None:
+        known(self.rule, [*INTERVAL, *VALUE, AHEAD, *FLAG, *SPECIAL], "rule")
+        known(self.unit, UNITS, "unit")
+        limited = self.limit is not None or (self.than is not None and self.rule in INTERVAL)
+        if self.rule in (*INTERVAL, *VALUE, *FLAG) and not limited:
+            raise ValueError(f"the rule {self.rule!r} without a limit")
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Parts that are judged again at each value of an index.
+
+    Attributes:
+        name: of what is judged.
+        index: ``tau``: sinks at multiples of the model's own tau; ``layer``: layer by layer.
+        parts: which; none: those of the claim.
+        where: in place of the same columns of the parts.
+    """
+
+    name: str
+    index: Literal["layer", "tau"]
+    parts: Sequence[Part] = ()
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        claim: in our words.
+        paper: the paper's figure.
+        parts: all must be met.
+        built_in: true by construction where sinks were induced.
+        why: what makes it so, or leaves it open.
+        needs: parts without which it cannot be measured.
+        robustness: what is judged again over an index.
+    """
+
+    claim: str
+    paper: str
+    parts: Sequence[Part]
+    built_in: Literal["yes", "partly", "no"]
+    why: str
+    needs: Sequence[Part] = ()
+    robustness: Sequence[Robustness] = ()
+
+    @property
+    def all_parts(self) -> list[Part]:
+        """Every part, those of the robustness included."""
+        return [*self.needs, *self.parts, *(part for one in self.robustness for part in one.parts)]
