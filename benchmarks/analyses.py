@@ -1,7 +1,7 @@
 """Do analyses need more memory for more images, and how long do they take?
 
 Each analysis runs in a process of its own on 200 and on 2,000 images of the training split of a
-finished run, one question each; what is told is the peak of that process, and its seconds. A run on
+finished run, one question each. The result is the peak of that process, and its seconds. A run on
 50 images beside them shows what the start and the model alone take. The records are made before, in
 another process, so that making them is no part of the peak.
 
@@ -16,20 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-
-NODES = {  # analysis: the function that runs it, and its block of parameters
-    "attention": ("attention", "measure_attention", "attention"),
-    "attention by layer": ("attention", "attend_by_layer", "layers"),
-    "criteria": ("inside", "compare_criteria", "criteria"),
-    "functions of heads": ("inside", "tell_functions", "function"),
-    "probes": ("carries", "probe_tokens", "probes"),
-    "relevance": ("carries", "map_relevance", "relevance"),
-    "words": ("carries", "isolate_words", "words"),
-    "replaced contents": ("answers", "replace_contents", "replacement"),
-}
 
 
 def one_question_each(records: Path, images: int, folder: Path) -> None:
@@ -50,26 +38,27 @@ def one_question_each(records: Path, images: int, folder: Path) -> None:
 
 def measure(project: Path, name: str, images: int, records: Path) -> dict[str, float]:
     """Run one analysis here; its peak in MB and its seconds."""
-    import yaml
+    from diysink.analysis import ANALYSES, Context
+    from diysink.analysis.run import analyze
+    from diysink.analysis.subject import DIYSinkSubject
+    from diysink.model import load
+    from diysink.records import Records
 
-    module, function, block = NODES[name]
-    analyze = yaml.safe_load((project / "conf/base/parameters_analyze.yml").read_text())["analyze"]
-    asked = {key: value for key, value in analyze[block].items() if key != "items"}
-    analyze[block] = {**asked, "split": "train", "images": images}
-    models = project / "data/06_models/finetune"
-    between = [labels_of(records)] if module == "carries" else []
-    how = [analyze] if function == "measure_attention" else [analyze, 0]
-    node = getattr(import_module(f"pipelines.analyze.{module}"), function)
-    with tempfile.TemporaryDirectory() as work:
-        start = time.monotonic()
-        node(records, models, *between, *how, work, "cpu")
-        seconds = time.monotonic() - start
+    kind = ANALYSES[name]
+    settings = kind.settings_class(max_samples=images)
+    start = time.monotonic()
+    folder = project / "data/06_models/finetune" / settings.connector / f"seed{settings.seed}"
+    generator = load(folder, device="cpu")
+    context = Context(labels=labels_of(records), tokenizer=generator.chat_encoder.tokenizer)
+    split = Records(records / "train")
+    analyze(DIYSinkSubject(generator), split, {name: kind(settings, context)}, batch_size=50)
+    seconds = time.monotonic() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"peak_mb": peak, "seconds": seconds}
 
 
 def labels_of(records: Path):  # type: ignore[no-untyped-def]
-    """A label by lot for each image: probes learn as long from it, and read nothing."""
+    """A random label for each image: probes train as long on it, and read nothing."""
     import numpy as np
     import pandas as pd
 
@@ -81,6 +70,13 @@ def labels_of(records: Path):  # type: ignore[no-untyped-def]
     return pd.DataFrame(
         {"image": images, "attribute": "light", "scope": "global", "label": drawn, **nothing}
     )
+
+
+def names() -> list[str]:
+    """The analyses that look into a model."""
+    from diysink.analysis import ANALYSES
+
+    return [name for name, kind in ANALYSES.items() if kind.unit is not None]
 
 
 def main() -> None:
@@ -109,10 +105,10 @@ def main() -> None:
         numbers = (50, *args.images)
         for images in numbers:
             here("--make", str(images), f"{folder}/{images}")
-        for name in NODES:
+        for name in names():
             for images in numbers:
-                told = here("--one", name, str(images), f"{folder}/{images}")
-                found.setdefault(name, {})[str(images)] = json.loads(told.splitlines()[-1])
+                line = here("--one", name, str(images), f"{folder}/{images}")
+                found.setdefault(name, {})[str(images)] = json.loads(line.splitlines()[-1])
             few, many = (found[name][str(images)]["peak_mb"] for images in args.images)
             seconds = found[name][str(args.images[1])]["seconds"]
             print(
