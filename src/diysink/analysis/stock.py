@@ -169,23 +169,24 @@ class StockSubject:
             torch.stack([torch.cat([_largest(tile) for tile in row]) for row in rows]),
             norms_of,
             norms_of >= self.threshold,
-            self._grid(rows[0]),
+            self._grid([row[0] for row in rows]),
             self.encoder.prefix(self.tower.config),
         )
 
-    def _grid(self, tiles: Sequence[EncodedImage]) -> tuple[int, int]:
+    def _grid(self, images: Sequence[EncodedImage]) -> tuple[int, int]:
         """Rows and columns of visual tokens; (0, 0) where they are not one grid."""
         if self.lacks("grid") is not None:
             return (0, 0)
         side = self.tower.config.patch_size
-        height, width = tiles[0].pixels.shape[-2:]
-        grid = (height // side, width // side)
-        if grid[0] * grid[1] != len(tiles[0].groups):
+        grids = {tuple(int(n) // side for n in image.pixels.shape[-2:]) for image in images}
+        _same(grids, "rows and columns of patches")
+        rows, columns = grids.pop()
+        if rows * columns != len(images[0].groups):
             raise UnsupportedModelError(
-                f"the connector of this {self.kind} gets {len(tiles[0].groups)} tokens for "
-                f"{grid[0]} x {grid[1]} patches: class tokens go along"
+                f"the connector of this {self.kind} gets {len(images[0].groups)} tokens for "
+                f"{rows} x {columns} patches: class tokens go along"
             )
-        return grid
+        return rows, columns
 
     def questions(self, records: Sequence[Record], max_new_tokens: int) -> list[str]:
         """The question of each record; of one that is too long for the model, its beginning."""
@@ -351,11 +352,12 @@ def _largest(image: EncodedImage) -> Float[Tensor, "tokens dim"]:
     return image.states[rows[rows >= 0]]
 
 
-def _same(numbers: set[int], what: str) -> None:
-    if len(numbers) > 1:
+def _same(values: set[Any], what: str) -> None:
+    """Refuse a batch whose images differ in something that its tensors need to be alike."""
+    if len(values) > 1:
+        different = ", ".join(map(str, sorted(values)))
         raise UnsupportedModelError(
-            f"the images of one batch have {', '.join(map(str, sorted(numbers)))} {what}: set "
-            "batch_size to 1"
+            f"the images of one batch have {different} {what}: set batch_size to 1"
         )
 
 
