@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.inside import find_dimensions, tell_functions
+from pipelines.analyze.inside import tell_functions
 from pipelines.analyze.labels import label_images
 from pipelines.analyze.nodes import run_analyses
 from pipelines.analyze.sweep import sweep_tau
@@ -17,10 +17,6 @@ COUNTS = ["params:analyze", "params:seed"]
 def create_pipeline() -> Pipeline:
     """Predictions and models in, tidy tables out."""
     named = {
-        find_dimensions: (
-            [*MODEL, "sink_profiles", "aligned_connectors", "params:model", "params:align", *HOW],
-            ["sink_dimensions", "dimension_overlap"],
-        ),
         tell_functions: ([*MODEL, *HOW], "sink_function"),
         label_images: (["records", "params:prepare", *COUNTS], "image_labels"),
     }

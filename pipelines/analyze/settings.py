@@ -1,6 +1,6 @@
 """Settings of the analyses; each is explained in ``conf/base/parameters_analyze.yml``."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, create_model
 
@@ -8,7 +8,6 @@ from diysink.analysis import ANALYSES
 from diysink.analysis.ablation import AblationSettings
 from pipelines.schema import (
     ConnectorName,
-    Distinct,
     Level,
     Multiples,
     Name,
@@ -64,13 +63,6 @@ class Massive(Settings):
     dimensions: Several[NonNegativeInt] | None
 
 
-class Dimensions(OfImages):
-    """Massive activations through training."""
-
-    checkpoints: Distinct[Literal["untrained", "aligned", "finetuned"]]
-    top: PositiveInt
-
-
 class _Blocks(Settings):
     level: Level
     resamples: PositiveInt
@@ -81,7 +73,6 @@ class _Blocks(Settings):
     labels: Labels | None
     sweep: Sweep | None
     massive: Massive | None
-    dimensions: Dimensions | None
     function: OfImages | None
 
 

@@ -45,7 +45,6 @@ def judge_claims(
         robustness,
         sinks_table,
     )
-    from diysink.claims.transition import CONVERTERS
     from diysink.evaluation import primary
     from diysink.miniature.card import is_induced
     from diysink.resampling import Bootstrap
@@ -57,7 +56,6 @@ def judge_claims(
     tidy = {name.removesuffix(suffix): t for name, t in analyses.items() if name.endswith(suffix)}
     tables = Tables(
         {
-            **{name: convert(analyses) for name, convert in CONVERTERS.items()},
             **tidy,
             "sinks": sinks_table(sink_verdicts, sink_evidence, sinks.expect),
             "comparisons": planned,

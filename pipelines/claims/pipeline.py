@@ -10,12 +10,10 @@ OUTPUTS = ["claims", "claim_parts", "planned_comparisons", "robustness", "costs"
 def create_pipeline() -> Pipeline:
     """Tables of the run in; verdicts, what they rest on, and a page out."""
     from diysink.analysis import ANALYSES
-    from diysink.claims import transition
 
     datasets = [
         *("predictions", "benchmark_results", "sink_verdicts", "sink_evidence"),
         *(f"{name}_analysis" for name in (*ANALYSES, "tau_sweep")),
-        *(old for name, olds in transition.OLD.items() if name not in ANALYSES for old in olds),
     ]
     inputs = {name: name for name in datasets}
     inputs |= {name: f"params:{name}" for name in ("claims", "model", "sinks", "seed")}

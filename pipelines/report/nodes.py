@@ -28,8 +28,6 @@ EVIDENCE = (
     "planned_comparisons",
     "robustness",
     "costs",
-    "sink_dimensions",
-    "dimension_overlap",
     "sink_function",
 )
 """Tables of the claims and of the analyses that the page has sections for."""

@@ -28,8 +28,7 @@ from diysink.analysis.attention import Attention, AttentionSettings
 from diysink.analysis.attention_by_layer import AttentionByLayer
 from diysink.analysis.attention_measures import RATIO, Measures
 from diysink.analysis.criteria import Criteria
-from diysink.analysis.dimension_overlap import dimension_overlap
-from diysink.analysis.dimensions import dimension_profiles, sink_dimensions
+from diysink.analysis.dimensions import Dimensions, DimensionsSettings
 from diysink.analysis.function import head_outputs, sink_function
 from diysink.analysis.labels import BOX
 from diysink.analysis.layers import connected_encoder
@@ -346,17 +345,16 @@ def test_a_dimension_planted_for_loudness_is_massive_at_induced_sinks_alone(mark
     """That they differ from the first token is true of any visual tokens: no sign of sinks."""
 
     def dimensions(side):
-        profiles = dimension_profiles(side.generator, side.ask("scene")[0], RULE)
-        checkpoints = {"solved": profiles}
-        overlap = dimension_overlap(checkpoints, RULE, **OPTIONS)
-        leading = one(overlap, a="vsink", b="first", sets="leading")
-        return sink_dimensions(checkpoints, RULE), leading["p_differ"]
+        analysis = Dimensions(DimensionsSettings(), Context(Bootstrap(**OPTIONS), massive=RULE))
+        rows = measured(analysis, side.generator, side.ask("scene")[0])
+        table = analysis.summarize(rows.assign(checkpoint="solved"))
+        return table, one(table, condition="vsink & first", sets="leading")["p_differ"]
 
     (induced, differ), (control, control_differ) = marked.each(dimensions)
     rows = induced[induced["massive"]]
-    assert set(zip(rows["layer"], rows["kind"], rows["mask"], rows["dimension"], strict=True)) == {
-        (0, "vsink", "true", LOUD)
-    }
+    assert set(
+        zip(rows["layer"], rows["condition"], rows["control"], rows["dimension"], strict=True)
+    ) == {(0, "vsink", "none", LOUD)}
     assert not control["massive"].any()
     assert max(differ, control_differ) < 0.05
 

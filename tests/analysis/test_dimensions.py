@@ -1,27 +1,34 @@
 """Sink dimensions: those planted at a kind of token are found there, and not in the controls."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from diysink.analysis.attention_layers import read_language
-from diysink.analysis.dimension_overlap import dimension_overlap, jaccard
-from diysink.analysis.dimensions import (
-    SETS,
-    DimensionProfiles,
-    dimension_profiles,
-    sink_dimensions,
-)
+from diysink.analysis import Context
+from diysink.analysis.dimension_overlap import jaccard
+from diysink.analysis.dimension_profiles import SETS, DimensionProfiles
+from diysink.analysis.dimensions import Dimensions, DimensionsSettings
+from diysink.analysis.dimensions_figure import draw_dimensions
 from diysink.analysis.massive import MassiveRule
-from diysink.selection import QuestionBatch
+from diysink.analysis.table import select
+from diysink.resampling import Bootstrap
+from tests.analysis.batches import batch_of, measured
 from tests.tiny_models import tiny_generator, tiny_questions
 
 RULE = MassiveRule(ratio=40.0)  # at a width of 16: 2.5 of at most 4
 IMAGES = 12
 # The tiny Qwen's prompts begin with the image.
 LLAMA = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
+
+
+def dimensions(rule=RULE, top=8, resamples=200):
+    return Dimensions(DimensionsSettings(top=top), Context(Bootstrap(resamples), massive=rule))
+
+
+def summarized(rows, **options):
+    return dimensions(**options).summarize(rows.assign(checkpoint="x"))
 
 
 @pytest.fixture(scope="module")
@@ -34,123 +41,106 @@ def questions():
     return tiny_questions(tuple("abcdefghabcd"), tuple(f"x{i}" for i in range(IMAGES)))
 
 
-def part(questions, start, end):
-    """Some of the questions as a batch of their own."""
-    return QuestionBatch(
-        questions.texts[start:end],
-        questions.ids[start:end],
-        questions.groups[start:end],
-        questions.images[start:end],
-        questions.pixel_values[start:end],
-    )
+def planted(generator, questions):
+    """Rows with, at layer 1, dimension 5 massive at V-sinks, 9 at the first token and a patch."""
+    batch = batch_of(generator, questions)
+    measuring = dimensions().measure(batch)
+    looks, prompts = next(measuring), batch.prompts
 
+    def shown(layer):
+        states = layer.states.clone()
+        if layer.number == 1:
+            for item, first in enumerate(prompts.mask.argmax(1)):
+                at, sinks = prompts.index[item], prompts.sinks[item]
+                states[item, at[sinks], 5] = 1e3
+                states[item, [first, *at[~sinks][:1]], 9] = 1e3
+        looks.language(replace(layer, states=states))
 
-@pytest.fixture
-def planted(generator, monkeypatch):
-    """At layer 1: dimension 5 massive at V-sinks, 9 at the first token and one other patch."""
-    module = sys.modules[dimension_profiles.__module__]
-    real = module.patch_places
-    found = []
-
-    def places(spliced, tokens):
-        at = real(spliced, tokens)
-        sinks = spliced.sinks.gather(1, at)
-        found.append((at, sinks))
-        return at
-
-    def read(language_model, look, embeds, mask):
-        def shown(layer):
-            states = layer.states.clone()
-            at, sinks = found[-1]
-            if layer.number == 1:
-                for item, first in enumerate(mask.argmax(1)):
-                    states[item, at[item][sinks[item]], 5] = 1e3
-                    other = at[item][~sinks[item]][:1]
-                    states[item, [first, *other], 9] = 1e3
-            look(replace(layer, states=states))
-
-        read_language(language_model, shown, embeds, mask)
-
-    monkeypatch.setattr(module, "patch_places", places)
-    monkeypatch.setattr(module, "read_language", read)
+    batch.subject.read_language(prompts, shown)
+    with pytest.raises(StopIteration) as end:
+        next(measuring)
+    return end.value.value
 
 
 def massive(table):
-    rows = table[table["massive"]]
+    rows = select(table, metric="ratio", massive=True)
     return {
-        (kind, mask): set(zip(part["layer"], part["dimension"], strict=True))
-        for (kind, mask), part in rows.groupby(["kind", "mask"])
+        cell: set(zip(part["layer"], part["dimension"], strict=True))
+        for cell, part in rows.groupby(["condition", "control"])
     }
 
 
 @LLAMA
-def test_planted_dimensions_are_found_at_their_kind_and_layer(generator, questions, planted):
-    profiles = dimension_profiles(generator, questions, RULE)
-    table = sink_dimensions({"aligned": profiles}, RULE)
+def test_planted_dimensions_are_found_at_their_kind_and_layer(generator, questions):
+    table = summarized(planted(generator, questions))
     assert massive(table) == {
-        ("vsink", "true"): {(1, 5)},
-        ("lsink", "true"): {(1, 9)},
-        ("first", "true"): {(1, 9)},
+        ("vsink", "none"): {(1, 5)},
+        ("lsink", "none"): {(1, 9)},
+        ("first", "none"): {(1, 9)},
     }
-    row = table[(table["kind"] == "vsink") & table["massive"] & (table["mask"] == "true")].iloc[0]
-    assert row["ratio"] == pytest.approx(4, rel=1e-3)  # the root of the width: nothing else counts
-    assert row["low"] <= row["ratio"] <= row["high"]
+    row = select(table, condition="vsink", control="none", massive=True).iloc[0]
+    assert row["value"] == pytest.approx(4, rel=1e-3)  # the root of the width: nothing else counts
+    assert row["low"] <= row["value"] <= row["high"]
     assert row["contrast"] > 2
-    overlap = dimension_overlap({"aligned": profiles}, RULE, resamples=200)
-    rows = overlap[overlap["sets"] == "massive"].set_index(["a", "b"])
-    assert rows.loc[("vsink", "lsink"), ["jaccard", "shared"]].tolist() == [0, 0]
-    assert rows.loc[("lsink", "first"), "jaccard"] == 1
-    assert rows.loc[("lsink", "first"), "p"] == pytest.approx(1 / 16)
+    rows = select(table, metric="jaccard", sets="massive").set_index("condition")
+    assert rows.loc["vsink & lsink", ["value", "shared"]].tolist() == [0, 0]
+    assert rows.loc["lsink & first", "value"] == 1
+    assert rows.loc["lsink & first", "p"] == pytest.approx(1 / 16)
 
 
 @LLAMA
 def test_where_nothing_was_planted_nothing_is_massive(generator, questions):
-    table = sink_dimensions({"untrained": dimension_profiles(generator, questions, RULE)}, RULE)
-    assert not table["massive"].any()
-    assert set(table["kind"]) == {"vsink", "first"}  # no token is lit: there is no L-sink
-    assert (table.groupby(["layer", "kind", "mask"]).size() == 8).all()
+    table = summarized(measured(dimensions(), generator, questions))
+    assert massive(table) == {}
+    ratios = select(table, metric="ratio")
+    assert set(ratios["condition"]) == {"vsink", "first"}  # no token is massive: no L-sink
+    assert (ratios.groupby(["layer", "condition", "control"]).size() == 8).all()
 
 
 @LLAMA
-def test_batches_merge_to_the_whole(generator, questions, tmp_path):
-    whole = dimension_profiles(generator, questions, RULE)
-    parts = [
-        dimension_profiles(generator, part(questions, *ends), RULE)
-        for ends in ((0, 5), (5, IMAGES))
-    ]
-    parts[0].save(tmp_path / "profiles.safetensors")
-    parts[0] = DimensionProfiles.load(tmp_path / "profiles.safetensors")
-    merged = DimensionProfiles.merged(parts)
-    for name, value in vars(whole).items():
+def test_batches_add_up_to_the_whole(generator, questions, tmp_path):
+    whole = measured(dimensions(), generator, questions)
+    parts = []
+    for name, ends in (("a", slice(0, 5)), ("b", slice(5, IMAGES))):
+        part = replace(
+            questions,
+            **{
+                name: getattr(questions, name)[ends]
+                for name in ("texts", "ids", "groups", "images", "pixel_values")
+            },
+        )
+        measured(dimensions(), generator, part).to_parquet(tmp_path / name)
+        parts.append(pd.read_parquet(tmp_path / name))
+    merged = DimensionProfiles.from_rows(pd.concat(parts, ignore_index=True))
+    for name, value in vars(DimensionProfiles.from_rows(whole)).items():
         np.testing.assert_allclose(getattr(merged, name), value, rtol=1e-4, atol=1e-6)
 
 
 def made(first, second, images=40, noise=0.1, width=64):
-    """Profiles of one layer: loud dimensions at V-sinks and at L-sinks."""
+    """Profiles of one layer: large dimensions at V-sinks and at L-sinks."""
     rng = np.random.default_rng(0)
     mean = np.full((images, len(SETS), width), 0.5) + noise * rng.random((images, len(SETS), width))
-    for kind, loud in (("vsink", first), ("lsink", second)):
-        mean[:, SETS.index(kind), loud] += 6.0
+    for kind, large in (("vsink", first), ("lsink", second)):
+        mean[:, SETS.index(kind), large] += 6.0
     return DimensionProfiles(
         mean.sum(0)[None], (mean**2).sum(0)[None], np.full((1, len(SETS)), float(images)), mean
     )
 
 
-def between(table, sets="leading"):
-    rows = table[(table["a"] == "vsink") & (table["b"] == "lsink") & (table["sets"] == sets)]
-    return rows.iloc[0]
+def between(profiles):
+    rows = profiles.rows([f"i{i}" for i in range(len(profiles.mean))])
+    table = summarized(rows, rule=MassiveRule(), top=3, resamples=500)
+    return select(table, condition="vsink & lsink", sets="leading").iloc[0]
 
 
 def test_different_dimensions_are_told_from_the_same():
-    apart = made([1, 2, 3], [4, 5, 6])
-    row = between(dimension_overlap({"x": apart}, MassiveRule(), top=3, resamples=500))
-    assert (row["jaccard"], row["shared"], row["n_images"]) == (0, 0, 40)
+    row = between(made([1, 2, 3], [4, 5, 6]))
+    assert (row["value"], row["shared"], row["n_images"]) == (0, 0, 40)
     assert row["p"] == 1
     assert (row["low"], row["high"]) == (0, 0)
     assert row["p_differ"] < 0.01
-    alike = made([1, 2, 3], [1, 2, 3])
-    row = between(dimension_overlap({"x": alike}, MassiveRule(), top=3, resamples=500))
-    assert row["jaccard"] == 1
+    row = between(made([1, 2, 3], [1, 2, 3]))
+    assert row["value"] == 1
     assert row["p"] == pytest.approx(1 / 41664)  # one of C(64, 3) sets
     assert row["p_differ"] > 0.05
 
@@ -162,19 +152,17 @@ def test_kinds_swapped_at_random_do_not_differ():
     v, other = SETS.index("vsink"), SETS.index("lsink")
     mean = apart.mean.copy()
     mean[np.ix_(swap, [v, other])] = mean[np.ix_(swap, [other, v])]
-    shuffled = replace(apart, mean=mean)
-    row = between(dimension_overlap({"x": shuffled}, MassiveRule(), top=3, resamples=500))
-    assert row["p_differ"] > 0.05
+    assert between(replace(apart, mean=mean))["p_differ"] > 0.05
 
 
 def test_the_interval_is_the_mean_s_standard_error():
     profiles = made([], [], images=100, noise=1.0)
-    row = sink_dimensions({"x": profiles}, MassiveRule(), top=64).query(
-        "kind == 'vsink' and mask == 'true' and dimension == 7"
-    )
+    rows = profiles.rows([f"i{i}" for i in range(100)])
+    table = summarized(rows, rule=MassiveRule(), top=64)
+    row = select(table, metric="ratio", condition="vsink", control="none", dimension=7)
     values = profiles.mean[:, SETS.index("vsink"), 7]
-    assert row["ratio"].item() == pytest.approx(values.mean())
-    assert row["high"].item() - row["ratio"].item() == pytest.approx(
+    assert row["value"].item() == pytest.approx(values.mean())
+    assert row["high"].item() - row["value"].item() == pytest.approx(
         1.959964 * values.std(ddof=1) / 10
     )
 
@@ -183,8 +171,23 @@ def test_jaccard_of_sets_that_share_nothing():
     assert jaccard(np.array([1]), np.array([2])) == 0
 
 
-@LLAMA
-def test_refuses_questions_without_images(generator, questions):
-    blind = QuestionBatch(questions.texts, questions.ids, questions.groups, questions.images)
-    with pytest.raises(ValueError, match="without pixel_values"):
-        dimension_profiles(generator, blind, RULE)
+def ratios(massive_at):
+    """Large dimensions by checkpoint and condition; those in ``massive_at`` are massive."""
+    return pd.DataFrame(
+        [
+            {"checkpoint": checkpoint, "layer": layer, "condition": condition, "control": control,
+             "dimension": 7, "value": 3.0, "low": 2.9, "high": 3.1, "n_images": 40,
+             "massive": (checkpoint, condition) in massive_at and control == "none"}
+            for checkpoint in ("untrained", "finetuned")
+            for layer in (0, 1)
+            for condition, control in (("vsink", "none"), ("vsink", "random-matched"),
+                                       ("first", "none"))
+        ]
+    )  # fmt: skip
+
+
+def test_the_title_names_massive_dimensions_now_and_before():
+    title = draw_dimensions(ratios({("finetuned", "vsink")}), 0.95).title
+    assert "V-sinks: 7; L-sinks: none; the first token: none (finetuned)" in title
+    assert title.endswith("before (untrained): none")
+    assert draw_dimensions(ratios(set()), 0.95).title.startswith("No dimension is massive")

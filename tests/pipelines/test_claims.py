@@ -7,7 +7,6 @@ import pytest
 from pydantic import ValidationError
 
 from diysink.analysis import ANALYSES
-from diysink.claims.transition import CONVERTERS
 from diysink.miniature.card import INDUCED
 from pipelines.claims import create_pipeline
 from pipelines.claims.nodes import judge_claims
@@ -99,6 +98,6 @@ def test_every_input_is_taken_and_every_table_of_an_entry_is_known():
     inputs = {name.removeprefix("params:") for name in create_pipeline().nodes[0].inputs}
     taken = inspect.signature(judge_claims).parameters.values()
     assert {one.name for one in taken if one.kind is one.KEYWORD_ONLY} <= inputs
-    known = {*ANALYSES, *CONVERTERS, "sinks", "comparisons", "costs"}
+    known = {*ANALYSES, "sinks", "comparisons", "costs"}
     entries = Claims(**GIVEN["claims"]).entries.values()
     assert {part.table for entry in entries for part in entry.all_parts} <= known

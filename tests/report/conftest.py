@@ -186,13 +186,9 @@ def make_evidence_tables():
                                 ("attention", ("does not hold", "holds", "not measurable here")))
         for setting, verdict in zip((0.5, 1.0, 2.0), verdicts, strict=True)
     ]  # fmt: skip
-    overlap = {"checkpoint": "finetuned", "a": "vsink", "b": "lsink", "sets": "leading",
-               "jaccard": 0.1, "low": 0.0, "high": 0.2, "n_a": 3, "n_b": 2, "p": 0.9,
-               "p_differ": 0.001, "n_images": 200}  # fmt: skip
     return {
         "planned_comparisons": planted["comparisons"],
         "costs": planted["costs"],
-        "dimension_overlap": pd.DataFrame([overlap]),
         "claims": claims,
         "claim_parts": parts,
         "robustness": pd.DataFrame(robust),

@@ -100,7 +100,6 @@ def test_robustness_names_what_turns(page):
 
 def test_tables_stand_under_their_section(inputs, page, text):
     assert "Table: attention" in page.text
-    assert f"All rows of {'dimension_overlap.parquet'}" in page.text
     total = len(inputs.analyses["attention"])
     assert f"The first 60 of {total} rows" in page.text
 

@@ -7,6 +7,7 @@ from diysink.analysis.attention import Attention
 from diysink.analysis.attention_by_layer import AttentionByLayer
 from diysink.analysis.base import Analysis, Context, Looks, Settings
 from diysink.analysis.criteria import Criteria
+from diysink.analysis.dimensions import Dimensions
 from diysink.analysis.massive import MassiveRule
 from diysink.analysis.probes import Probes
 from diysink.analysis.relevance import Relevance
@@ -21,6 +22,7 @@ ANALYSES: dict[str, type[Analysis[Any]]] = {
     "attention_by_layer": AttentionByLayer,
     "weights": Weights,
     "criteria": Criteria,
+    "dimensions": Dimensions,
     "replacement": Replacement,
     "relevance": Relevance,
     "words": Words,

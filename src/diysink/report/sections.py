@@ -59,14 +59,6 @@ class Section:
 
 PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     (
-        "dimensions",
-        "Sink dimensions",
-        "Which hidden dimensions of the language model are massive at sinks, before and after "
-        "training? Ratios are to the state's root mean square; a massive dimension also stands out "
-        "from the median one.",
-        ("dimension_overlap", "sink_dimensions"),
-    ),
-    (
         "function",
         "What a sink does",
         "Nothing (a head that looks at sinks and adds little), or the same to every token (a "

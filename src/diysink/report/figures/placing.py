@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 from diysink.drawing import Drawing, Tables
-from diysink.report.figures.dimensions import draw_section_dimensions
 from diysink.report.figures.function import draw_section_function
 
 DRAW: dict[str, Callable[[Tables, float], list[Drawing]]] = {
-    "dimensions": draw_section_dimensions,
     "function": draw_section_function,
 }
 """By section: from the tables that are there and the intervals' level to the figures."""
