@@ -13,7 +13,7 @@ from diysink.model import SELECTIONS
 from pipelines.adopt.settings import Adopt
 from pipelines.align.settings import Align
 from pipelines.analyze.settings import Analyze
-from pipelines.evaluate.settings import Evaluate
+from pipelines.evaluate.settings import Evaluate, Lvlm
 from pipelines.finetune.settings import Finetune
 from pipelines.prepare.settings import Prepare
 from pipelines.problems import Problem
@@ -22,7 +22,6 @@ from pipelines.reweight.settings import Reweight
 from pipelines.schema import Settings
 from pipelines.shared import Model
 from pipelines.sinks.settings import Sinks
-from pipelines.training_free.settings import Lvlm, TrainingFree
 
 T = TypeVar("T", bound=Settings)
 
@@ -92,8 +91,10 @@ def trained_connectors(run: Run) -> Iterator[Problem]:
     """A connector that no model of the run has."""
     named = list(run.analyses("connector"))
     if run.has("evaluate"):
-        variants = run[Evaluate].chosen.items()
-        named += [(f"evaluate.variants.{name}.connector", one.connector) for name, one in variants]
+        named += [
+            (f"evaluate.variants.variants.{name}.connector", one.connector)
+            for name, one in run[Evaluate].variants.trained.items()
+        ]
     if run.has("reweight") and run[Reweight].selectors:
         named.append(("reweight.connector", run[Reweight].connector))
     folder = run.made.get("finetuned_models")
@@ -131,38 +132,35 @@ def known_selections(run: Run) -> Iterator[Problem]:
     """A selection that is neither known nor trained; a candidate that cannot be packaged."""
     if not run.has("evaluate", "register"):
         return
-    evaluate, selectors = run[Evaluate], set(run[Reweight].selectors)
+    variants, selectors = run[Evaluate].variants, set(run[Reweight].selectors)
     folder = run.made.get("reweightings")
     if not run.has("reweight") and folder is not None and folder.is_dir():
         selectors |= {path.name for path in folder.iterdir() if path.is_dir()}
     for name in sorted(selectors & SELECTIONS.keys()):
         yield Problem(f"reweight.selectors.{name}", "the name of another selection", "another name")
-    for name, variant in evaluate.chosen.items():
+    for name, variant in variants.trained.items():
         if variant.selection not in SELECTIONS.keys() | selectors:
             yield Problem(
-                f"evaluate.variants.{name}.selection",
+                f"evaluate.variants.variants.{name}.selection",
                 repr(variant.selection),
                 f"one of reweight.selectors ({', '.join(sorted(selectors)) or 'none'}), or of "
                 f"{', '.join(sorted(SELECTIONS))}",
             )
-        elif (
-            run.has("register")
-            and name == evaluate.candidate
-            and variant.selection not in {"both"} | selectors
-        ):
-            yield Problem(
-                "evaluate.candidate",
-                f"{name!r}, which selects by {variant.selection!r}",
-                "a variant that selects by 'both' or by one of reweight.selectors, because it is "
-                "packaged",
-            )
+    candidate = variants.chosen[variants.candidate]
+    packaged = candidate.connector is not None and candidate.selection in {"both", *selectors}
+    if run.has("register") and not packaged:
+        yield Problem(
+            "evaluate.variants.candidate",
+            f"{variants.candidate!r}, which cannot be packaged",
+            "a fine-tuned model that selects by 'both' or by one of reweight.selectors",
+        )
 
 
 def ablated_variants(run: Run) -> Iterator[Problem]:
     """A variant of the ablation that is none."""
     if not run.has("analyze") or run[Analyze].ablation is None:
         return
-    known, ablation = run[Evaluate].chosen, run[Analyze].ablation
+    known, ablation = run[Evaluate].variants.chosen, run[Analyze].ablation
     for key in ("both", "sink", "nonsink"):
         if (name := getattr(ablation, key)) not in known:
             expected = f"one of evaluate.variants: {', '.join(known) or 'none'}"
@@ -180,7 +178,6 @@ def prepared_splits(run: Run) -> Iterator[Problem]:
         "finetune": Finetune,
         "reweight": Reweight,
     }
-    blocks |= {"training_free": TrainingFree}
     named = [(f"{name}.split", run[kind].split) for name, kind in blocks.items() if run.has(name)]
     if run.has("evaluate"):
         rows = run[Evaluate].rows()
@@ -215,21 +212,10 @@ def adopted_checkpoint(run: Run) -> Iterator[Problem]:
         yield Problem("seeds", str(list(run.seeds)), expected)
 
 
-def possible_changes(run: Run) -> Iterator[Problem]:
-    """A training-free variant that means nothing, or no model to try it on."""
-    if not run.has("training_free"):
-        return
-    from pipelines.training_free.variants import changes_of
-
-    if run[Lvlm].path is None:
+def named_lvlm(run: Run) -> Iterator[Problem]:
+    """Variants of an LVLM that is not named."""
+    if run.has("evaluate") and run[Evaluate].variants.changed and run[Lvlm].path is None:
         yield Problem("lvlm.path", "null", "a folder or hub id: --params lvlm.path=...")
-    for name, how in run[TrainingFree].variants.items():
-        try:
-            changes_of({name: how, "stock": {"change": "none"}}, 0)
-        except (TypeError, ValueError) as error:
-            path = f"training_free.variants.{name}"
-            reason = str(error).removeprefix(f"{path} is {how}").lstrip(".: ")
-            yield Problem(path, repr(how), f"a change that can be made ({reason.rstrip('.')})")
 
 
 CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
@@ -240,5 +226,5 @@ CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
     prepared_splits,
     measured_profile,
     adopted_checkpoint,
-    possible_changes,
+    named_lvlm,
 )

@@ -63,14 +63,23 @@ class Folder(AbstractDataset[Path, Path]):
     Saving publishes a finished folder (one that a node filled in its workspace and closed with
     ``write_manifest``) at ``filepath``. Loading holds every file against the manifest: its size
     each time, its SHA-256 once a run, before anything is computed from it.
+
+    Args:
+        filepath: the folder.
+        optional: whether a run may load it that does not need it; a folder that does not exist is
+            then an error only where it is read.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
+    def __init__(
+        self, *, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._path, self._optional = Path(filepath), optional
         self._checked: str | None = None  # digest of the manifest whose files were read in full
         self.metadata = metadata
 
     def _load(self) -> Path:
+        if self._optional and not self._path.exists():
+            return self._path
         try:
             seen = _manifest_digest(self._path)
             read_manifest(self._path, thorough=seen is None or seen != self._checked)

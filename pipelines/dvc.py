@@ -210,6 +210,7 @@ def _is_metrics(layout: Layout, name: str) -> bool:
 def _parameter_names(pipeline: Pipeline) -> set[str]:
     prefix = "params:"
     names = {name.removeprefix(prefix) for name in pipeline.inputs() if name.startswith(prefix)}
+    names |= {"variant_sets"} if "evaluate" in names else set()  # evaluate.variants names one
     return names - _NO_PARAMETER
 
 

@@ -5,7 +5,8 @@ Kedro can build settings too, from the type hints of nodes. That is switched off
 parameter, and it cannot hold the settings of two stages against each other.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from pipelines.align.settings import Align
 from pipelines.analyze.settings import Analyze
 from pipelines.claims.settings import Claims
 from pipelines.contradictions import Run, contradictions
-from pipelines.evaluate.settings import Evaluate
+from pipelines.evaluate.settings import Evaluate, Lvlm, VariantSet, named_set
 from pipelines.finetune.settings import Finetune
 from pipelines.miniature.settings import Miniature
 from pipelines.prepare.settings import Prepare
@@ -26,10 +27,9 @@ from pipelines.promote.settings import Promote
 from pipelines.register.settings import Register
 from pipelines.report.settings import Report
 from pipelines.reweight.settings import Reweight
-from pipelines.schema import Device, NumProcesses, Seed, Seeds, Settings, Text
+from pipelines.schema import Device, Name, NumProcesses, Seed, Seeds, Settings, Text
 from pipelines.shared import Model
 from pipelines.sinks.settings import Sinks
-from pipelines.training_free.settings import Lvlm, TrainingFree
 
 T = TypeVar("T", bound=Settings)
 
@@ -47,8 +47,8 @@ BLOCKS: dict[str, Any] = {
     "finetune": Finetune,
     "reweight": Reweight,
     "adopt": Adopt,
+    "variant_sets": dict[Name, VariantSet],
     "evaluate": Evaluate,
-    "training_free": TrainingFree,
     "analyze": Analyze,
     "claims": Claims,
     "register": Register,
@@ -85,6 +85,8 @@ def build(
         if name not in BLOCKS and not name.startswith("_") and misspelt(name, BLOCKS)
     ]
     settings: dict[str, Any] = {}
+    parameters = dict(parameters)
+    named = named_set(parameters)
     for name, kind in BLOCKS.items():
         if name in parameters:
             try:
@@ -93,7 +95,7 @@ def build(
                 problems += problems_of(error, name, kind)
     problems += contradictions(Run(settings, stages, made or {}))
     if problems:
-        raise ParameterError(problems)
+        raise ParameterError(_of_set(problems, named))
     return settings
 
 
@@ -102,3 +104,17 @@ def _adapter(name: str) -> TypeAdapter[Any]:
     kind = BLOCKS[name]
     model = isinstance(kind, type) and issubclass(kind, Settings)
     return TypeAdapter(kind, config=None if model else _STRICT)  # type: ignore[arg-type]
+
+
+def _of_set(problems: Iterable[Problem], name: str | None) -> list[Problem]:
+    """Problems of the set of variants that is named, each once, where the set is written."""
+    if name is None:
+        return list(problems)
+    inside, home = "evaluate.variants.", f"variant_sets.{name}."
+    moved = (
+        replace(problem, where=home + problem.where.removeprefix(inside))
+        if problem.where.startswith(inside)
+        else problem
+        for problem in problems
+    )
+    return list(dict.fromkeys(moved))

@@ -16,7 +16,6 @@ from pipelines import (
     report,
     reweight,
     sinks,
-    training_free,
 )
 
 STAGES = {
@@ -31,12 +30,7 @@ STAGES = {
     "register": register,
     "report": report,
 }
-ON_REQUEST = {
-    "adopt": adopt,
-    "miniature": miniature,
-    "promote": promote,
-    "training_free": training_free,
-}
+ON_REQUEST = {"adopt": adopt, "miniature": miniature, "promote": promote}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

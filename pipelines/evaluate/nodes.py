@@ -1,143 +1,207 @@
 """Every variant answers the same questions; differences come with intervals and tests."""
 
+import logging
 from collections.abc import Sequence
-from functools import lru_cache
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, atomic_path, digest_folder, digest_source, each_unit
+from diysink.artifact import (
+    Workspace,
+    atomic_path,
+    digest_folder,
+    digest_source,
+    each_unit,
+    write_manifest,
+)
+from pipelines.evaluate.models import FineTuned, forget_lvlm, loaded_lvlm, lvlm_variant
+from pipelines.parts import check_checkpoints
 
 if TYPE_CHECKING:
-    from diysink.model import AnswerGenerator
-    from diysink.selection import CoTTemplates, Selection
-    from pipelines.evaluate.settings import Evaluate
+    from pipelines.evaluate.settings import Evaluate, Lvlm
     from pipelines.shared import Model
+
+logger = logging.getLogger(__name__)
+
+
+def measure_lvlm_sinks(
+    records: Path, lvlm: "Lvlm", evaluate: "Evaluate", device: str, workspace: str
+) -> Path:
+    """Which visual tokens of the LVLM are sinks: a folder with the profile and all counts.
+
+    The folder is empty where no variant is of the LVLM.
+
+    Raises:
+        NoThresholdError: the norms show no gap, and no tau was given.
+    """
+    if not evaluate.variants.changed:
+        folder = Workspace(workspace, "evaluate", {"lvlm": None}).folder("sinks")
+        write_manifest(folder, kind="sinks of no model")
+        return folder
+    from diysink.evaluation.lvlm_sinks import measure_sinks, spread
+
+    inputs = {
+        "records": digest_folder(records),
+        "benchmark": evaluate.plain()["benchmarks"],
+        "lvlm": _digested(lvlm),
+        "batch": evaluate.batch,
+    }
+    work = Workspace(workspace, "evaluate", {"lvlm": inputs})
+    folder = work.folder("sinks")
+    if work.finished("calibrated") is None:
+        statistics, profile = measure_sinks(
+            loaded_lvlm(lvlm, evaluate.max_new_tokens, device),
+            evaluate.rows()[0].records(records),
+            tau=lvlm.tau,
+            images=lvlm.images,
+            calibration=lvlm.calibration,
+            bootstrap=lvlm.bootstrap.model_dump(),
+            batch=evaluate.batch,
+        )
+        statistics.save(folder / "statistics.safetensors")
+        profile.save(folder / "profile.json")
+        logger.info("%s Sinks: %s, tau %.3g.", spread(profile), profile.verdict, profile.tau)
+        work.finish("calibrated", profile.digest, [folder])
+    write_manifest(folder, kind="sinks of a vision-language model", inputs=inputs)
+    return folder
 
 
 def predict_answers(
     records: Path,
     finetuned_models: Path,
     reweightings: Path,
+    lvlm_sinks: Path,
     model: "Model",
+    lvlm: "Lvlm",
     evaluate: "Evaluate",
     seeds: Sequence[int],
     seed: int,
     workspace: str,
     device: str,
-) -> pd.DataFrame:
-    """Generated answers of every variant and training seed to every question of the benchmarks."""
-    from diysink.engine import resolve_device
-    from diysink.evaluation.finetuned import EncodedImages, FineTunedModel
-    from diysink.evaluation.predict import predict
-    from diysink.model import load
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Generated answers of every variant and training seed to every question of the benchmarks.
 
-    variants, benchmarks = evaluate.chosen, evaluate.rows()
-    decides = {"batch", "max_new_tokens", "cot", "benchmarks"}
-    inputs = {
+    Returns:
+        The predictions; and, by name, why a change cannot be made to the LVLM.
+    """
+    from diysink.architectures import UnsupportedInterventionError
+    from diysink.evaluation.predict import predict
+
+    variants, benchmarks = evaluate.variants, evaluate.rows()
+    inputs: dict[str, Any] = {
         "records": digest_folder(records),
-        "models": digest_folder(finetuned_models),
-        "reweightings": digest_folder(reweightings),
-        "sentence": digest_source(model.sentence),
-        "evaluate": evaluate.model_dump(mode="json", include=decides),
-        "variants": {name: how.plain() for name, how in variants.items()},
-        "seeds": seeds,
+        "evaluate": evaluate.model_dump(
+            mode="json", include={"batch", "max_new_tokens", "cot", "benchmarks"}
+        ),
+        "variants": {name: how.plain() for name, how in variants.chosen.items()},
         "seed": seed,
     }
+    if variants.trained:
+        inputs |= {
+            "models": digest_folder(finetuned_models),
+            "reweightings": digest_folder(reweightings),
+            "sentence": digest_source(model.sentence),
+            "seeds": list(seeds),
+        }
+    if variants.changed:
+        inputs |= {"lvlm": _digested(lvlm), "sinks": digest_folder(lvlm_sinks)}
     work = Workspace(workspace, "evaluate", inputs)
-    images = EncodedImages()
-
-    @lru_cache(maxsize=1)  # all variants of one model follow each other
-    def loaded(connector: str, training: str) -> tuple["AnswerGenerator", str]:
-        folder = finetuned_models / connector / training
-        generator = load(folder, device=str(resolve_device(device)))
-        generator.max_new_tokens = evaluate.max_new_tokens
-        return generator, generator.model.config.arrangement
+    finetuned = FineTuned(finetuned_models, reweightings, model.sentence, evaluate, seed, device)
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        variant, training = name.split("/")
-        number, how = int(training.removeprefix("seed")), variants[variant]
-        generator, arrangement = loaded(how.connector, training)
-        generator.model.config.arrangement = how.arrangement or arrangement
-        generator.selection = select(
-            how.selection, generator, evaluate.cot, reweightings, model.sentence, number
-        )
-        control = how.control
-        answering = FineTunedModel(
-            generator, images, random_matched=seed if control == "random-matched" else None
-        )
-        tables = [
-            predict(
-                answering,
-                benchmark.records(records),
-                benchmark=benchmark,
-                variant=variant,
-                seed=number,
-                control=control,
-                batch=evaluate.batch,
-            )
-            for benchmark in benchmarks
-        ]
-        table = pd.concat(tables, ignore_index=True)
+        variant, training = name.split("/seed")
+        how = variants.chosen[variant]
+        try:
+            with (
+                lvlm_variant(lvlm, how, lvlm_sinks, evaluate.max_new_tokens, seed, device)
+                if how.connector is None
+                else nullcontext(finetuned.model(how, int(training)))
+            ) as answering:
+                tables = [
+                    predict(
+                        answering,
+                        benchmark.records(records),
+                        benchmark=benchmark,
+                        variant=variant,
+                        seed=int(training),
+                        control=how.control,
+                        batch=evaluate.batch,
+                    )
+                    for benchmark in benchmarks
+                ]
+        except UnsupportedInterventionError as reason:
+            logger.warning("%s is left out: %s", variant, reason)
+            return [{"refused": str(reason)}]
         with atomic_path(result / "predictions.parquet") as temporary:
-            table.to_parquet(temporary)
-        return [{"items": len(table)}]
+            pd.concat(tables, ignore_index=True).to_parquet(temporary)
+        return [{"refused": None}]
 
-    units = [f"{variant}/seed{seed}" for seed in seeds for variant in variants]
+    units = [f"{name}/seed{training}" for training in seeds for name in variants.trained]
     # Each model is loaded once, and the table keeps the order of the parameters.
-    by_model = sorted(units, key=lambda name: variants[name.split("/")[0]].connector)
-    by_model.sort(key=lambda name: seeds.index(int(name.split("/seed")[1])))
-    results, _ = each_unit(work, by_model, unit)
-    return pd.concat(
-        [pd.read_parquet(results / name / "predictions.parquet") for name in units],
-        ignore_index=True,
-    )
-
-
-def select(
-    name: str,
-    generator: "AnswerGenerator",
-    cot: "CoTTemplates",
-    reweightings: Path,
-    sentence: str,
-    seed: int,
-) -> "Selection":
-    """The selection that a variant names.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    from diysink.model import selections_of
-    from diysink.selection import load_selection
-
-    model, chat_encoder = generator.model, generator.chat_encoder
-    trained = {}
-    selector = load_selection(
-        reweightings / name / f"seed{seed}",
-        sentence,
-        model.get_input_embeddings(),
-        chat_encoder.tokenizer,
-    )
-    if selector is not None:
-        trained[name] = selector.to(model.device)
-    known = selections_of(model, chat_encoder, templates=cot, trained=trained, seed=seed)
-    if name not in known:
-        raise ValueError(
-            f"unknown selection {name!r}; expected one of reweight.selectors, or of "
-            f"{', '.join(known)}"
-        )
-    return known[name]
+    order = {name: (how.connector or "") for name, how in variants.chosen.items()}
+    by_model = sorted(units, key=lambda name: order[name.split("/seed")[0]])
+    by_model.sort(key=lambda name: list(seeds).index(int(name.split("/seed")[1])))
+    of_lvlm = [f"{name}/seed0" for name in variants.changed]
+    results, done = each_unit(work, [*by_model, *of_lvlm], unit)
+    forget_lvlm()
+    refused = {row["unit"]: row["refused"] for row in done if row["refused"] is not None}
+    tables = [
+        pd.read_parquet(results / name / "predictions.parquet")
+        for name in [*units, *of_lvlm]
+        if name not in refused
+    ]
+    reasons = {name.split("/seed")[0]: reason for name, reason in refused.items()}
+    if not tables:
+        raise ValueError(f"No variant can be evaluated: {reasons}")
+    return pd.concat(tables, ignore_index=True), reasons
 
 
 def summarize(
-    predictions: pd.DataFrame, evaluate: "Evaluate", seed: int
+    predictions: pd.DataFrame,
+    refused: dict[str, str],
+    lvlm_sinks: Path,
+    lvlm: "Lvlm",
+    evaluate: "Evaluate",
+    seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Accuracies, differences and the verdict in words; and the plain metrics to track."""
-    from diysink.evaluation.summary import accuracies
-    from diysink.evaluation.summary import summarize as tables
+    from diysink.evaluation import accuracies
+    from diysink.evaluation import summarize as tables
 
-    names = {"baseline", "candidate", "oracle", "level", "resamples"}
-    settings = evaluate.model_dump(include=names)
-    results = tables(predictions, compare=evaluate.compare, seed=seed, **settings)
-    return results | {"settings": settings}, accuracies(results["accuracy"])
+    variants = evaluate.variants
+    settings = variants.model_dump(include={"baseline", "candidate", "oracle"})
+    settings |= evaluate.model_dump(include={"level", "resamples"})
+    candidate = variants.chosen[variants.candidate]
+    results = tables(
+        predictions,
+        compare=variants.compare,
+        seed=seed,
+        trained=candidate.connector is not None,
+        **settings,
+    )
+    results |= {"settings": settings, "refused": refused}
+    results["verdict"] += [f"{name} was left out: {reason}" for name, reason in refused.items()]
+    metrics = accuracies(results["accuracy"])
+    if variants.changed:
+        from diysink.evaluation.lvlm_sinks import facts
+        from diysink.sinks import SinkProfile
+
+        profile = SinkProfile.load(lvlm_sinks / "profile.json")
+        results |= {"lvlm": lvlm.model_dump(include={"path", "revision", "dtype"})}
+        results |= {"sinks": facts(profile)}
+        results["verdict"].append(
+            f"Sinks of the LVLM have norms of at least {profile.tau:.3g} ({profile.verdict}); "
+            f"{profile.share_without:.0%} of the images have none, and there nothing changes."
+        )
+        metrics["lvlm"] = {"tau": profile.tau, "sinks_per_image": profile.mean_sinks}
+    return results, metrics
+
+
+def _digested(lvlm: "Lvlm") -> dict[str, Any]:
+    """What determines the model's norms and answers: content in place of paths."""
+    if lvlm.path is None:
+        raise ValueError("lvlm.path is not given: --params lvlm.path=<folder or hub id>")
+    check_checkpoints(lvlm.path)
+    return lvlm.plain() | {"path": digest_source(lvlm.path, lvlm.revision)}

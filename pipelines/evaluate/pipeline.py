@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.evaluate.nodes import predict_answers, summarize
+from pipelines.evaluate.nodes import measure_lvlm_sinks, predict_answers, summarize
 
 
 def create_pipeline() -> Pipeline:
@@ -10,24 +10,45 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
+                measure_lvlm_sinks,
+                [
+                    "records",
+                    "params:lvlm",
+                    "params:evaluate",
+                    "params:device",
+                    "params:workspace",
+                ],
+                "lvlm_sinks",
+                name="measure_lvlm_sinks",
+            ),
+            node(
                 predict_answers,
                 [
                     "records",
                     "finetuned_models",
                     "reweightings",
+                    "lvlm_sinks",
                     "params:model",
+                    "params:lvlm",
                     "params:evaluate",
                     "params:seeds",
                     "params:seed",
                     "params:workspace",
                     "params:device",
                 ],
-                "predictions",
+                ["predictions", "refused_variants"],
                 name="predict_answers",
             ),
             node(
                 summarize,
-                ["predictions", "params:evaluate", "params:seed"],
+                [
+                    "predictions",
+                    "refused_variants",
+                    "lvlm_sinks",
+                    "params:lvlm",
+                    "params:evaluate",
+                    "params:seed",
+                ],
                 ["evaluation_results", "evaluation_metrics"],
                 name="summarize",
             ),

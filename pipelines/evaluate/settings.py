@@ -1,30 +1,108 @@
-"""Settings of the ``evaluate`` stage; explained in ``conf/base/parameters_evaluate.yml``."""
+"""Settings of ``evaluate``; explained in ``conf/base/parameters_{evaluate,variants,lvlm}.yml``."""
 
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from diysink.connector import Arrangement
 from diysink.selection import CoTTemplates
+from diysink.sinks import CalibrationSettings
 from pipelines.problems import ContradictionError, Problem
-from pipelines.schema import Entries, Level, Metric, Name, Pair, Settings, Text
+from pipelines.schema import Dtype, Entries, Level, Metric, Name, Pair, Settings, Text
+from pipelines.sinks.settings import Resampling
 
 if TYPE_CHECKING:
     from diysink.evaluation.benchmarks import Benchmark
 
 
 class Variant(Settings):
-    """A fine-tuned model, an arrangement (None: as trained) and a selection.
+    """What answers: a fine-tuned model under a selection, or the LVLM with a change.
 
-    ``control: random-matched`` puts as many random nonsinks in place of the sinks.
+    Attributes:
+        connector: of a fine-tuned model; None: the LVLM.
+        arrangement: of its visual tokens; None: as trained.
+        selection: which of them the language model sees.
+        change: of the LVLM: ``none`` or a key of `diysink.interventions.named.CHANGES`.
+        options: of the change.
+        control: ``random-matched``: as many random nonsinks in place of the sinks.
     """
 
-    connector: Text
-    arrangement: Arrangement | None
-    selection: Text
+    connector: Text | None = None
+    arrangement: Arrangement | None = None
+    selection: Text = "both"
+    change: Text | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
     control: Literal["none", "random-matched"] = "none"
+
+    @property
+    def random_matched(self) -> bool:
+        """Whether random nonsinks take the place of the sinks."""
+        return self.control == "random-matched"
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if (self.connector is None) == (self.change is None):
+            raise ValueError("a connector (a fine-tuned model) or a change (of the LVLM), not both")
+        if self.change is None:
+            if self.options:
+                raise ValueError("options of a change alone")
+            return self
+        from diysink.interventions.named import change_of
+
+        if {"arrangement", "selection"} & self.model_fields_set:
+            raise ValueError("a change without arrangement and selection")
+        change_of(self.change, self.options, seed=0, random_matched=self.random_matched)
+        return self
+
+
+class VariantSet(Settings):
+    """Variants that are evaluated together, and what is compared.
+
+    Attributes:
+        baseline: every variant is compared with it.
+        candidate: what the evaluation is about; it is what is registered.
+        oracle: takes the right routes; None: there is none.
+        compare: more pairs; one whose variant was taken out is passed over.
+        variants: by name.
+    """
+
+    baseline: Text
+    candidate: Text
+    oracle: Text | None = None
+    compare: tuple[Pair, ...] = ()
+    variants: dict[Name, Variant | None]
+
+    @property
+    def chosen(self) -> dict[str, Variant]:
+        """The variants that were not taken out."""
+        return {name: one for name, one in self.variants.items() if one is not None}
+
+    @property
+    def trained(self) -> dict[str, Variant]:
+        """Those of fine-tuned models."""
+        return {name: one for name, one in self.chosen.items() if one.connector is not None}
+
+    @property
+    def changed(self) -> dict[str, Variant]:
+        """Those of the LVLM."""
+        return {name: one for name, one in self.chosen.items() if one.change is not None}
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        chosen = list(self.chosen)
+        unknown = [
+            (key, name)
+            for key, name in (("baseline", self.baseline), ("candidate", self.candidate))
+            if name not in chosen
+        ]
+        named = [("compare", name) for pair in self.compare for name in pair]
+        named += [] if self.oracle is None else [("oracle", self.oracle)]
+        unknown += [(key, name) for key, name in named if name not in self.variants]
+        expected = f"one of variants: {', '.join(chosen) or 'none'}"
+        if problems := [Problem(key, repr(name), expected) for key, name in dict.fromkeys(unknown)]:
+            raise ContradictionError(problems)
+        return self
 
 
 class BenchmarkChange(Settings):
@@ -36,24 +114,15 @@ class BenchmarkChange(Settings):
 
 
 class Evaluate(Settings):
-    """Which variants answer which questions, and what is compared."""
+    """Which variants answer which questions; ``variants`` may name one of ``variant_sets``."""
 
+    variants: VariantSet
     benchmarks: Annotated[Entries[BenchmarkChange], Field(min_length=1)]
     batch: PositiveInt
     max_new_tokens: PositiveInt
-    baseline: Text
-    candidate: Text
-    oracle: Text
-    compare: tuple[Pair, ...]
     level: Level
     resamples: PositiveInt
     cot: CoTTemplates
-    variants: dict[Name, Variant | None]
-
-    @property
-    def chosen(self) -> dict[str, Variant]:
-        """The variants that were not taken out."""
-        return {name: one for name, one in self.variants.items() if one is not None}
 
     def rows(self) -> "list[Benchmark]":
         """The benchmarks, with what is changed of each."""
@@ -64,37 +133,33 @@ class Evaluate(Settings):
             for name, change in self.benchmarks.items()
         ]
 
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        named = [(key, getattr(self, key)) for key in ("baseline", "candidate")]
-        compared = [("oracle", self.oracle), *compare_names(self.compare)]
-        check_named(named, compared, self.variants)
-        return self
+
+class Lvlm(Settings):
+    """A vision-language model as it is; how its sinks are calibrated, where tau is None."""
+
+    path: Text | None
+    revision: Text | None
+    dtype: Dtype
+    tau: PositiveFloat | None
+    images: PositiveInt
+    bootstrap: Resampling
+    calibration: CalibrationSettings
 
 
-def compare_names(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """The variants that ``compare`` names, each with its key."""
-    return (("compare", name) for pair in pairs for name in pair)
-
-
-def check_named(
-    named: Iterable[tuple[str, str]],
-    compared: Iterable[tuple[str, str]],
-    variants: Mapping[str, object],
-) -> None:
-    """Refuse names of variants that are none.
+def named_set(parameters: dict[str, Any]) -> str | None:
+    """Put the set that ``evaluate.variants`` names in its place.
 
     Args:
-        named: keys, and the variants that they name.
-        compared: likewise; one that was taken out is passed over, because it is not compared.
-        variants: None: taken out.
+        parameters: all of them; changed in place.
 
-    Raises:
-        ContradictionError: an unknown name.
+    Returns:
+        The set's name; None where the parameters hold a set, or none that is known.
     """
-    chosen = [name for name, one in variants.items() if one is not None]
-    unknown = [(key, name) for key, name in named if name not in chosen]
-    unknown += [(key, name) for key, name in compared if name not in variants]
-    expected = f"one of variants: {', '.join(chosen) or 'none'}"
-    if problems := [Problem(key, repr(name), expected) for key, name in dict.fromkeys(unknown)]:
-        raise ContradictionError(problems)
+    evaluate, sets = parameters.get("evaluate"), parameters.get("variant_sets")
+    if not isinstance(evaluate, dict) or not isinstance(sets, dict):
+        return None
+    name = evaluate.get("variants")
+    if not isinstance(name, str) or name not in sets:
+        return None
+    parameters["evaluate"] = evaluate | {"variants": sets[name]}
+    return name

@@ -12,7 +12,7 @@ from pipelines.hooks.stages import stages_of
 
 TRAINED = ("finetuned_models", "reweightings")  # what variants name, made by this run or before
 _PREFIX = "params:"
-_AS_READ = {"analyze", "training_free", "lvlm"}  # whose nodes take mappings still
+_AS_READ = {"analyze"}  # whose nodes take mappings still
 
 
 class Parameters:

@@ -44,13 +44,13 @@ def assemble_candidate(
     from diysink.artifact import write_json
     from diysink.selection import LANGUAGE_MODEL
 
-    candidate = evaluate.candidate
-    how = evaluate.chosen[candidate]
+    candidate = evaluate.variants.candidate
+    how = evaluate.variants.chosen[candidate]
     trained = reweightings / how.selection / f"seed{register.seed}"
     if how.selection != "both" and not trained.is_dir():
         raise ValueError(
             f"the candidate {candidate!r} selects by {how.selection!r}, which a model folder "
-            "cannot hold; choose an evaluate.candidate that selects by 'both' or by one of "
+            "cannot hold; choose a candidate that selects by 'both' or by one of "
             "reweight.selectors"
         )
     unit = f"{how.connector}/seed{register.seed}"
@@ -96,12 +96,12 @@ def register_candidate(
     """
     from diysink import registry
 
-    candidate, seed = evaluate.candidate, register.seed
+    candidate, seed = evaluate.variants.candidate, register.seed
     judged = predictions[(predictions["variant"] == candidate) & (predictions["seed"] == seed)]
     if judged.empty:
         raise ValueError(
             f"no predictions of {candidate!r} with training seed {seed}: register.seed must be one "
-            "of seeds, and evaluate.candidate one of evaluate.variants"
+            "of seeds, and the candidate one of the variants"
         )
     name = registry.check_model_name(register.name)
     digest = registry.package_digest(candidate_model, judged)

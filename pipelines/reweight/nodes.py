@@ -21,7 +21,7 @@ from pipelines.training import (
 
 if TYPE_CHECKING:
     from diysink.model import AnswerGenerator
-    from diysink.selection import LSGSelection, ReweightSelection
+    from diysink.selection import TrainedSelection
     from pipelines.reweight.settings import Reweight, Selector
     from pipelines.shared import Model
 
@@ -103,7 +103,7 @@ def train_selector(
     seed = int(number)
     generator = load(finetuned_models / reweight.connector / f"seed{seed}")
     torch.manual_seed(seed)
-    selection = untrained(reweight.selectors[selector], reweight, generator, model.sentence)
+    selection = untrained(reweight.selectors[selector], generator, model.sentence)
     training = SelectionTraining(
         generator.model, selection, **optimization(reweight, seed, max_steps)
     )
@@ -115,24 +115,22 @@ def train_selector(
 
 
 def untrained(
-    how: "Selector", reweight: "Reweight", generator: "AnswerGenerator", sentence: str
-) -> "LSGSelection | ReweightSelection":
-    """A selector before training.
+    selector: "Selector", generator: "AnswerGenerator", sentence: str
+) -> "TrainedSelection":
+    """A selector before any training.
 
     Args:
-        how: one of ``reweight.selectors``.
-        reweight: what all of them share.
+        selector: one of ``reweight.selectors``.
         generator: the model that it will select for.
-        sentence: R's sentence encoder.
+        sentence: ReW's sentence encoder.
     """
-    from diysink import selection as s
+    from diysink.selection import TRAINED_SELECTIONS, SelectionParts
 
-    words = generator.model.get_input_embeddings()
-    if how.kind == "reweight":
-        encoder = s.load_sentences(sentence, words, generator.chat_encoder.tokenizer)
-        settings = s.ReweightSettings(encoder.dim, reweight.hidden, reweight.output)
-        return s.ReweightSelection(encoder, s.Reweight(settings), how.at or "connector", how.layers)
-    text = generator.model.config.text_config
-    layers = tuple(range(text.num_hidden_layers)) if how.layers is None else how.layers
-    gates = s.LayerGatesSettings(text.hidden_size, layers, reweight.hidden, how.scale or 1.0)
-    return s.LSGSelection(s.LayerGates(gates))
+    model = generator.model
+    parts = SelectionParts(
+        sentence,
+        model.get_input_embeddings(),
+        generator.chat_encoder.tokenizer,
+        model.config.text_config,
+    )
+    return TRAINED_SELECTIONS[selector.kind].build(selector.settings, parts)

@@ -1,27 +1,37 @@
 """Settings of what is trained to select; explained in ``conf/base/parameters_reweight.yml``."""
 
-from typing import Literal, Self
+from typing import Any, Self
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, TypeAdapter, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from pipelines.schema import ConnectorName, Entries, Settings, Several
+from diysink.selection import TRAINED_SELECTIONS
+from pipelines.problems import ContradictionError, problems_of
+from pipelines.schema import ConnectorName, Entries, Settings, Text
 from pipelines.shared import Training
 
 
 class Selector(Settings):
-    """One selector: ``{kind: reweight, at, layers}`` or ``{kind: lsg, layers, scale}``."""
+    """One selector: a kind of `diysink.selection.TRAINED_SELECTIONS`, and its own options."""
 
-    kind: Literal["reweight", "lsg"]
-    at: Literal["connector", "keys"] | None = None
-    layers: Several[NonNegativeInt] | None = None
-    scale: PositiveFloat | None = None
+    kind: Text
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def settings(self) -> Any:
+        """The options, of the kind's own class."""
+        kind = TRAINED_SELECTIONS[self.kind].Settings
+        return TypeAdapter(kind).validate_python(self.options)
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
-        needed = {"reweight": {"at", "layers"}, "lsg": {"layers", "scale"}}[self.kind]
-        lacking = needed - {"layers"} & {name for name in needed if getattr(self, name) is None}
-        if self.model_fields_set != needed | {"kind"} or lacking:
-            raise ValueError(f"kind, {', '.join(sorted(needed))} alone")
+    def _valid(self) -> Self:
+        if self.kind not in TRAINED_SELECTIONS:
+            raise PydanticCustomError("unknown_name", "", {"known": list(TRAINED_SELECTIONS)})
+        try:
+            _ = self.settings
+        except ValidationError as error:
+            kind = TRAINED_SELECTIONS[self.kind].Settings
+            raise ContradictionError(list(problems_of(error, "options", kind))) from error
         return self
 
 
@@ -29,7 +39,5 @@ class Reweight(Training):
     """Which selectors are trained, for which connector, and how."""
 
     connector: ConnectorName
-    hidden: PositiveInt
-    output: Literal["softmax", "sigmoid", "free"]
     selectors: Entries[Selector]
     epochs: PositiveInt

@@ -106,7 +106,7 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     (f"{G}report.md", "import pandas as pd"): Run(),
     (f"{G}shared.md", "WARNING "): Skip("an example of what is printed"),
     (f"{G}shared.md", "rm -r data/.work"): Run(),
-    (f"{G}training-free.md", "kedro run --pipelines prepare,training_free "): Skip(HUB),
+    (f"{G}training-free.md", "kedro run --env training-free "): Skip(HUB),
     (f"{G}training-free.md", "kedro run\n"): Run(),
     (f"{G}your-data.md", "kedro run --pipelines prepare,sinks "): Skip(YOURS),
     (f"{G}your-data.md", "from diysink.artifact import Workspace"): Run(INTAKE),

@@ -89,20 +89,20 @@ def test_documented_settings_are_settings_that_there_are(
 ) -> None:
     """With base's own, and in the presets that their pages speak of."""
     monkeypatch.chdir(ROOT)
-    # Types are checked in tests as nowhere else: there, 0 is no float.
-    said: dict[str, Any] = yaml.safe_load(block.text.replace("share: 0}", "share: 0.0}"))
+    said: dict[str, Any] = yaml.safe_load(block.text)
     if block.page.endswith("mlflow.md"):  # conf/local/mlflow.yml, which test_store.py uses
         assert said.keys() <= {"server", "tracking", "ui"}
         return
-    preset = "checkpoint" if block.page.endswith("your-model.md") else None
+    presets = {"your-model.md": "checkpoint", "training-free.md": "training-free"}
+    preset = presets.get(Path(block.page).name)
     stages = {
         "your-data.md": {"prepare", "sinks"},
         "your-encoder.md": {"prepare", "sinks"},
-        "training-free.md": {"prepare", "training_free"},
+        "training-free.md": {"prepare", "evaluate"},
         "your-model.md": {"prepare", "sinks", "adopt", "evaluate"},
         "gpu.md": set(STAGES),
     }[Path(block.page).name]
-    missing = {"lvlm": {"path": "hub/model"}} if "training_free" in stages else {}
+    missing = {"lvlm": {"path": "hub/model"}} if "training-free" in block.page else {}
     build(parameters(preset, missing | said), stages)
 
 

@@ -16,6 +16,7 @@ from tests.pipelines.test_conf import PRESETS, parameters
 ALL = set(STAGES) | {"miniature", "promote"}
 ADOPTED = {"prepare", "sinks", "adopt", "reweight", "evaluate", "analyze", "report"}
 LEFT_OUT = object()
+LVLM_VARIANTS = "variant_sets.training-free.variants"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,13 @@ def changed(given: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def at(given: dict[str, Any], path: str) -> Any:
+    """The value at a dotted path."""
+    for key in path.split("."):
+        given = given[key]
+    return given
+
+
 def problems(given: dict[str, Any], changes: dict[str, Any], stages: Any = ALL, **more: Any) -> Any:
     """What is wrong, by parameter."""
     with pytest.raises(ParameterError) as error:
@@ -46,13 +54,12 @@ def problems(given: dict[str, Any], changes: dict[str, Any], stages: Any = ALL, 
 @pytest.mark.parametrize("env", ["base", *PRESETS])
 def test_every_preset_passes(env: str) -> None:
     values = parameters(env)
+    if env == "training-free":
+        build(changed(values, {"lvlm.path": "hub/model"}), {"prepare", "evaluate"})
+        return
     build(values, ADOPTED if env == "checkpoint" else ALL)
-    for stage in STAGES.keys() | ON_REQUEST.keys() - {"adopt", "training_free"}:
+    for stage in STAGES.keys() | ON_REQUEST.keys() - {"adopt"}:
         build(values, {stage})
-
-
-def test_training_free_passes_with_a_model(given: dict[str, Any]) -> None:
-    build(changed(given, {"lvlm.path": "hub/model"}), {"prepare", "training_free"})
 
 
 NOT_COUNTS = [0, -1, 1.5, "3", True, None, [1]]
@@ -72,7 +79,7 @@ COUNTS = [
         "align.trainer.every_n_train_steps",
         "prepare.records_per_shard",
     ),
-    *("prepare.generate.train.images", "prepare.generate.test.questions", "reweight.hidden"),
+    *("prepare.generate.train.images", "prepare.generate.test.questions"),
 ]
 SHARES = ["align.warmup_ratio", "prepare.quarantine_limit", "sinks.calibration.credible.images"]
 SHARES += ["prepare.min_group_share.test", "promote.margin"]
@@ -91,16 +98,16 @@ NAMES = ["../x", "/some/where", "a/b", "", ".hidden", "a b", 2024, True, None]
         *(("seed", value) for value in (-1, 2**32, 0.5, "0", None)),
         *(("device", value) for value in ("gpu", 0, None, "cuda:x")),
         *(("align.connectors", value) for value in ([], "dual", ["duel"], ["dual", "dual"])),
-        *(("evaluate.variants.dual.arrangement", value) for value in ("middle", 3)),
+        *(("variant_sets.trained.variants.dual.arrangement", value) for value in ("middle", 3)),
         *(("sinks.calibration.method", value) for value in ("gaps", None, 1)),
         *(("model.encoder", value) for value in (2024, True, None, "")),
         *(("sinks.encoders.induced.path", value) for value in (2024, False, 1.5)),
         *(("model.profile", value) for value in NAMES),
         *(("register.name", value) for value in NAMES if value != "a b"),
-        *(("evaluate.variants.dual.connector", value) for value in (["dual"], {}, None)),
-        *(("evaluate.variants.dual.selection", value) for value in ({"a": 1}, 3)),
+        *(("variant_sets.trained.variants.dual.connector", value) for value in (["dual"], {})),
+        *(("variant_sets.trained.variants.dual.selection", value) for value in ({"a": 1}, 3)),
         *(("analyze.sweep.taus", value) for value in ([], [2], 1, ["1"])),
-        *(("evaluate.compare", value) for value in (["dual"], "dual", [["dual"]])),
+        *(("variant_sets.trained.compare", value) for value in (["dual"], "dual", [["dual"]])),
         *(("evaluate.cot.scope", value) for value in ("without it", None)),
         *(("align.trainer.strategy", value) for value in ("ddp", "fsdp", None, 3)),
         *(("align.trainer", value) for value in (None, 3, [])),
@@ -140,8 +147,12 @@ ENTRIES = {
     "prepare.splits": {"images": "folder"},
     "prepare.generate": {"kind": "train", "images": 3},
     "sinks.encoders": {"path": "folder"},
-    "reweight.selectors": {"kind": "lsg", "layers": None, "scale": 1.0},
-    "evaluate.variants": {"connector": "dual", "arrangement": None, "selection": "both"},
+    "reweight.selectors": {"kind": "lsg", "options": {"scale": 1.0}},
+    "variant_sets.trained.variants": {
+        "connector": "dual",
+        "arrangement": None,
+        "selection": "both",
+    },
 }
 
 
@@ -158,8 +169,7 @@ def test_names_that_become_folders(given: dict[str, Any], where: str, name: Any)
 def test_a_name_may_be_called_like_a_parameter(
     given: dict[str, Any], where: str, name: str
 ) -> None:
-    block, key = where.split(".")
-    entries = (given[block][key] or given["prepare"]["generate"]) | {name: ENTRIES[where]}
+    entries = (at(given, where) or given["prepare"]["generate"]) | {name: ENTRIES[where]}
     if where == "prepare.splits":
         entries = dict.fromkeys(entries, ENTRIES[where])
     build(changed(given, {where: entries, f"sinks.expect.{name}": "found"}), ALL)
@@ -167,11 +177,11 @@ def test_a_name_may_be_called_like_a_parameter(
 
 @pytest.mark.parametrize("where", ENTRIES)
 def test_an_entry_is_a_mapping_with_all_its_keys(given: dict[str, Any], where: str) -> None:
-    block, key = where.split(".")
-    entries = given[block][key] or {}
+    entries = at(given, where) or {}
     needed = next(iter(ENTRIES[where]))
     lacking = {k: v for k, v in ENTRIES[where].items() if k != needed}
-    assert f"{where}.x.{needed}" in problems(given, {where: {**entries, "x": lacking}})
+    missing = "" if needed == "connector" else f".{needed}"  # a variant has that or a change
+    assert f"{where}.x{missing}" in problems(given, {where: {**entries, "x": lacking}})
     assert f"{where}.x" in problems(given, {where: {**entries, "x": "text"}})
     odd = {**ENTRIES[where], "odd": 1}
     assert f"{where}.x.odd" in problems(given, {where: {**entries, "x": odd}})
@@ -190,6 +200,7 @@ def fields(kind: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 def test_a_misspelt_key_at_any_depth(given: dict[str, Any], block: str) -> None:
     """Each key in turn ends with its last letter twice; the message names the nearest key."""
     paths = list(fields(BLOCKS[block]))
+    given = changed(given, {"evaluate.variants": given["variant_sets"]["trained"]})
     for *above, key in paths:
         wrong = key + key[-1]
         found = given | {block: copy.deepcopy(given[block])}
@@ -235,9 +246,9 @@ def test_all_is_listed_at_once(given: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("where", "changes"),
     [
-        ("evaluate.variants.new.connector", {"connector": "resampler"}),
-        ("evaluate.variants.new.connector", {"connector": "dule"}),
-        ("evaluate.variants.new.selection", {"selection": "reweigh"}),
+        ("variant_sets.trained.variants.new.connector", {"connector": "resampler"}),
+        ("variant_sets.trained.variants.new.connector", {"connector": "dule"}),
+        ("variant_sets.trained.variants.new.selection", {"selection": "reweigh"}),
     ],
 )
 def test_a_variant_of_what_is_not_trained(
@@ -245,7 +256,7 @@ def test_a_variant_of_what_is_not_trained(
 ) -> None:
     variant = {"connector": "dual", "arrangement": None, "selection": "both"} | changes
     [(key, value)] = changes.items()
-    found = problems(given, {"evaluate.variants.new": variant})
+    found = problems(given, {"variant_sets.trained.variants.new": variant})
     assert set(found) == {where}
     assert repr(value) in found[where].came
     known = given["align"]["connectors"] if key == "connector" else ["reweight", "cot-soft"]
@@ -258,8 +269,8 @@ def test_one_mistake_is_not_told_again_for_all_that_hangs_on_it(given: dict[str,
         ("seeds", "0"),
         ("reweight.selectors.reweight", 3),
         ("prepare.generate.test", {}),
-        ("evaluate.variants", None),
-        ("evaluate.variants.dual", "dual"),
+        ("variant_sets.trained.variants", None),
+        ("variant_sets.trained.variants.dual", "dual"),
         ("evaluate", None),
     ):
         found = problems(given, {where: value})
@@ -268,9 +279,15 @@ def test_one_mistake_is_not_told_again_for_all_that_hangs_on_it(given: dict[str,
 
 def test_adopted_connectors_take_the_place_of_trained_ones() -> None:
     values = parameters("checkpoint")
-    assert "evaluate.variants.x.connector" in problems(
+    assert "variant_sets.checkpoint.variants.x.connector" in problems(
         values,
-        {"evaluate.variants.x": {"connector": "dual", "arrangement": None, "selection": "both"}},
+        {
+            "variant_sets.checkpoint.variants.x": {
+                "connector": "dual",
+                "arrangement": None,
+                "selection": "both",
+            }
+        },
         ADOPTED,
     )
     found = problems(values, {"adopt.path": None, "seeds": [0, 1]}, ADOPTED)
@@ -288,12 +305,12 @@ def test_models_of_an_earlier_run_are_asked_where_nothing_is_trained(
     build(given, later)  # nobody says where they are
     build(given, later, {"finetuned_models": tmp_path / "missing"})
     found = problems(given, {}, later, made=made)
-    assert "evaluate.variants.dual.connector" in found
-    assert "evaluate.variants.single.connector" not in found
+    assert "variant_sets.trained.variants.dual.connector" in found
+    assert "variant_sets.trained.variants.single.connector" not in found
     build(given, ALL, made)  # trained anew
     (tmp_path / "dual/seed0").mkdir()
     build(given, later, made)
-    selection = {"evaluate.variants.dual.selection": "older"}
+    selection = {"variant_sets.trained.variants.dual.selection": "older"}
     problems(given, selection, later, made=made)
     (tmp_path / "selectors/older").mkdir(parents=True)
     build(changed(given, selection), later, made | {"reweightings": tmp_path / "selectors"})
@@ -306,18 +323,17 @@ def test_models_of_an_earlier_run_are_asked_where_nothing_is_trained(
         ("analyze.probes.connector", "resampler"),
         ("analyze.probes.seed", 3),
         ("register.seed", 5),
-        ("evaluate.baseline", "matchd"),
-        ("evaluate.candidate", "reweight"),
-        ("evaluate.oracle", "oracle"),
-        ("evaluate.compare", [["dual", "dule"]]),
-        ("evaluate.candidate", "dual-cot"),  # cannot be packaged
+        ("variant_sets.trained.baseline", "matchd"),
+        ("variant_sets.trained.candidate", "reweight"),
+        ("variant_sets.trained.oracle", "oracle"),
+        ("variant_sets.trained.compare", [["dual", "dule"]]),
+        ("variant_sets.trained.candidate", "dual-cot"),  # cannot be packaged
         ("evaluate.benchmarks.test.split", "tset"),
         ("align.split", "train2"),
         ("analyze.split", "val"),
         ("analyze.ablation.sink", "sinks"),
         ("model.profile", "encoder"),
-        ("reweight.selectors.lsg", {"kind": "lsg", "layers": None}),
-        ("reweight.selectors.lsg", {"kind": "reweight", "at": "keys"}),
+        ("reweight.selectors.lsg", {"kind": "lgs"}),
     ],
 )
 def test_settings_that_contradict_each_other(given: dict[str, Any], where: str, value: Any) -> None:
@@ -326,24 +342,31 @@ def test_settings_that_contradict_each_other(given: dict[str, Any], where: str, 
 
 def test_what_is_taken_out_is_not_missed(given: dict[str, Any]) -> None:
     """A variant that is null is not compared; a selector that is null needs no split."""
-    out = {"evaluate.variants.dual-random": None, "evaluate.variants.dual-oracle": None}
+    out = {
+        "variant_sets.trained.variants.dual-random": None,
+        "variant_sets.trained.variants.dual-oracle": None,
+    }
     build(changed(given, out), ALL)
-    assert set(problems(given, {"evaluate.variants.parameter-matched": None})) == {
-        "evaluate.baseline"
+    assert set(problems(given, {"variant_sets.trained.variants.parameter-matched": None})) == {
+        "variant_sets.trained.baseline"
     }
     build(changed(given, {"analyze.probes": None, "analyze.ablation": None}), ALL)
     selectors = dict.fromkeys(given["reweight"]["selectors"])
     kept = {
         name: how
-        for name, how in given["evaluate"]["variants"].items()
-        if how["selection"] not in selectors
+        for name, how in given["variant_sets"]["trained"]["variants"].items()
+        if how.get("selection") not in selectors
     }
     without = {
         "reweight.selectors": selectors,
         "reweight.split": "none",
         "reweight.connector": "resampler",
     }
-    without |= {"evaluate.variants": kept, "evaluate.candidate": "dual", "evaluate.compare": []}
+    without |= {
+        "variant_sets.trained.variants": kept,
+        "variant_sets.trained.candidate": "dual",
+        "variant_sets.trained.compare": [],
+    }
     build(changed(given, without), ALL)
 
 
@@ -351,21 +374,61 @@ def test_what_is_taken_out_is_not_missed(given: dict[str, Any]) -> None:
     ("changes", "where"),
     [
         ({"lvlm.path": None}, "lvlm.path"),
-        ({"training_free.candidate": "frnt"}, "training_free.candidate"),
-        ({"training_free.compare": [["front", "back"]]}, "training_free.compare"),
-        ({"training_free.variants.x": {"change": "shuffle"}}, "training_free.variants.x"),
-        ({"training_free.variants.x": 3}, "training_free.variants.x"),
-        ({"training_free.variants": {"../x": {"change": "none"}}}, "training_free.variants"),
-        ({"training_free.metric": "right"}, "training_free.metric"),
+        ({"evaluate.variants": "training-fre"}, "evaluate.variants"),
+        ({"variant_sets.training-free.candidate": "frnt"}, "variant_sets.training-free.candidate"),
+        (
+            {"variant_sets.training-free.compare": [["front", "back"]]},
+            "variant_sets.training-free.compare",
+        ),
         ({"lvlm.tau": 0}, "lvlm.tau"),
         ({"lvlm.dtype": "half"}, "lvlm.dtype"),
+        *(
+            (
+                {"variant_sets.training-free.variants.x": variant},
+                "variant_sets.training-free.variants.x",
+            )
+            for variant in (
+                3,
+                {"change": "shuffle"},
+                {"change": "none", "options": {"where": "front"}},
+                {"change": "reposition", "options": {"where": "middle"}},
+                {"change": "reposition", "options": {"wher": "front"}},
+                {"change": "var", "control": "random-matched"},
+                {"change": "none", "connector": "dual"},
+                {"change": "none", "selection": "both"},
+                {"connector": "dual", "options": {"where": "front"}},
+                {"selection": "both"},
+            )
+        ),
     ],
 )
-def test_the_training_free_table(
-    given: dict[str, Any], changes: dict[str, Any], where: str
-) -> None:
+def test_variants_of_an_lvlm(changes: dict[str, Any], where: str) -> None:
+    values = parameters("training-free")
     changes = {"lvlm.path": "hub/model"} | changes
-    assert where in problems(given, changes, {"prepare", "training_free"})
+    assert where in problems(values, changes, {"prepare", "evaluate"})
+
+
+def test_an_lvlm_cannot_be_registered() -> None:
+    values = parameters("training-free")
+    found = problems(values, {"lvlm.path": "hub/model"}, {"evaluate", "register"})
+    assert "variant_sets.training-free.candidate" in found
+
+
+def test_a_set_of_variants_of_one_s_own(given: dict[str, Any]) -> None:
+    """Named, or written where the name would be."""
+    mine = {"baseline": "a", "candidate": "b"}
+    mine |= {"variants": {"a": {"connector": "single"}, "b": {"connector": "dual"}}}
+    roles = {"analyze.ablation": None}
+    named = {"variant_sets.mine": mine, "evaluate.variants": "mine"}
+    for changes in (named, {"evaluate.variants": mine}):
+        made = build(changed(given, changes | roles), ALL)["evaluate"].variants
+        assert list(made.trained) == ["a", "b"]
+        assert made.oracle is None
+    wrong = copy.deepcopy(mine)
+    wrong["variants"]["b"]["connector"] = "dule"
+    assert set(problems(given, {"evaluate.variants": wrong} | roles)) == {
+        "evaluate.variants.variants.b.connector"
+    }
 
 
 def test_every_parameter_has_a_type_and_every_type_a_parameter(given: dict[str, Any]) -> None:
@@ -373,4 +436,4 @@ def test_every_parameter_has_a_type_and_every_type_a_parameter(given: dict[str, 
     assert base.keys() == BLOCKS.keys()
     wired = {name for pipeline in register_pipelines().values() for name in pipeline.inputs()}
     taken = {name.removeprefix("params:") for name in wired if name.startswith("params:")}
-    assert taken == BLOCKS.keys()
+    assert taken | {"variant_sets"} == BLOCKS.keys()  # evaluate.variants names one

@@ -95,19 +95,20 @@ def test_a_damaged_profile_is_named(tmp_path):
 
 def test_a_checkpoint_is_looked_at_before_it_is_digested(parts, tmp_path, monkeypatch):
     import pipelines.adopt.nodes
+    import pipelines.evaluate.nodes
     import pipelines.parts
-    import pipelines.training_free.model as training_free
 
-    for module in (pipelines.parts, pipelines.adopt.nodes, training_free):
+    for module in (pipelines.parts, pipelines.adopt.nodes, pipelines.evaluate.nodes):
         monkeypatch.setattr(module, "digest_source", lambda *_: pytest.fail("it was digested"))
     other = tmp_path / "adapter"
     other.mkdir()
     (other / "adapter_config.json").write_text("{}")
     adopt = changed(BASE["adopt"], path=str(other))
+    lvlm = changed(BASE["lvlm"], path=str(other))
     for enter in (
         lambda: parts_digest(changed(MODEL, encoder=str(parts / "encoder"), language=str(other))),
         lambda: parts_digest(changed(MODEL, encoder=str(other), language=str(parts / "language"))),
-        lambda: training_free.inputs_of(None, {"path": str(other)}),
+        lambda: pipelines.evaluate.nodes._digested(lvlm),
         lambda: pipelines.adopt.nodes.adopt_checkpoint(tmp_path, MODEL, adopt, [0], str(tmp_path)),
     ):
         with pytest.raises(CheckpointError, match="adapter"):

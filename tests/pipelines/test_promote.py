@@ -93,6 +93,12 @@ def test_the_version_is_given_on_the_command_line() -> None:
     assert (promote["version"], promote["rollback"]) == (3, False)
 
 
+def of_dual(selection: str = "both") -> dict[str, Any]:
+    """A set of variants with one in it, which is the candidate."""
+    variants = {"dual": {"connector": "dual", "selection": selection}}
+    return {"baseline": "dual", "candidate": "dual", "variants": variants}
+
+
 @pytest.fixture
 def candidate(
     saved_model: Path,  # noqa: F811
@@ -106,7 +112,7 @@ def candidate(
     records = tmp_path / "records"
     shutil.copytree(tiny_records.folder, records / "test")
     (records / "manifest.json").write_text("{}")
-    evaluate = changed(BASE["evaluate"], candidate="dual", max_new_tokens=4)
+    evaluate = changed(BASE["evaluate"], variants=of_dual(), max_new_tokens=4)
     model = tmp_path / "candidate"
     shutil.copytree(saved_model, model)
     write_manifest(model, kind="candidate")
@@ -159,16 +165,13 @@ def test_a_package_with_a_flipped_bit_is_registered_again(
 
 @pytest.mark.parametrize("selection", ["cot", "random", "oracle", "sink"])
 def test_a_selection_that_no_folder_can_hold_is_refused(selection: str, tmp_path: Path) -> None:
-    dual = BASE["evaluate"].chosen["dual"].plain() | {"selection": selection}
-    evaluate = changed(
-        BASE["evaluate"], baseline="x", candidate="x", oracle="x", compare=[], variants={"x": dual}
-    )
+    evaluate = changed(BASE["evaluate"], variants=of_dual(selection))
     with pytest.raises(ValueError, match=f"selects by '{selection}'"):
         assemble_candidate(tmp_path, tmp_path, evaluate, BASE["model"], REGISTER, str(tmp_path))
 
 
 def test_a_candidate_without_predictions_is_refused(tmp_path: Path) -> None:
-    evaluate, register = changed(BASE["evaluate"], candidate="dual"), changed(REGISTER, seed=7)
+    evaluate, register = changed(BASE["evaluate"], variants=of_dual()), changed(REGISTER, seed=7)
     with pytest.raises(ValueError, match="no predictions of 'dual' with training seed 7"):
         register_candidate(
             tmp_path, answers(0.5), tmp_path, tmp_path, evaluate, BASE["model"], register

@@ -1,4 +1,7 @@
-"""All tables of one evaluation, benchmark by benchmark; controls are left out of them."""
+"""All tables of one evaluation, benchmark by benchmark.
+
+A control is in no table unless a comparison names it.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -56,7 +59,9 @@ def summarize(
         name: [] for name in ("accuracy", "subtasks", "comparisons", "routes", "verdict")
     }
     several = predictions["benchmark"].nunique() > 1
-    for benchmark, rows in measured(predictions).groupby("benchmark", sort=False):
+    compared = {name for pair in compare for name in pair}
+    shown = (predictions["control"] == "none") | predictions["variant"].isin(compared)
+    for benchmark, rows in predictions[shown].groupby("benchmark", sort=False):
         variants = list(rows["variant"].unique())
         pairs = pairs_to_compare(variants, baseline, compare)
         differences = comparisons(rows, pairs, **options)

@@ -1,0 +1,161 @@
+"""The models that variants name, each loaded once for all variants that follow each other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diysink.evaluation.lvlm import LVLM
+    from diysink.evaluation.predict import AnsweringModel
+    from diysink.model import AnswerGenerator
+    from diysink.selection import CoTTemplates, Selection
+    from pipelines.evaluate.settings import Evaluate, Lvlm, Variant
+
+
+class FineTuned:
+    """The fine-tuned models of a run, under any selection; their images are encoded once.
+
+    Args:
+        finetuned_models: folder of all models.
+        reweightings: folder of all trained selections.
+        sentence: folder or hub id of ReW's sentence encoder.
+        evaluate: settings of the stage.
+        seed: of random-matched tokens.
+        device: where the models run.
+    """
+
+    def __init__(
+        self,
+        finetuned_models: Path,
+        reweightings: Path,
+        sentence: str,
+        evaluate: "Evaluate",
+        seed: int,
+        device: str,
+    ) -> None:
+        from diysink.evaluation.finetuned import EncodedImages
+
+        self.models, self.reweightings, self.sentence = finetuned_models, reweightings, sentence
+        self.evaluate, self.seed, self.device = evaluate, seed, device
+        self.images = EncodedImages()
+        self._loaded = lru_cache(maxsize=1)(self._load)
+
+    def _load(self, unit: str) -> tuple["AnswerGenerator", str]:
+        from diysink.engine import resolve_device
+        from diysink.model import load
+
+        generator = load(self.models / unit, device=str(resolve_device(self.device)))
+        generator.max_new_tokens = self.evaluate.max_new_tokens
+        return generator, generator.model.config.arrangement
+
+    def model(self, variant: "Variant", training: int) -> "AnsweringModel":
+        """The model of a variant and a training seed."""
+        from diysink.evaluation.finetuned import FineTunedModel
+
+        generator, arrangement = self._loaded(f"{variant.connector}/seed{training}")
+        generator.model.config.arrangement = variant.arrangement or arrangement
+        trained = self.reweightings / variant.selection / f"seed{training}"
+        generator.selection = select(
+            variant.selection, generator, self.evaluate.cot, trained, self.sentence, training
+        )
+        return FineTunedModel(
+            generator, self.images, random_matched=self.seed if variant.random_matched else None
+        )
+
+
+def select(
+    name: str,
+    generator: "AnswerGenerator",
+    templates: "CoTTemplates",
+    trained: Path,
+    sentence: str,
+    seed: int,
+) -> "Selection":
+    """The selection that a variant names.
+
+    Args:
+        name: one of `diysink.model.SELECTIONS`, or what was trained.
+        generator: the model that is selected for.
+        templates: CoT's two questions.
+        trained: folder of the trained selection of this name, if there is one.
+        sentence: folder or hub id of ReW's sentence encoder.
+        seed: of random routes.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    from diysink.model.selections import SELECTIONS, SelectionContext
+    from diysink.selection import load_selection
+
+    model, chat_encoder = generator.model, generator.chat_encoder
+    selection = load_selection(
+        trained, sentence, model.get_input_embeddings(), chat_encoder.tokenizer
+    )
+    if selection is not None:
+        return selection.to(model.device)
+    if name not in SELECTIONS:
+        raise ValueError(
+            f"unknown selection {name!r}; expected one of reweight.selectors, or of "
+            f"{', '.join(SELECTIONS)}"
+        )
+    return SELECTIONS[name](SelectionContext(model, chat_encoder, templates, seed))
+
+
+@contextmanager
+def lvlm_variant(
+    lvlm: "Lvlm", variant: "Variant", sinks: Path, max_new_tokens: int, seed: int, device: str
+) -> Iterator["AnsweringModel"]:
+    """The LVLM, while a variant's change is made to its visual tokens.
+
+    Args:
+        lvlm: which model.
+        variant: says what is done.
+        sinks: folder with the model's ``profile.json``.
+        max_new_tokens: length limit of an answer.
+        seed: of what is drawn.
+        device: where the model runs.
+
+    Raises:
+        UnsupportedInterventionError: the change cannot be made to this model; also while it
+            answers.
+    """
+    from diysink.evaluation.lvlm import changed
+    from diysink.interventions.named import change_of
+    from diysink.sinks import SinkProfile
+
+    change = change_of(
+        variant.change or "none",
+        variant.options,
+        seed=seed,
+        random_matched=variant.random_matched,
+    )
+    profile = SinkProfile.load(sinks / "profile.json")
+    with changed(loaded_lvlm(lvlm, max_new_tokens, device), change, profile) as model:
+        yield model
+
+
+def loaded_lvlm(lvlm: "Lvlm", max_new_tokens: int, device: str) -> "LVLM":
+    """The LVLM on its device; only the last one is kept, until `forget_lvlm`."""
+    from diysink.engine import resolve_device
+
+    if lvlm.path is None:
+        raise ValueError("lvlm.path is not given: --params lvlm.path=<folder or hub id>")
+    resolved = str(resolve_device(device))
+    return _lvlm(lvlm.path, lvlm.revision, lvlm.dtype, resolved, max_new_tokens)
+
+
+def forget_lvlm() -> None:
+    """Free the device's memory for what comes next."""
+    _lvlm.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _lvlm(path: str, revision: str | None, dtype: str, device: str, max_new_tokens: int) -> "LVLM":
+    from diysink.engine import DTYPES
+    from diysink.evaluation.lvlm import load_lvlm
+
+    return load_lvlm(
+        path, revision, dtype=DTYPES[dtype], device=device, max_new_tokens=max_new_tokens
+    )
