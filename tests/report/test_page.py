@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from diysink.report import Inputs, render
-from diysink.report.sections import PLAN
+from diysink.report.sections import PLAN, sheet
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 SECTIONS = (
@@ -246,3 +246,10 @@ def test_an_image_that_does_not_decode_is_told(inputs):
     broken = inputs.sink_examples.assign(image=[b"not an image"] * len(inputs.sink_examples))
     page = Page(render(dataclasses.replace(inputs, sink_examples=broken)))
     assert page.text.count("not readable") == len(broken)
+
+
+def test_a_table_is_shown_without_its_lists_and_files():
+    table = pd.DataFrame({"value": [1.0, 2.0], "map": [None, [0.5, 0.5]], "file": [None, b"png"]})
+    shown = sheet("relevance", table)
+    assert shown.columns == ["value"]
+    assert shown.rows == [[1.0], [2.0]]

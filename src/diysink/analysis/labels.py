@@ -1,7 +1,7 @@
 """What is known of images: one row per image and attribute, with a place where it has one.
 
 The records' own questions are such labels for any data set: a question of a subtask that can be
-asked of every image (``scene``, ``lighting``) labels the image with its answer. What a data set
+put to every image (``scene``, ``lighting``) labels the image with its answer. What a data set
 knows besides (objects and their boxes) comes as a table of the same columns from whoever runs the
 analysis. Columns:
 
