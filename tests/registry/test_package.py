@@ -5,7 +5,9 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -15,8 +17,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 from PIL import Image
 
+from diysink.evaluation.benchmarks import BENCHMARKS
+from diysink.evaluation.finetuned import FineTunedModel
+from diysink.evaluation.predict import AnsweringModel, predict
 from diysink.model import load
-from diysink.registry import find_version, package_digest, package_model, promote, register
+from diysink.registry import (
+    PackagedModel,
+    find_version,
+    package_digest,
+    package_model,
+    promote,
+    register,
+)
 from diysink.registry.package import read_predictions
 from tests.registry.conftest import answers
 
@@ -55,6 +67,23 @@ def test_the_package_answers_as_the_model_does(package: ModelInfo, saved_model: 
     generator.max_new_tokens = 4
     images = [Image.new("RGB", (24, 24), colour) for colour in colours]
     assert found["answer"].tolist() == generator.answer(images, ["a b c"] * 3)
+
+
+def test_a_package_is_evaluated_like_any_model(
+    package: ModelInfo, saved_model: Path, tiny_records: Any
+) -> None:
+    records = [replace(record, conversations=record.conversations[:2]) for record in tiny_records][
+        :5
+    ]
+    how: Any = {"benchmark": BENCHMARKS["test"], "variant": "v", "batch": 2}
+    packaged = PackagedModel(package.model_uri, "cpu")
+    assert isinstance(packaged, AnsweringModel)
+    table = predict(packaged, records, **how)
+    generator = load(saved_model)
+    generator.max_new_tokens = 4
+    own = predict(FineTunedModel(generator), records, **how)
+    assert list(table["prediction"]) == list(own["prediction"])
+    assert table["route"].isna().all()
 
 
 def test_bytes_and_base64_are_the_same_image(package: ModelInfo) -> None:

@@ -13,6 +13,7 @@ from diysink.registry.client import RegistryUnreachableError
 from diysink.registry.comparison import Comparison, ItemsDifferError, compare
 from diysink.registry.lock import check_model_name, deciding
 from diysink.registry.package import package_digest, package_model
+from diysink.registry.packaged import PackagedModel
 from diysink.registry.promotion import (
     challenge,
     find_version,
@@ -38,6 +39,7 @@ __all__ = [
     "Comparison",
     "Decision",
     "ItemsDifferError",
+    "PackagedModel",
     "RegistryUnreachableError",
     "UnusableVersionError",
     "challenge",

@@ -27,7 +27,7 @@ PLACEHOLDER = "<image>"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # base64 holds no colon
 
 
-class AnsweringModel(PythonModel):
+class PackagedAnswers(PythonModel):
     """Answers one question about each image."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -223,4 +223,4 @@ def _listed(problems: dict[int, str], rows: int) -> str:
     return f"{total}. {'; '.join(named)}{more}"
 
 
-set_model(AnsweringModel())
+set_model(PackagedAnswers())
