@@ -21,6 +21,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -294,6 +295,7 @@ def main() -> None:
     cuda = args.device.startswith("cuda")
     shapes = SHAPES["7b" if args.flops else args.shapes]
     result: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
         "question_tokens": QUESTION,
         "answer_tokens": ANSWER,
         "shapes": shapes,

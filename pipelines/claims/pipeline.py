@@ -4,7 +4,14 @@ from kedro.pipeline import Pipeline, node
 
 from pipelines.claims.nodes import judge_claims
 
-OUTPUTS = ["claims", "claim_parts", "planned_comparisons", "robustness", "costs", "claims_page"]
+OUTPUTS = [
+    "claim_verdicts",
+    "claim_parts",
+    "planned_comparisons",
+    "robustness",
+    "costs",
+    "claims_page",
+]
 
 
 def create_pipeline() -> Pipeline:

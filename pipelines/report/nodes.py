@@ -23,7 +23,7 @@ TABLES = (
 """Tables that :class:`diysink.report.Inputs` has a field for, of the same name."""
 
 EVIDENCE = (
-    "claims",
+    "claim_verdicts",
     "claim_parts",
     "planned_comparisons",
     "robustness",

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from diysink.evaluation import comparisons, verdict
+from diysink.evaluation.verdict import AHEAD, BEHIND, NAMES, UNDECIDED, outcome
 
 
 def row(
@@ -20,79 +21,58 @@ def row(
     }  # fmt: skip
 
 
-def say(*rows, candidate="dual"):
-    return verdict(pd.DataFrame(rows), candidate=candidate, baseline="parameter-matched")
+def lines(*rows, candidate="dual", **options):
+    table = pd.DataFrame(rows)
+    return verdict(table, candidate=candidate, baseline="parameter-matched", **options)
 
 
-def test_words_follow_the_data():
-    ahead = say(row("dual", difference=0.04, p=0.0004))[0]
-    assert ahead == (
-        "dual beats parameter-matched: +4.0 points [+2.0, +6.0], McNemar p < .001, 500 images, "
-        "1500 questions."
-    )
-    undecided = say(row("dual", difference=-0.004, p=0.61))[0]
-    assert undecided.startswith(
-        "dual does not beat parameter-matched: -0.4 points [-2.4, +1.6], McNemar p = .61, "
-        "500 images"
-    )
-    assert undecided.endswith("Neither is ahead at the 95 % level.")
-    assert say(row("dual", difference=-0.04, p=0.001))[0].startswith(
-        "dual does worse than parameter-matched"
-    )
+def own(made, p="p_mcnemar"):
+    """The outcome of the candidate over all items."""
+    return outcome(made.set_index("group").loc["all"].to_dict(), 0.95, p)
 
 
-def test_interval_and_test_must_agree():
-    says = say(row("dual", difference=0.03, p=0.08))[0]
-    assert "does not beat" in says
-    assert "Interval and test disagree" in says
+@pytest.mark.parametrize(
+    ("difference", "p", "expected"),
+    [(0.04, 0.0004, AHEAD), (-0.004, 0.61, UNDECIDED), (-0.04, 0.001, BEHIND),
+     (0.03, 0.08, UNDECIDED), (0.01, 0.001, UNDECIDED)],
+)  # fmt: skip
+def test_interval_and_test_must_agree(difference, p, expected):
+    made = row("dual", difference=difference, p=p)
+    assert outcome(made, 0.95, "p_mcnemar") == expected
+    assert NAMES[expected] in lines(made)[0]
 
 
-def test_the_headline_is_not_corrected_but_the_look_around_is():
+def test_the_question_fixed_beforehand_is_not_corrected_but_all_others_are():
     rows = [row("dual", difference=0.04, p=0.03), row("other", difference=0.04, p=0.03)]
-    says = say(*rows)
-    assert says[0].startswith("dual beats parameter-matched")
-    assert says[1] == "None of the 1 other comparisons shows a difference (Holm's correction)."
+    assert [outcome(one, 0.95, "p_mcnemar") for one in rows] == [AHEAD, AHEAD]
+    assert [outcome(one, 0.95) for one in rows] == [UNDECIDED, UNDECIDED]
+    first, others, _ = lines(*rows)
+    assert NAMES[AHEAD] in first
+    assert "0 ahead" in others
     rows[1] = row("other", difference=0.04, p=0.001)
-    assert say(*rows)[1] == (
-        "Of 1 other comparisons, after Holm's correction, above parameter-matched: other "
-        "(+4.0 points [+2.0, +6.0])."
-    )
+    assert "1 ahead (other - parameter-matched)" in lines(*rows)[1]
 
 
-def test_groups_and_other_baselines_are_told():
-    says = say(
+def test_a_line_each_for_groups_other_comparisons_and_trainings():
+    made = [
         row("dual"),
         row("dual", "global", 0.08, p=0.001),
         row("dual", "local", -0.08, p=0.001),
-        row("dual", baseline="random", difference=0.1, p=0.001),
         row("sinks", difference=-0.2, p=0.001),
-    )
-    assert says[1] == (
-        "By group: global +8.0 points [+6.0, +10.0], ahead; "
-        "local -8.0 points [-10.0, -6.0], behind."
-    )
-    assert says[2].startswith("dual beats random")
-    assert "below parameter-matched: sinks (-20.0 points" in says[3]
-
-
-def test_seeds_are_told():
-    assert "One training seed" in say(row("dual"))[-1]
-    assert say(row("dual", seeds=5))[-1].startswith(
-        "5 training seeds: the difference of a single seed lies between -1.0 and +1.0 points. "
-    )
+    ]
+    _, groups, others, trainings = lines(*made)
+    assert "+8.0 points [+6.0, +10.0], ahead" in groups
+    assert "-8.0 points [-10.0, -6.0], behind" in groups
+    assert "1 behind (sinks - parameter-matched)" in others
+    assert trainings.startswith("One training")
+    assert len(lines(*made, trained=False)) == 3
+    assert "5 trainings" in lines(row("dual", seeds=5))[-1]
 
 
 def test_what_depends_on_the_training_is_undecided():
     sure = row("dual", difference=-0.03, p=0.0001, seeds=5, training=0.02)
-    assert say(sure)[0].startswith("dual does worse than parameter-matched")
     torn = row("dual", difference=-0.03, p=0.0001, seeds=5, training=0.12)
-    assert say(torn)[0].startswith("dual does not beat parameter-matched")
-    assert say(torn)[0].endswith(
-        "The images would decide it, but the 5 trainings differ too much: over trainings and "
-        "images the interval is [-15.0, +9.0]."
-    )
-    both = [row("dual"), row("other", difference=0.04, p=0.0001, seeds=5, training=0.12)]
-    assert say(*both)[1].startswith("None of the 1 other comparisons shows a difference")
+    assert [outcome(one, 0.95) for one in (sure, torn)] == [BEHIND, UNDECIDED]
 
 
 def test_trainings_that_differ_by_chance_rarely_make_a_difference():
@@ -110,14 +90,13 @@ def test_trainings_that_differ_by_chance_rarely_make_a_difference():
                      "group": "all of one", "correct": bool(r)} for i, r in enumerate(right)
                 ]  # fmt: skip
         table = comparisons(pd.DataFrame(rows), [("dual", "parameter-matched")], resamples=100)
-        says = verdict(table, candidate="dual", baseline="parameter-matched")[0]
-        wrong += not says.startswith("dual does not beat")
+        wrong += own(table) != UNDECIDED
     assert wrong <= 6
 
 
 def test_refuses_a_pair_that_was_not_compared():
     with pytest.raises(ValueError, match="do not hold 'x' against 'parameter-matched'"):
-        say(row("dual"), candidate="x")
+        lines(row("dual"), candidate="x")
 
 
 def test_no_difference_is_rarely_called_one():
@@ -136,6 +115,5 @@ def test_no_difference_is_rarely_called_one():
         made = comparisons(
             pd.DataFrame(rows), [("dual", "parameter-matched")], resamples=100, seed=trial
         )
-        says = verdict(made, candidate="dual", baseline="parameter-matched")[0]
-        wrong += "does not beat" not in says
+        wrong += own(made) != UNDECIDED
     assert wrong <= 6

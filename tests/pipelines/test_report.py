@@ -154,6 +154,7 @@ def test_the_node_takes_each_dataset_and_parameter_under_its_own_name():
     assert set(given.pop("others")) == {
         *CURVES.values(), *TABLES, *EVIDENCE, *PARAMETERS, *OF_ANALYSES,
     }  # fmt: skip
+    assert not {*PARAMETERS} & {*CURVES.values(), *TABLES, *EVIDENCE, *OF_ANALYSES}
     for name, dataset in node._inputs.items():
         parameter = name == "report" or name in PARAMETERS
         assert dataset == (f"params:{name}" if parameter else name)

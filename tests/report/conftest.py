@@ -189,7 +189,7 @@ def make_evidence_tables():
     return {
         "planned_comparisons": planted["comparisons"],
         "costs": planted["costs"],
-        "claims": claims,
+        "claim_verdicts": claims,
         "claim_parts": parts,
         "robustness": pd.DataFrame(robust),
     }

@@ -71,7 +71,7 @@ def test_the_verdict_comes_first(inputs, page):
 
 def test_claims_come_before_results_each_with_its_parts(inputs, page, text):
     assert text.index('<h2 id="claims">') < text.index('<h2 id="results">')
-    claims, parts = inputs.evidence["claims"], inputs.evidence["claim_parts"]
+    claims, parts = inputs.evidence["claim_verdicts"], inputs.evidence["claim_parts"]
     for row in claims.to_dict("records"):
         assert row["claim"] in page.text
         assert row["paper"] in page.text
@@ -84,8 +84,8 @@ def test_claims_come_before_results_each_with_its_parts(inputs, page, text):
 
 
 def test_a_verdict_is_read_from_the_table(inputs):
-    claims = inputs.evidence["claims"].assign(verdict="does not hold")
-    evidence = {**inputs.evidence, "claims": claims}
+    claims = inputs.evidence["claim_verdicts"].assign(verdict="does not hold")
+    evidence = {**inputs.evidence, "claim_verdicts": claims}
     text = render(dataclasses.replace(inputs, evidence=evidence))
     assert text.count('<span class="badge does-not-hold">✗ does not hold</span>') == 12
     assert '<span class="badge holds">✓ holds</span>' not in text

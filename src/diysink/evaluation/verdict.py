@@ -1,4 +1,4 @@
-"""What the comparisons say, in words that the data choose."""
+"""What comparisons of answers show: an outcome of each, and the verdict in a few lines."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import pandas as pd
 
 Row = Mapping[Any, Any]
 AHEAD, UNDECIDED, BEHIND = 1, 0, -1
+NAMES = {AHEAD: "ahead", UNDECIDED: "undecided", BEHIND: "behind"}
 
 
 def verdict(
@@ -17,16 +18,16 @@ def verdict(
     level: float = 0.95,
     trained: bool = True,
 ) -> list[str]:
-    """Sentences: whether the candidate beats the baseline, then where, then what else differs.
+    """Lines: the candidate against the baseline, by group, all other comparisons, trainings.
 
-    The candidate against the baseline over all items is the one question asked beforehand: its own
-    interval and p-value decide it, and both must agree. Every other row is a look around, called a
-    difference only after Holm's correction over the whole table.
+    The candidate against the baseline over all items is the one question that was fixed beforehand:
+    its own interval and p-value decide it, and both must agree. Every other comparison counts after
+    Holm's correction over the whole table only.
 
     Args:
         comparisons: what :func:`diysink.evaluation.comparisons` gave, by ``group``.
         candidate: the variant that the run is about.
-        baseline: what it has to beat.
+        baseline: what it is compared with.
         level: of the table's intervals; 1 - level is the error allowed.
         trained: whether the variants were trained, so that another training seed is a question.
 
@@ -34,22 +35,29 @@ def verdict(
         ValueError: the candidate was not compared with the baseline.
     """
     rows = comparisons.to_dict("records")
-    mine = [row for row in rows if (row["variant"], row["baseline"]) == (candidate, baseline)]
-    if not mine:
+    own = [row for row in rows if (row["variant"], row["baseline"]) == (candidate, baseline)]
+    if not own:
         raise ValueError(
             f"The comparisons do not hold {candidate!r} against {baseline!r}; give that pair to "
             "comparisons()."
         )
-    overall = next(row for row in mine if row["group"] == "all")
-    groups = [row for row in mine if row["group"] != "all"]
+    overall = next(row for row in own if row["group"] == "all")
+    groups = [row for row in own if row["group"] != "all"]
     others = [row for row in rows if row["group"] == "all" and row is not overall]
-    sentences = [_headline(overall, level)]
+    lines = [
+        f"{candidate} against {baseline}: {NAMES[outcome(overall, level, 'p_mcnemar')]}. "
+        f"{points(overall)}, p {p_value(overall['p_mcnemar'])}, {overall['n_images']} images, "
+        f"{overall['n_items']} questions."
+    ]
     if groups:
-        sentences.append(f"By group: {'; '.join(_brief(row, level) for row in groups)}.")
-    sentences += [_headline(row, level, "p_holm") for row in others if row["variant"] == candidate]
-    if rest := [row for row in others if row["variant"] != candidate]:
-        sentences.append(_look_around(rest, level))
-    return [*sentences, _seeds(overall)] if trained else sentences
+        found = "; ".join(
+            f"{row['group']} {points(row)}, {NAMES[outcome(row, level)]}" for row in groups
+        )
+        lines.append(f"By group: {found}.")
+    if others:
+        found = "; ".join(_named(others, result, level) for result in (AHEAD, BEHIND))
+        lines.append(f"Of {len(others)} other comparisons, after Holm's correction: {found}.")
+    return [*lines, _trainings(overall)] if trained else lines
 
 
 def outcome(row: Row, level: float, p: str = "p_holm") -> int:
@@ -90,61 +98,19 @@ def p_value(p: float) -> str:
     return f"= {digits.removeprefix('0')}"
 
 
-def _headline(row: Row, level: float, p: str = "p_mcnemar") -> str:
-    says = {AHEAD: "beats", UNDECIDED: "does not beat", BEHIND: "does worse than"}
-    result = outcome(row, level, p)
-    corrected = " after Holm's correction" if p == "p_holm" else ""
-    text = (
-        f"{row['variant']} {says[result]} {row['baseline']}: {points(row)}, McNemar "
-        f"p {p_value(row[p])}{corrected}, {row['n_images']} images, {row['n_items']} questions."
-    )
-    if result != UNDECIDED:
-        return text
-    if _depends_on_training(row) and (row["low"] > 0 or row["high"] < 0):
-        return (
-            f"{text} The images would decide it, but the {row['n_seeds']} trainings differ too "
-            f"much: over trainings and images the interval is {_training(row)}."
-        )
-    if (row[p] < 1 - level) != (row["low"] > 0 or row["high"] < 0):
-        return f"{text} Interval and test disagree, which is no proof either way."
-    return f"{text} Neither is ahead at the {100 * level:g} % level."
+def _named(rows: list[dict[Any, Any]], result: int, level: float) -> str:
+    pairs = [f"{r['variant']} - {r['baseline']}" for r in rows if outcome(r, level) == result]
+    which = f" ({', '.join(pairs)})" if pairs else ""
+    return f"{len(pairs)} {NAMES[result]}{which}"
 
 
-def _brief(row: Row, level: float) -> str:
-    mark = {AHEAD: "ahead", UNDECIDED: "undecided", BEHIND: "behind"}[outcome(row, level)]
-    return f"{row['group']} {points(row)}, {mark}"
-
-
-def _look_around(rows: list[dict[Any, Any]], level: float) -> str:
-    found = {
-        word: [row for row in rows if outcome(row, level) == result]
-        for word, result in (("above", AHEAD), ("below", BEHIND))
-    }
-    parts = [
-        f"{word} {baseline}: "
-        + ", ".join(f"{r['variant']} ({points(r)})" for r in some if r["baseline"] == baseline)
-        for word, some in found.items()
-        for baseline in dict.fromkeys(r["baseline"] for r in some)
-    ]
-    number = len(rows)
-    if not parts:
-        return f"None of the {number} other comparisons shows a difference (Holm's correction)."
-    return f"Of {number} other comparisons, after Holm's correction, {'; '.join(parts)}."
-
-
-def _seeds(row: Row) -> str:
+def _trainings(row: Row) -> str:
+    """What other trainings would change."""
     if row["n_seeds"] == 1:
-        return (
-            "One training seed: the intervals say what other images would change, not what "
-            "another training would."
-        )
+        return "One training: intervals are over images, not over trainings."
+    ends = [f"{100 * row[end]:+.1f}" for end in ("seed_min", "seed_max")]
+    wide = [f"{100 * row[end]:+.1f}" for end in ("training_low", "training_high")]
     return (
-        f"{row['n_seeds']} training seeds: the difference of a single seed lies between "
-        f"{100 * row['seed_min']:+.1f} and {100 * row['seed_max']:+.1f} points. Intervals beside "
-        f"differences are over images; over trainings and images this one is {_training(row)}. "
-        "Ahead or behind is said only of what both intervals show."
+        f"{row['n_seeds']} trainings: differences of single ones from {ends[0]} to {ends[1]} "
+        f"points; interval over trainings and images [{wide[0]}, {wide[1]}]."
     )
-
-
-def _training(row: Row) -> str:
-    return f"[{100 * row['training_low']:+.1f}, {100 * row['training_high']:+.1f}]"

@@ -111,7 +111,7 @@ def sheet(name: str, table: pd.DataFrame) -> Sheet:
 
 def claims(inputs: Inputs) -> dict[str, Any]:
     """Verdicts with their parts, and robustness."""
-    rows, parts = (records(inputs.evidence.get(name)) for name in ("claims", "claim_parts"))
+    rows, parts = (records(inputs.evidence.get(name)) for name in ("claim_verdicts", "claim_parts"))
     robust = records(inputs.evidence.get("robustness"))
     level = float(inputs.results["settings"]["level"])
     judged = [
