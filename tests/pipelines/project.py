@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.pipelines.offline.command import Offline
 
@@ -107,9 +108,18 @@ def run_in_child(
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the default pipeline ran once, in the test environment and offline."""
-    project = make_project(tmp_path_factory.mktemp("whole") / "project")
-    done = Offline(project).python("-m", "kedro", "run", "--env", "test")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+def whole(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A project in which the default pipeline ran once, in the test environment and offline.
+
+    All processes of pytest-xdist share it: the first one that needs it makes it. No test writes in
+    it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "whole"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            project = make_project(folder / "project")
+            done = Offline(project).python("-m", "kedro", "run", "--env", "test")
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "done").touch()
+    return folder / "project"

@@ -17,6 +17,7 @@ from diysink.registry.state import state
 from pipelines.promote.nodes import decide
 from pipelines.register.nodes import assemble_candidate, register_candidate
 from pipelines.settings import CONFIG_LOADER_ARGS
+from pipelines.store import relocate
 from tests.pipelines.project import ROOT, kedro_run
 from tests.pipelines.test_conf import changed, settings_of
 from tests.registry.conftest import NAME, answers, saved_model, toy, version  # noqa: F401 - fixtures
@@ -179,11 +180,14 @@ def test_a_candidate_without_predictions_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def registered(whole: Path) -> Iterator[Path]:
-    """The whole run's project; MLflow's address is put back afterwards."""
+def registered(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the whole run's project; MLflow's address is put back afterwards."""
+    project = tmp_path_factory.mktemp("registered") / "project"
+    shutil.copytree(whole, project)
+    relocate(project / "mlruns/mlflow.db", "diysink")
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{whole}/mlruns/mlflow.db")
-    yield whole
+    mlflow.set_tracking_uri(f"sqlite:///{project}/mlruns/mlflow.db")
+    yield project
     mlflow.set_tracking_uri(before)
 
 

@@ -200,17 +200,16 @@ def outcomes(path: Path) -> list[str | None]:
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("key", "values"),
     [
-        ["a.mp4", None, ""],
-        [b"\0\0", None, b""],
-        [["a.mp4"], None, []],
-        [{"bytes": b"x", "path": None}, None, {"bytes": b"", "path": ""}],
-        [3, None, None],
-        [0.5, None, float("nan")],
+        ("video", ["a.mp4", None, ""]),
+        ("images", [b"\0\0", None, b""]),
+        ("Audio_Path", [["a.mp4"], None, []]),
+        ("video", [{"bytes": b"x", "path": None}, None, {"bytes": b"", "path": ""}]),
+        ("images", [3, None, None]),
+        ("Audio_Path", [0.5, None, float("nan")]),
     ],
 )
-@pytest.mark.parametrize("key", ["video", "images", "Audio_Path"])
 def test_columns_of_other_media_are_noticed(tmp_path, key, values):
     path = tmp_path / "a.parquet"
     columns = {"id": ids(3), "conversations": turns(3), "image": ["a.png"] * 3, key: values}
