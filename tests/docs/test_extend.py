@@ -21,6 +21,7 @@ BLOCK = re.compile(
 FILES = {  # new files and edited ones; the tests among them
     "analysis": (2, 2),  # and conf: its parameters
     "benchmark": (2, 1),
+    "claim": (1, 1),
     "connector": (2, 1),
     "encoder-family": (1, 1),
     "lvlm-family": (1, 1),
@@ -101,6 +102,7 @@ def test_the_parameters_of_the_pages_pass():
     arguments = {**settings.CONFIG_LOADER_ARGS, "default_run_env": "base"}
     values = OmegaConfigLoader(conf_source="conf", env="base", **arguments)["parameters"]
     assert values["analyze"]["border"] == BORDER
+    assert len(values["claims"]["entries"]) == 13
     values["align"]["connectors"].append("linear")
     values["evaluate"]["benchmarks"]["street"] = {}
     one = {"arrangement": None, "selection": "both"}
