@@ -105,11 +105,9 @@ def test_the_parameters_of_the_pages_pass():
     assert len(values["claims"]["entries"]) == 13
     values["align"]["connectors"].append("linear")
     values["evaluate"]["benchmarks"]["street"] = {}
-    one = {"arrangement": None, "selection": "both"}
-    values["evaluate"]["variants"]["linear"] = one | {"connector": "linear"}
-    values["evaluate"]["variants"]["dual-keywords"] = one | {
-        "connector": "dual", "selection": "keywords",
-    }
+    variants = values["variant_sets"]["trained"]["variants"]
+    variants["linear"] = {"connector": "linear"}
+    variants["dual-keywords"] = {"connector": "dual", "selection": "keywords"}
     build(values, STAGES)
 """
 
