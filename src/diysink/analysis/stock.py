@@ -9,14 +9,20 @@ separators (the row ends of LLaVA-NeXT) are no visual tokens. What a family cann
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from diysink.analysis.attention_layers import Look
+from diysink.analysis.stock_images import (
+    ChatModel,
+    StockImages,
+    largest_states,
+    one_row_each,
+    same,
+)
 from diysink.analysis.subject import (
     EncodedImages,
     Need,
@@ -41,7 +47,6 @@ from diysink.architectures.hooks import (
     on_layer,
     patch_method,
 )
-from diysink.interventions.images import levels_of, with_levels
 from diysink.interventions.reading import (
     arguments_of,
     blocks_read,
@@ -55,42 +60,6 @@ from diysink.records import ImageFile, Record, question_of
 from diysink.sinks import SinkProfile
 
 _OF_TOKENS = ("attention_mask", "token_type_ids", "mm_token_type_ids")  # 1 and 0 for each token
-
-
-@runtime_checkable
-class ChatModel(Protocol):
-    """A model behind its own processor and chat template (`diysink.evaluation.lvlm.LVLM`)."""
-
-    model: Any
-    processor: Any
-    generation: Any
-
-    def inputs(self, images: Sequence[ImageFile], texts: Sequence[str]) -> Mapping[str, Any]:
-        """An image and a text each, as the model takes them: a batch padded on the left."""
-        ...
-
-    def fitting(
-        self, images: Sequence[ImageFile], texts: Sequence[str], ids: Sequence[str], tokens: int
-    ) -> list[str]:
-        """Of each text the beginning that leaves room for the image and so many answer tokens."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    """Images after the model's own encoding.
-
-    Attributes:
-        images: the files.
-        arguments: of the model's ``get_image_features``.
-        features: what it returned.
-        shown: for each image, which of its placeholders show patches; the others are separators.
-    """
-
-    images: Sequence[ImageFile]
-    arguments: Mapping[str, Any]
-    features: Any
-    shown: list[Bool[Tensor, " placeholders"]]
 
 
 class StockSubject:
@@ -162,11 +131,11 @@ class StockSubject:
         rows = [tiles[part] for part in parts_of_rows([len(t.groups) for t in tiles], placeholders)]
         norms = [torch.cat([tile.norms for tile in row]) for row in rows]
         shown = [~one.isnan() for one in norms]
-        _same({int(one.sum()) for one in shown}, "visual tokens")
+        same({int(one.sum()) for one in shown}, "visual tokens")
         norms_of = torch.stack([n[s] for n, s in zip(norms, shown, strict=True)]).cpu()
         return EncodedImages(
-            _Encoded(images, arguments, features, shown),
-            torch.stack([torch.cat([_largest(tile) for tile in row]) for row in rows]),
+            StockImages(images, arguments, features, shown),
+            torch.stack([torch.cat([largest_states(tile) for tile in row]) for row in rows]),
             norms_of,
             norms_of >= self.threshold,
             self._grid([row[0] for row in rows]),
@@ -179,7 +148,7 @@ class StockSubject:
             return (0, 0)
         side = self.tower.config.patch_size
         grids = {tuple(int(n) // side for n in image.pixels.shape[-2:]) for image in images}
-        _same(grids, "rows and columns of patches")
+        same(grids, "rows and columns of patches")
         rows, columns = grids.pop()
         if rows * columns != len(images[0].groups):
             raise UnsupportedModelError(
@@ -198,7 +167,7 @@ class StockSubject:
         self, encoded: EncodedImages, texts: Sequence[str], *, max_new_tokens: int = 0
     ) -> Prompts:
         """One prompt for each image, and the greedy answer if asked for."""
-        own: _Encoded = encoded.inputs
+        own: StockImages = encoded.inputs
         call = self._call(encoded, texts)
         placeholders = call["input_ids"] == self.inner.config.image_token_id
         visual = placeholders.clone()
@@ -219,11 +188,8 @@ class StockSubject:
         self, encoded: EncodedImages
     ) -> tuple[Float[Tensor, "images tokens dim"], Bool[Tensor, "images tokens"]]:
         """Projected visual tokens and which are sinks; deepstack levels stand side by side."""
-        own: _Encoded = encoded.inputs
-        flat = torch.cat(levels_of(own.features), -1)
-        shown = torch.cat(own.shown).to(flat.device)
-        rows = flat[shown].reshape(*encoded.sinks.shape, -1)
-        return rows, encoded.sinks.to(flat.device)
+        rows = encoded.inputs.tokens.reshape(*encoded.sinks.shape, -1)
+        return rows, encoded.sinks.to(rows.device)
 
     @torch.no_grad()
     def answers(
@@ -236,19 +202,15 @@ class StockSubject:
         """Greedy answers, with other features of the visual tokens if they are given."""
         call = self._call(encoded, texts)
         if features is not None:
-            own: _Encoded = encoded.inputs
-            levels = levels_of(own.features)
-            flat = torch.cat(levels, -1)
-            flat[torch.cat(own.shown).to(flat.device)] = features.flatten(0, 1)
-            changed = torch.split(flat, [level.shape[-1] for level in levels], -1)
-            call["mm_encoder_outputs"] = {"image": with_levels(own.features, changed)}
+            changed = encoded.inputs.with_tokens(features.flatten(0, 1))
+            call["mm_encoder_outputs"] = {"image": changed}
         answers = self._generate(call, max_new_tokens)
         decode = self.lvlm.processor.tokenizer.batch_decode
         return [text.strip() for text in decode(answers, skip_special_tokens=True)]
 
     def _call(self, encoded: EncodedImages, texts: Sequence[str]) -> dict[str, Any]:
         """Arguments of the model's forward, images as they are encoded."""
-        own: _Encoded = encoded.inputs
+        own: StockImages = encoded.inputs
         call = dict(self.lvlm.inputs(own.images, texts))
         return call | {"pixel_values": None, "mm_encoder_outputs": {"image": own.features}}
 
@@ -280,25 +242,23 @@ class StockSubject:
         """Run the encoder; ``see`` gets every layer's states as they come."""
 
         def checked(layer: int, states: Tensor) -> None:
-            _one_row_each(states, encoded)
+            one_row_each(states, encoded)
             see(layer, states)
 
-        with on_hidden_states(self._blocks(), checked):
+        with on_hidden_states(self.encoder.blocks_of(self.tower)[: self.layer], checked):
             self._encode_again(encoded)
 
     def read_vision(self, encoded: EncodedImages, look: Look) -> None:
         """Run the encoder under eager attention."""
 
         def checked(layer: Layer) -> None:
-            _one_row_each(layer.states, encoded)
+            one_row_each(layer.states, encoded)
             look(layer)
 
+        blocks = self.encoder.blocks_of(self.tower)[: self.layer]
         attention = str(self.encoder.attention)
-        with eager_attention(self.tower), on_layer(self._blocks(), attention, checked):
+        with eager_attention(self.tower), on_layer(blocks, attention, checked):
             self._encode_again(encoded)
-
-    def _blocks(self) -> Sequence[torch.nn.Module]:
-        return list(self.encoder.blocks_of(self.tower))[: self.layer]
 
     @torch.no_grad()
     def _encode_again(self, encoded: EncodedImages) -> None:
@@ -319,11 +279,7 @@ class StockSubject:
     def visual_logits(
         self, prompts: Prompts, allowed: Bool[Tensor, "batch 1 length length"]
     ) -> Float[Tensor, "batch tokens vocabulary"]:
-        """Logits at the visual tokens, where each token attends to the allowed ones alone.
-
-        Raises:
-            UnsupportedModelError: flash or flex attention, which take no such mask.
-        """
+        """Logits at the visual tokens, where each token attends to the allowed ones alone."""
         decoder = self.inner.get_decoder()
         mask = additive_mask(allowed, decoder, self.inner.dtype)
 
@@ -335,35 +291,9 @@ class StockSubject:
 
         with patch_method(decoder, "forward", masked):
             states = self.inner(**prompts.inputs, use_cache=False).last_hidden_state
-        head = self.lvlm.model.get_output_embeddings()
-        logits: Tensor = head(prompts.visual_states(states))
+        logits: Tensor = self.lvlm.model.get_output_embeddings()(prompts.visual_states(states))
         return logits
 
     @torch.no_grad()
     def _read(self, prompts: Prompts) -> None:
         self.inner(**prompts.inputs, use_cache=False)
-
-
-def _largest(image: EncodedImage) -> Float[Tensor, "tokens dim"]:
-    """The state of the largest patch of each visual token, separators left out."""
-    patch = torch.linalg.vector_norm(image.states, dim=-1, dtype=torch.float32)
-    sizes = torch.cat([patch, patch.new_full((1,), -torch.inf)])[image.groups]
-    rows = image.groups.gather(1, sizes.argmax(1, keepdim=True))[:, 0]
-    return image.states[rows[rows >= 0]]
-
-
-def _same(values: set[Any], what: str) -> None:
-    """Refuse a batch whose images differ in something that its tensors need to be alike."""
-    if len(values) > 1:
-        different = ", ".join(map(str, sorted(values)))
-        raise UnsupportedModelError(
-            f"the images of one batch have {different} {what}: set batch_size to 1"
-        )
-
-
-def _one_row_each(states: Tensor, encoded: EncodedImages) -> None:
-    if len(states) != len(encoded.sinks):
-        raise UnsupportedModelError(
-            f"the vision encoder reads {len(encoded.sinks)} images as {len(states)} sequences: set "
-            "batch_size to 1"
-        )
