@@ -2,24 +2,15 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.analyze.inside import tell_functions
 from pipelines.analyze.labels import label_images
 from pipelines.analyze.nodes import run_analyses
 from pipelines.analyze.sweep import sweep_tau
 
-# What every analysis that asks a model takes: whom, about what, and how.
-MODEL = ["records", "finetuned_models"]
 HOW = ["params:analyze", "params:seed", "params:workspace", "params:device"]
-# What one that only counts takes, besides its table.
-COUNTS = ["params:analyze", "params:seed"]
 
 
 def create_pipeline() -> Pipeline:
     """Predictions and models in, tidy tables out."""
-    named = {
-        tell_functions: ([*MODEL, *HOW], "sink_function"),
-        label_images: (["records", "params:prepare", *COUNTS], "image_labels"),
-    }
     from diysink.analysis import ANALYSES
 
     outputs = ["analyses_left_out", *(f"{name}_analysis" for name in ANALYSES)]
@@ -31,11 +22,13 @@ def create_pipeline() -> Pipeline:
     ]
     return Pipeline(
         [
+            node(
+                label_images,
+                ["records", "params:prepare", "params:analyze", "params:seed"],
+                "image_labels",
+                name="label_images",
+            ),
             node(run_analyses, inputs, {name: name for name in outputs}, name="run_analyses"),
             node(sweep_tau, inputs, "tau_sweep_analysis", name="sweep_tau"),
-            *(
-                node(function, inputs, outputs, name=function.__name__)
-                for function, (inputs, outputs) in named.items()
-            ),
         ]
     )

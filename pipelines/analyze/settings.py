@@ -7,37 +7,13 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, create_model
 from diysink.analysis import ANALYSES
 from diysink.analysis.ablation import AblationSettings
 from pipelines.schema import (
-    ConnectorName,
     Level,
     Multiples,
     Name,
-    Seed,
     Settings,
     Several,
     Text,
 )
-
-
-class OfModel(Settings):
-    """What an analysis of a model has: whose, and about which records.
-
-    Attributes:
-        connector: of the fine-tuned model.
-        seed: one of the training seeds.
-        split: of the records.
-        batch: records at once.
-    """
-
-    connector: ConnectorName
-    seed: Seed
-    split: Name
-    batch: PositiveInt
-
-
-class OfImages(OfModel):
-    """About the first different images of the split."""
-
-    images: PositiveInt
 
 
 class Labels(Settings):
@@ -73,7 +49,6 @@ class _Blocks(Settings):
     labels: Labels | None
     sweep: Sweep | None
     massive: Massive | None
-    function: OfImages | None
 
 
 # An analysis declares its settings itself; None leaves it out.

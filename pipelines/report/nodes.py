@@ -28,9 +28,8 @@ EVIDENCE = (
     "planned_comparisons",
     "robustness",
     "costs",
-    "sink_function",
 )
-"""Tables of the claims and of the analyses that the page has sections for."""
+"""Tables of the claims."""
 
 PARAMETERS = (
     "seed",

@@ -29,7 +29,7 @@ from diysink.analysis.attention_by_layer import AttentionByLayer
 from diysink.analysis.attention_measures import RATIO, Measures
 from diysink.analysis.criteria import Criteria
 from diysink.analysis.dimensions import Dimensions, DimensionsSettings
-from diysink.analysis.function import head_outputs, sink_function
+from diysink.analysis.function import Function
 from diysink.analysis.labels import BOX
 from diysink.analysis.layers import connected_encoder
 from diysink.analysis.probes import Probes
@@ -60,6 +60,7 @@ OPTIONS = {"resamples": 300, "level": 0.95, "seed": 0}
 CONTEXT = Context(Bootstrap(**OPTIONS), massive=MassiveRule())
 EVERY = {"all": np.ones(IMAGES, dtype=np.bool_)}
 RULE = MassiveRule()
+SHARP = 40  # times the query of a planted head
 
 
 @dataclass
@@ -372,16 +373,28 @@ def test_criteria_agree_on_induced_sinks_with_that_dimension_and_on_nothing_in_t
     assert control["high"] < induced["low"] / 2
 
 
-def test_a_planted_head_broadcasts_from_induced_sinks_alone(looking):
-    def function(side):
-        table = sink_function(head_outputs(side.generator, side.ask("scene")[0]), **OPTIONS)
-        return [one(table, where="vit", layer=3, head=0, mask=m) for m in ("true", "shuffled")]
+def functions(side):
+    analysis = Function(Settings(), Context(Bootstrap(**OPTIONS)))
+    return analysis.summarize(measured(analysis, side.generator, side.ask("scene")[0]))
 
-    (induced, shuffled), (control, _) = looking.each(function)
-    assert induced["kind"] == "broadcast"
-    assert induced["mass_low"] > 0.9
-    assert shuffled["kind"] == control["kind"] == "neither"
-    assert control["mass_high"] < 0.3
+
+def test_a_planted_head_broadcasts_from_an_induced_sink_alone(looking):
+    """So sharp a head attends to one token of any image: only in the one encoder to a sink."""
+
+    def function(side):
+        bias = connected_encoder(side.generator.model).blocks[-1].self_attn.q_proj.bias
+        with torch.no_grad():
+            bias[0] *= SHARP
+            table = functions(side)
+            bias[0] /= SHARP
+        at = {"where": "vit", "layer": 3, "head": 0, "control": "none"}
+        return {m: one(table, metric=m, **at) for m in ("event", "broadcast", "vsink", "ratio")}
+
+    induced, control = looking.each(function)
+    assert induced["broadcast"]["low"] > 0.8
+    assert induced["vsink"]["low"] > 0.8
+    for metric in ("broadcast", "vsink"):
+        assert control[metric]["high"] < induced[metric]["low"]
 
 
 def breadth(side):
@@ -401,7 +414,7 @@ def test_attention_inside_the_encoders_as_shipped_is_no_sign_of_sinks(pair):
     """Induction acts on norms and contents: no map is broad, and no head looks for the sinks.
 
     The control's loudest tokens are objects, and heads do look for objects: they get more
-    attention than others without being sinks, and a head that does so counts as broadcasting.
+    attention than others without being sinks.
     """
 
     def received(side):
@@ -410,12 +423,11 @@ def test_attention_inside_the_encoders_as_shipped_is_no_sign_of_sinks(pair):
             Bootstrap(**OPTIONS),
         )  # fmt: skip
         kinds = pd.DataFrame(one_image_each.by_kind(side.sinks.numpy(), EVERY["all"], "all"))
-        heads = sink_function(head_outputs(side.generator, side.ask("scene")[0]), **OPTIONS)
-        heads = heads[(heads["where"] == "vit") & (heads["mask"] == "true")]
-        return one(kinds, condition=RATIO), set(heads["kind"])
+        heads = functions(side)
+        heads = heads[(heads["where"] == "vit") & (heads["metric"] == "event")]
+        return one(kinds, condition=RATIO), heads["value"].max()
 
-    (ratio, kinds), (control_ratio, control_kinds) = pair.each(received)
+    (ratio, events), (control_ratio, _) = pair.each(received)
     assert ratio["high"] < 1.5 < control_ratio["low"]
-    assert kinds == {"neither"}
-    assert "broadcast" in control_kinds
+    assert events < 0.1
     assert breadth(pair.induced)["value"].max() < 0.01

@@ -1,112 +1,173 @@
-"""NOP and broadcast heads: planted ones are found, and not when other tokens are named sinks."""
+"""NOP and broadcast heads in closed form; no sink, no event; the control takes the value away."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
-from diysink.analysis.function import head_output, head_outputs, kind_of, sink_function
-from diysink.architectures.hooks import Layer
-from diysink.selection import QuestionBatch
+from diysink.analysis import Context, Settings
+from diysink.analysis.function import Function, head_function, resampled_medians, shuffled
+from diysink.analysis.function_figure import draw_function
+from diysink.analysis.table import select
+from diysink.architectures.hooks import Layer, output_weights
+from diysink.resampling import Bootstrap
+from tests.analysis.batches import measured
 from tests.tiny_models import tiny_generator, tiny_questions
 
-TOKENS, DIM = 8, 4
+TOKENS, DIM = 20, 4
+TRUE = torch.ones(1, TOKENS, dtype=torch.bool)
 
 
-def layer(sink_value, mass):
-    """One head: every query gives token 0 ``mass`` and itself the rest; values are apart."""
-    attention = (1 - mass) * torch.eye(TOKENS)
-    attention[:, 0] += mass
+def layer(sink_value, attention, output=None):
+    """One head: every query gives token 0 so much attention and itself the rest."""
+    matrix = (1 - attention) * torch.eye(TOKENS)
+    matrix[:, 0] += attention
     values = torch.randn(TOKENS, DIM, generator=torch.Generator().manual_seed(0))
     values = values / values.norm(dim=-1, keepdim=True)
     values[0] = sink_value * torch.ones(DIM) / DIM**0.5
-    return Layer(0, torch.zeros(1, TOKENS, 1), attention[None, None], values[None, None])
+    output = torch.eye(DIM) if output is None else output
+    return Layer(
+        0, torch.zeros(1, TOKENS, len(output)), matrix[None, None], values[None, None], output
+    )
 
 
-def told(shown, sink=0):
-    every = torch.ones(1, TOKENS, dtype=torch.bool)
-    sinks = torch.zeros_like(every)
-    sinks[0, sink] = True
-    found = head_output(shown, sinks, every, every)
-    return {key: float(value[0, 0]) for key, value in found.items()}
+def found(shown, order=None, causal=False):
+    vsinks = torch.zeros_like(TRUE)
+    vsinks[0, 0] = True
+    return {k: v[0, 0].item() for k, v in head_function(shown, TRUE, causal, vsinks, order).items()}
+
+
+def function(resamples=50):
+    return Function(Settings(), Context(Bootstrap(resamples)))
+
+
+def kinds(*heads):
+    """Shares of images by metric, where each head is an image."""
+    rows = pd.DataFrame(heads).assign(where="vit", layer=0, head=0, control="none")
+    rows["image"] = range(len(rows))
+    return function().summarize(rows).set_index("metric")["value"]
 
 
 def test_a_planted_nop():
-    found = told(layer(0.0, 0.9))
-    assert found["mass"] == pytest.approx((7 * 0.9 + 1) / 8)
-    # Seven outputs of .1 and one of 0, over values of norm 1 but for the sink's.
-    assert found["ratio"] == pytest.approx((7 * 0.1 / 8) / (7 / 8), rel=1e-5)
-    assert kind_of(**found) == "nop"
+    head = found(layer(0.0, 0.9))
+    assert (head["event"], head["vsink"], head["first"]) == (True, True, True)
+    assert head["ratio"] == 0
+    assert kinds(head)[["event", "nop", "broadcast", "neither"]].tolist() == [1, 1, 0, 0]
 
 
 def test_a_planted_broadcast():
-    found = told(layer(1.0, 1.0))
-    assert found["ratio"] == pytest.approx(1.0)
-    assert found["stable_rank"] == pytest.approx(1.0)
-    assert kind_of(**found) == "broadcast"
+    head = found(layer(2.0, 1.0))
+    assert head["ratio"] == pytest.approx(2)
+    assert head["rank"] == pytest.approx(1)
+    assert kinds(head)[["event", "nop", "broadcast", "neither"]].tolist() == [1, 0, 1, 0]
 
 
-def test_a_head_that_looks_elsewhere_is_neither():
-    """The same heads with another token named the sink; and one that attends to itself."""
-    for shown in (layer(0.0, 0.9), layer(1.0, 1.0)):
-        assert kind_of(**told(shown, sink=3)) == "neither"
-    itself = told(layer(1.0, 0.0))
-    assert kind_of(**itself) == "neither"
-    assert itself["stable_rank"] > 1.5
+def test_without_a_sink_there_is_no_event():
+    head = found(layer(1.0, 0.3))
+    assert not head["event"]
+    shares = kinds(head)
+    assert shares[["event", "nop", "broadcast", "neither"]].tolist() == [0, 0, 0, 0]
+    assert "ratio" not in shares.index
 
 
-def test_stable_rank_is_that_of_the_singular_values():
-    shown = layer(2.0, 0.3)
-    values = torch.linalg.svdvals(shown.attention[0, 0] @ shown.values[0, 0])
-    expected = float((values**2).sum() / values[0] ** 2)
-    assert told(shown)["stable_rank"] == pytest.approx(expected, rel=1e-5)
+def test_the_output_projection_decides_what_is_written():
+    """A large value that the projection takes away is a NOP; of scaled ones the ratio stays."""
+    away = torch.eye(DIM) - torch.ones(DIM, DIM) / DIM  # nothing along the sink's value
+    assert found(layer(5.0, 0.9, away))["ratio"] == pytest.approx(0, abs=1e-3)
+    plain, scaled = found(layer(0.7, 0.6)), found(layer(0.7, 0.6, 3 * torch.eye(DIM)))
+    assert scaled["ratio"] == pytest.approx(plain["ratio"], rel=1e-5)
+
+
+def test_stable_rank_is_that_of_the_projected_outputs():
+    projection = torch.randn(7, DIM, generator=torch.Generator().manual_seed(1))
+    shown = layer(2.0, 0.6, projection)
+    written = shown.attention[0, 0] @ shown.values[0, 0] @ projection.T
+    values = torch.linalg.svdvals(written)
+    head = found(shown)
+    assert head["rank"] == pytest.approx(float((values**2).sum() / values[0] ** 2), rel=1e-4)
+    norms = (shown.values[0, 0] @ projection.T).norm(dim=-1)
+    assert head["ratio"] == pytest.approx(float(norms[0] / norms[1:].mean()), rel=1e-4)
+
+
+def test_shuffled_values_are_no_nop_although_the_event_stays():
+    order = torch.arange(TOKENS).roll(1)[None]
+    head = found(layer(0.0, 0.9), order)
+    assert head["event"]
+    assert head["ratio"] > 0.9
+    assert (head["vsink"], head["first"]) == (False, False)
+
+
+def test_the_last_token_of_a_causal_model_is_no_sink_of_its_own():
+    """Token 19 gets all attention of the one query that sees it; token 0 gets .8 from all."""
+    shown = layer(0.0, 0.8)
+    shown.attention[0, 0, -1] = 0
+    shown.attention[0, 0, -1, -1] = 1
+    head = found(shown, causal=True)
+    assert head["first"]
+    assert head["event"]  # 19 of 20 queries
+
+
+def test_orders_are_of_true_tokens_whatever_the_padding():
+    short = torch.ones(1, 5, dtype=torch.bool)
+    padded = nn.functional.pad(short, (3, 0))
+    assert (shuffled(padded, ["x"], 0)[0, 3:] - 3).tolist() == shuffled(short, ["x"], 0)[0].tolist()
+    assert shuffled(padded, ["x"], 0)[0, :3].tolist() == [0, 1, 2]
+
+
+def test_the_layer_scale_is_part_of_the_output():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.Module()
+            self.attention.o_proj = nn.Linear(2, 3, bias=False)
+
+    block = Block()
+    weight = block.attention.o_proj.weight
+    assert torch.equal(output_weights(block, block.attention), weight)
+    block.layer_scale1 = nn.Module()
+    block.layer_scale1.lambda1 = torch.tensor([1.0, 0.0, 2.0])
+    scaled = output_weights(block, block.attention)
+    assert torch.equal(scaled, weight * torch.tensor([[1.0], [0.0], [2.0]]))
+
+
+def test_medians_are_those_of_resamples():
+    drawn = resampled_medians(np.arange(101.0), Bootstrap(300))
+    assert abs(drawn.mean() - 50) < 3
+    assert resampled_medians(np.array([3.0]), Bootstrap(5)).tolist() == [3.0] * 5
 
 
 @pytest.fixture(scope="module")
 def generator(parts):
-    return tiny_generator(parts, sinks=0.4)
+    return tiny_generator(parts, sinks=0.4, connector="single", arrangement="natural")
 
 
-@pytest.fixture(scope="module")
-def questions():
-    return tiny_questions(("a b", "c", "d"))
-
-
-def test_every_head_of_both_models_is_measured(generator, questions):
-    measured = head_outputs(generator, questions)
-    cells = measured.groupby(["where", "sinks", "mask"])[["layer", "head"]].nunique()
-    assert set(cells.index) == {
-        (*what, mask)
-        for what in (("vit", "vsink"), ("llm", "vsink"), ("llm", "first"))
-        for mask in ("true", "shuffled")
-    }
+def test_every_head_of_both_models_is_measured_in_any_batch(generator):
+    rows = measured(function(), generator, tiny_questions(("a b", "c", "d")))
+    cells = rows.groupby(["where", "control"])[["layer", "head"]].nunique()
+    assert set(cells.index) == {(w, c) for w in ("vit", "llm") for c in ("none", "shuffled")}
     assert (cells["head"] == 2).all()
-    assert np.isfinite(measured[["mass", "ratio", "stable_rank"]]).all(axis=None)
-    assert measured["mass"].between(0, 1 + 1e-5).all()
-    assert (measured["stable_rank"] >= 1 - 1e-4).all()
-
-
-def test_batches_do_not_matter(generator, questions):
-    """Padding on the left: a short prompt alone and beside a longer one."""
-    measured = head_outputs(generator, questions)
-    one = QuestionBatch(questions.texts[2:], ("3",), (None,), ("z",), questions.pixel_values[2:])
-    alone = head_outputs(generator, one)
-    keys = ["where", "sinks", "layer", "head", "mask"]
-    both = alone.merge(measured[measured["image"] == "z"], on=keys, suffixes=("", "_batch"))
+    assert np.isfinite(rows[["ratio", "rank"]]).all(axis=None)
+    assert (rows["rank"] >= 1 - 1e-4).all()
+    alone = measured(function(), generator, tiny_questions(("a b",), ("x",)))
+    keys = ["where", "layer", "head", "control"]
+    both = alone.merge(rows[rows["image"] == "x"], on=keys, suffixes=("", "_batch"))
     assert len(both) == len(alone)
-    for name in ("mass", "ratio", "stable_rank"):
+    for name in ("ratio", "rank"):
         np.testing.assert_allclose(both[name], both[f"{name}_batch"], rtol=1e-3, atol=1e-5)
+    table = function().summarize(rows)
+    shares = select(table, metric=["nop", "broadcast", "neither"]).groupby(keys)["value"].sum()
+    events = select(table, metric="event").set_index(keys)["value"]
+    np.testing.assert_allclose(shares.loc[events.index], events)
 
 
-def test_the_table_has_the_kind_of_the_means():
+@pytest.mark.parametrize(("value", "title"), [(0.9, "1 of 1; NOP: 1"), (0.1, "None of 1 heads")])
+def test_the_title_counts_heads(value, title):
+    metrics = {"event": value, "nop": value, "ratio": 0.1, "stable rank": 1.2, "vsink": 1.0}
     rows = [
-        (f"i{i}", "llm", "vsink", 0, 0, mask, mass, 0.1, 1.0)
-        for i in range(5)
-        for mask, mass in (("true", 0.8 + 0.01 * i), ("shuffled", 0.05))
-    ]
-    names = ["image", "where", "sinks", "layer", "head", "mask", "mass", "ratio", "stable_rank"]
-    table = sink_function(pd.DataFrame(rows, columns=names), resamples=50).set_index("mask")
-    assert table["kind"].to_dict() == {"true": "nop", "shuffled": "neither"}
-    assert table.loc["true", "mass"] == pytest.approx(0.82)
-    assert table.loc["true", "mass_low"] < 0.82 < table.loc["true", "mass_high"]
-    assert (table["n_images"] == 5).all()
+        {"metric": metric, "where": "vit", "layer": 0, "head": 0, "control": control,
+         "value": number if control == "none" else 0.0, "n_images": 40}
+        for control in ("none", "shuffled")
+        for metric, number in metrics.items()
+    ]  # fmt: skip
+    assert title in draw_function(pd.DataFrame(rows), 0.95).title

@@ -8,6 +8,7 @@ from diysink.analysis.attention_by_layer import AttentionByLayer
 from diysink.analysis.base import Analysis, Context, Looks, Settings
 from diysink.analysis.criteria import Criteria
 from diysink.analysis.dimensions import Dimensions
+from diysink.analysis.function import Function
 from diysink.analysis.massive import MassiveRule
 from diysink.analysis.probes import Probes
 from diysink.analysis.relevance import Relevance
@@ -23,6 +24,7 @@ ANALYSES: dict[str, type[Analysis[Any]]] = {
     "weights": Weights,
     "criteria": Criteria,
     "dimensions": Dimensions,
+    "function": Function,
     "replacement": Replacement,
     "relevance": Relevance,
     "words": Words,

@@ -1,205 +1,222 @@
-"""What a sink head does: nothing (NOP), or one vector for all (broadcast) (arXiv 2606.08105).
+"""What a head does with a sink: nothing (NOP), or one vector for all (broadcast): arXiv 2606.08105.
 
-A head that attends to a sink may use it as a place where nothing is written: the sink's value is
-near zero, and so is what the head puts out. Or the sink's value is large, every query gets it, and
-the head writes one global vector everywhere. Two numbers tell: the head's output over the values it
-could have passed on (mean L2 norm of its output over queries, over mean norm of values over keys),
-and the stable rank of its output (squared Frobenius over squared spectral norm: 1 if all queries
-get multiples of one vector).
+The test of that paper, per image and head. The sink s is the token with the highest mean attention
+over the queries that can see it. There is a *sink event* if at least 90 % of these queries give s
+an attention of .5 or more. What token j adds to the residual stream is u_j = gamma W_O v_j: value,
+this head's part of the output projection, layer scale. *NOP*: the norm of u_s is small beside the
+mean norm of the other u_j, so the head attends to s and adds nothing. *Broadcast*: it is not, and
+the outputs of all queries, U = A u, have a stable rank near 1: all get multiples of one vector.
 
-Only a head whose queries give the sinks at least .3 of their attention is a sink head; the others
-are neither. The control names as many random other tokens sinks: what a head does at random tokens
-is not told apart from what it does at sinks unless attention goes to sinks in the first place.
+Ours: in a causal model s is a token that at least half of the queries can see (the last token is
+seen by itself alone); and the control. It shuffles the values over the tokens of the image: events
+stay, and what the sink's value has to do with them is gone.
 """
 
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from torch import Tensor
 
-from diysink.analysis.attention_layers import read_language, read_vision
-from diysink.analysis.layers import connected_encoder
-from diysink.analysis.random_matched import random_matched_tokens
+from diysink.analysis.base import Analysis, Looks, Settings
+from diysink.analysis.batch import Batch
+from diysink.analysis.controls import drawn_orders
+from diysink.analysis.function_figure import draw_function
+from diysink.analysis.table import NONE, tidy
+from diysink.architectures import UnsupportedModelError
 from diysink.architectures.hooks import Layer
-from diysink.model import AnswerGenerator
-from diysink.model.chat import IMAGE
-from diysink.resampling import interval, resampled_ratios
-from diysink.selection import QuestionBatch
+from diysink.drawing import Drawing
+from diysink.resampling import Bootstrap, draw_images
 
-NOP_RATIO = 0.2
-BROADCAST_RATIO = 0.5
-BROADCAST_RANK = 1.5
-SINK_MASS = 0.3
-_CELL = ["where", "sinks", "layer", "head", "mask"]
+SHARE, ATTENTION = 0.9, 0.5  # of the queries; to the sink
+SEEN = 0.5  # of the queries see a token that may be the sink
+NOP_RATIO, BROADCAST_RATIO, BROADCAST_RANK = 0.2, 0.5, 1.5
+_CELL = ["where", "layer", "head", "control"]
+
+
+class Function(Analysis[Settings]):
+    """How often each head has a sink event, and how often it is a NOP or a broadcast.
+
+    Rows: ``image, where, layer, head, control`` (none; shuffled: values over tokens), ``event,
+    ratio`` (norm of u_s over the mean of the others), ``rank`` (stable, of U), ``vsink, first``
+    (whether the token whose value the sink has is a V-sink, or the prompt's first token).
+
+    Table, by ``where``, layer, head and control: shares of images ``event`` and its parts ``nop``,
+    ``broadcast``, ``neither``; shares of events ``vsink`` and ``first``; medians over events
+    ``ratio`` and ``stable rank``. A head without an event has only the shares of images.
+    """
+
+    title = "What heads do at sinks"
+    question = (
+        "Nothing (a head that attends to a sink and adds little), or the same to every token (a "
+        "broadcast)? And is that sink one of the encoder's?"
+    )
+    needs = frozenset({"vision", "language", "patch tokens"})
+    unit = "image"
+
+    def measure(self, batch: Batch) -> Generator[Looks, None, pd.DataFrame]:
+        """Every head of the ViT, then of the language model."""
+        encoded, prompts = batch.encoded, batch.prompts
+        tables: list[pd.DataFrame] = []
+
+        def looking(where: str, vsinks: Tensor, true: Tensor) -> Callable[[Layer], None]:
+            values = shuffled(true, batch.images, batch.seed)
+
+            def look(layer: Layer) -> None:
+                device = layer.attention.device
+                for control, order in ((NONE, None), ("shuffled", values.to(device))):
+                    marks = vsinks.to(device)
+                    found = head_function(layer, true.to(device), where == "llm", marks, order)
+                    heads = found["event"].shape[1]
+                    table = pd.DataFrame({name: x.flatten().cpu() for name, x in found.items()})
+                    table["image"] = np.repeat(np.array(batch.images, dtype=object), heads)
+                    table["head"] = np.tile(np.arange(heads), len(batch.images))
+                    tables.append(table.assign(where=where, layer=layer.number, control=control))
+
+            return look
+
+        vit = torch.nn.functional.pad(encoded.sinks, (encoded.prefix, 0))
+        llm = torch.zeros_like(prompts.visual).scatter(1, prompts.index, prompts.sinks)
+        yield Looks(
+            vision=looking("vit", vit, torch.ones_like(vit)),
+            language=looking("llm", llm, prompts.mask.bool()),
+        )
+        return pd.concat(tables, ignore_index=True)
+
+    def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Shares of images and of events, and medians over events."""
+        bootstrap, table = self.context.bootstrap, list[dict[str, Any]]()
+        rows = rows.assign(
+            nop=rows["event"] & (rows["ratio"] <= NOP_RATIO),
+            broadcast=rows["event"]
+            & (rows["ratio"] >= BROADCAST_RATIO)
+            & (rows["rank"] <= BROADCAST_RANK),
+        )
+        rows["neither"] = rows["event"] & ~rows["nop"] & ~rows["broadcast"]
+        for key, part in rows.groupby(_CELL, sort=False):
+            events = part[part["event"]]
+            cell = dict(zip(_CELL, key, strict=True)) | {"n_images": len(part), "n": len(events)}
+            shares = ["event", "nop", "broadcast", "neither"]
+            table += _shares(cell, part, shares, bootstrap.share_interval)
+            if len(events):
+                table += _shares(cell, events, ["vsink", "first"], bootstrap.share_interval)
+                for metric, name in (("ratio", "ratio"), ("stable rank", "rank")):
+                    values = events[name].to_numpy(dtype=np.float64)
+                    drawn = resampled_medians(values, bootstrap)
+                    (low,), (high,) = bootstrap.interval(drawn[:, None])
+                    value = float(np.median(values))
+                    row = {"metric": metric, "value": value, "low": low, "high": high}
+                    table.append(cell | row)
+        return tidy(table)
+
+    @classmethod
+    def figures(cls, table: pd.DataFrame, level: float) -> list[Drawing]:
+        """Heads by what they put out at their sink."""
+        return [draw_function(table, level)]
+
+
+def _shares(
+    cell: dict[str, Any], rows: pd.DataFrame, names: list[str], interval: Callable[..., Any]
+) -> list[dict[str, Any]]:
+    values = rows[names].to_numpy(dtype=np.float64)
+    low, high = interval(values, np.ones((len(values), 1)))
+    shares = values.mean(0)
+    return [
+        cell | {"metric": name, "value": shares[i], "low": low[i], "high": high[i]}
+        for i, name in enumerate(names)
+    ]
 
 
 @torch.no_grad()
-def head_outputs(
-    generator: AnswerGenerator, questions: QuestionBatch, seed: int = 0
-) -> pd.DataFrame:
-    """What every head of the ViT and of the language model puts out, and how much it sees of sinks.
-
-    Args:
-        generator: the model; its selection is not used: it sees all tokens at weight one.
-        questions: about different images; they stand in the prompts.
-        seed: of the control's tokens.
-
-    Returns:
-        ``image, where`` (vit, llm), ``sinks`` (vsink; in the language model also first: the first
-        token), ``layer, head, mask`` (true, shuffled), ``mass`` (attention to the sinks, mean over
-        queries), ``ratio`` (output over value), ``stable_rank``. In the language model queries are
-        the true tokens after the first sink, since no other can see one. An image without sinks
-        has no rows of V-sinks.
-
-    Raises:
-        ValueError: questions without pixel values.
-    """
-    if questions.pixel_values is None:
-        raise ValueError("questions without pixel_values: there are no visual tokens to look at")
-    model = generator.model
-    pixels = questions.pixel_values.to(model.device, model.dtype)
-    encoder = connected_encoder(model)
-    sinks = model.model.sink_mask(encoder(pixels))
-    prefix, images = encoder.prefix, np.array(questions.images, dtype=object)
-    tables: list[pd.DataFrame] = []
-
-    def looking(where: str, name: str, masks: dict[str, Tensor], true: Tensor) -> Any:
-        queries = {key: _after(mask, true) if where == "llm" else true
-                   for key, mask in masks.items()}  # fmt: skip
-
-        def look(layer: Layer) -> None:
-            for key, mask in masks.items():
-                measured = head_output(layer, mask, queries[key], true)
-                there = (mask.any(1) & queries[key].any(1)).cpu().numpy()
-                table = _table(measured, images, there)
-                tables.append(table.assign(where=where, sinks=name, layer=layer.number, mask=key))
-
-        return look
-
-    marked = {"true": sinks, "shuffled": random_matched_tokens(sinks, questions.images, seed)}
-    padded = {key: torch.nn.functional.pad(mask, (prefix, 0)) for key, mask in marked.items()}
-    everything = torch.ones_like(padded["true"])
-    read_vision(
-        model.model.vision_tower, encoder, looking("vit", "vsink", padded, everything), pixels
-    )
-
-    rows = [generator.chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
-    ids, mask = (part.to(model.device) for part in generator.chat_encoder.pad(rows, side="left"))
-    prompt = model.model.splice(ids, mask, model.model.see(pixels), padding_side="left")
-    true = prompt.mask.bool()
-    first = (prompt.mask.cumsum(1) == 1) & true
-    inside = {
-        name: {"true": at, "shuffled": _drawn(at, among, questions, seed)}
-        for name, at, among in (("vsink", prompt.sinks, prompt.visual), ("first", first, true))
-    }
-    looks = [looking("llm", name, masks, true) for name, masks in inside.items()]
-
-    def look_inside(layer: Layer) -> None:
-        for look in looks:
-            look(layer)
-
-    read_language(model.model.language_model, look_inside, prompt.embeds, prompt.mask)
-    return pd.concat(tables, ignore_index=True)
-
-
-def head_output(
+def head_function(
     layer: Layer,
-    sinks: Bool[Tensor, "batch length"],
-    queries: Bool[Tensor, "batch length"],
-    keys: Bool[Tensor, "batch length"],
-) -> dict[str, Float[Tensor, "batch heads"]]:
-    """Attention to sinks, output over value and stable rank of each head's output.
+    true: Bool[Tensor, "batch length"],
+    causal: bool,
+    vsinks: Bool[Tensor, "batch length"],
+    order: Int[Tensor, "batch length"] | None = None,
+) -> dict[str, Tensor]:
+    """Event, ratio, stable rank and kind of sink of every image and head.
 
     Args:
-        layer: attention and values.
-        sinks: keys that are sinks.
-        queries: whose outputs count.
-        keys: whose values count: all true tokens.
+        layer: attention, values and output projection.
+        true: true tokens.
+        causal: whether a token is seen by itself and later ones only.
+        vsinks: which tokens are V-sinks.
+        order: the token whose value each token gets, for the control.
     """
     attention = layer.attention.float()
-    heads = attention.shape[1]
-    values = layer.values.float().repeat_interleave(heads // layer.values.shape[1], 1)
-    asked = queries.float()
-    number = asked.sum(1).clamp(min=1)[:, None]
-    mass = torch.einsum("bq,bhqk,bk->bh", asked, attention, sinks.float()) / number
-    output = (attention @ values) * asked[:, None, :, None]
-    passed = torch.linalg.vector_norm(output, dim=-1).sum(2) / number
-    true = keys.float()
-    held = torch.einsum("bhk,bk->bh", torch.linalg.vector_norm(values, dim=-1), true)
-    held = held / true.sum(1).clamp(min=1)[:, None]
-    # The largest singular value from the small Gram matrix, head_dim by head_dim.
-    largest = torch.linalg.eigvalsh(output.mT @ output)[..., -1].clamp(min=1e-20)
-    rank = output.square().sum((2, 3)) / largest
-    return {"mass": mass, "ratio": passed / held.clamp(min=1e-20), "stable_rank": rank}
+    length = attention.shape[-1]
+    sees = true[:, :, None] & true[:, None, :]
+    sees = sees.tril() if causal else sees
+    viewers = sees.sum(1)
+    candidates = true & (viewers >= SEEN * true.sum(1, keepdim=True))
+    received = (attention * sees[:, None]).sum(2) / viewers.clamp(min=1)[:, None]
+    sink = received.masked_fill(~candidates[:, None], -1).argmax(-1)
+    at = sink[..., None, None].expand(-1, -1, length, 1)
+    queries = sees[:, None].expand_as(attention).gather(3, at)[..., 0]
+    attending = (attention.gather(3, at)[..., 0] >= ATTENTION) & queries
+    event = attending.sum(2) >= SHARE * queries.sum(2)
+
+    vectors = written(layer)
+    if order is not None:
+        vectors = vectors.gather(2, order[:, None, :, None].expand_as(vectors))
+        sink_of = order.gather(1, sink)
+    else:
+        sink_of = sink
+    norms = torch.linalg.vector_norm(vectors, dim=-1) * true[:, None]
+    of_sink = norms.gather(2, sink[..., None])[..., 0]
+    others = (norms.sum(2) - of_sink) / (true.sum(1, keepdim=True) - 1).clamp(min=1)
+    outputs = (attention @ vectors) * queries[..., None]
+    largest = torch.linalg.eigvalsh(outputs.mT @ outputs)[..., -1].clamp(min=1e-20)
+    return {
+        "event": event,
+        "ratio": of_sink / others.clamp(min=1e-20),
+        "rank": outputs.square().sum((2, 3)) / largest,
+        "vsink": vsinks.gather(1, sink_of),
+        "first": sink_of == true.int().argmax(1)[:, None],
+    }
 
 
-def _after(sinks: Tensor, true: Tensor) -> Tensor:
-    """True tokens after an item's first sink."""
-    seen = sinks.int().cumsum(1) > 0
-    return true & seen & ~((sinks.int().cumsum(1) == 1) & sinks)
+def written(layer: Layer) -> Float[Tensor, "batch heads length head_dim"]:
+    """The vectors u_j of each head, in coordinates of as few dimensions as its values.
 
+    Lengths, angles and so singular values are those of u_j: with G = W' W of the head's part W of
+    the output projection and G = L L', the coordinates are L' v_j.
 
-def _drawn(sinks: Tensor, among: Tensor, questions: QuestionBatch, seed: int) -> Tensor:
-    """As many other tokens of the sequence, drawn among some of them."""
-    drawn = torch.zeros_like(sinks)
-    for i, image in enumerate(questions.images):
-        places = among[i].nonzero()[:, 0]
-        drawn[i, places] = random_matched_tokens(sinks[i : i + 1, places], [image], seed)[0]
-    return drawn
-
-
-def _table(measured: dict[str, Tensor], images: np.ndarray, there: np.ndarray) -> pd.DataFrame:
-    heads = measured["mass"].shape[1]
-    table = pd.DataFrame({key: value.flatten().cpu() for key, value in measured.items()})
-    table["image"] = np.repeat(images, heads)
-    table["head"] = np.tile(np.arange(heads), len(images))
-    return table[np.repeat(there, heads)]
-
-
-def sink_function(
-    measured: pd.DataFrame, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
-    """Which heads do nothing at sinks, and which broadcast.
-
-    Args:
-        measured: of :func:`head_outputs`; several batches may be one after the other.
-        resamples: bootstrap resamples of the images.
-        level: of the intervals.
-        seed: of the bootstrap.
-
-    Returns:
-        ``where, sinks, layer, head, mask, mass, ratio, stable_rank``, each with ``_low`` and
-        ``_high`` over images, ``kind`` (nop, broadcast, neither), ``n_images``. The kind is that of
-        the means: a sink head (mass at least .3) that puts out at most .2 of its values is a NOP;
-        one that puts out at least .5 with a stable rank of at most 1.5 broadcasts.
+    Raises:
+        UnsupportedModelError: the output projection is not known.
     """
-    values = ["mass", "ratio", "stable_rank"]
-    rows: list[dict[str, Any]] = []
-    for cell, part in measured.groupby(_CELL, sort=False):
-        images = part.groupby("image")[values].mean().to_numpy(dtype=np.float64)
-        ones = np.ones((len(images), 1))
-        low, high = interval(resampled_ratios(images, ones, resamples=resamples, seed=seed), level)
-        mean = images.mean(0)
-        row: dict[str, Any] = dict(zip(_CELL, cell, strict=True))
-        for i, name in enumerate(values):
-            row |= {name: mean[i], f"{name}_low": low[i], f"{name}_high": high[i]}
-        rows.append({**row, "kind": kind_of(*mean), "n_images": len(images)})
-    return pd.DataFrame(rows)
+    heads, groups = layer.attention.shape[1], layer.values.shape[1]
+    values = layer.values.float().repeat_interleave(heads // groups, 1)
+    if layer.output is None:
+        raise UnsupportedModelError("the layer shows no output projection of its attention")
+    output = layer.output.float()
+    weights = output.reshape(len(output), heads, -1).transpose(0, 1)
+    eigenvalues, vectors = torch.linalg.eigh(weights.mT @ weights)
+    return values @ (vectors * eigenvalues.clamp(min=0).sqrt()[:, None])
 
 
-def kind_of(mass: float, ratio: float, stable_rank: float) -> str:
-    """What a head does at sinks.
+def shuffled(
+    true: Bool[Tensor, "batch length"], images: list[str], seed: int
+) -> Int[Tensor, "batch length"]:
+    """A random order of each image's true tokens; all others stay."""
+    orders = torch.arange(true.shape[1]).repeat(len(true), 1)
+    for order, mask, image in zip(orders, true.cpu(), images, strict=True):
+        positions = mask.nonzero()[:, 0]
+        order[positions] = positions[drawn_orders([image], len(positions), seed)[0]]
+    return orders
 
-    >>> kind_of(0.9, 0.1, 1.0), kind_of(0.9, 0.8, 1.2)
-    ('nop', 'broadcast')
-    >>> kind_of(0.9, 0.8, 4.0), kind_of(0.1, 0.1, 1.0)
-    ('neither', 'neither')
-    """
-    if mass < SINK_MASS:
-        return "neither"
-    if ratio <= NOP_RATIO:
-        return "nop"
-    return "broadcast" if ratio >= BROADCAST_RATIO and stable_rank <= BROADCAST_RANK else "neither"
+
+def resampled_medians(
+    values: Float[ndarray, " images"], bootstrap: Bootstrap
+) -> Float[ndarray, " resamples"]:
+    """The (lower) median in each resample of the images."""
+    order = np.argsort(values)
+    draws = draw_images(len(values), bootstrap.resamples, bootstrap.seed)
+    half = [(drawn[:, order].cumsum(1) >= len(values) / 2).argmax(1) for drawn in draws]
+    medians: Float[ndarray, " resamples"] = values[order][np.concatenate(half)]
+    return medians

@@ -21,6 +21,8 @@ from diysink.architectures.errors import UnsupportedModelError
 
 _ONE_AT_A_TIME = RLock()
 _PATCHED = "_diysink_patched"
+OUTPUTS = ("o_proj", "out_proj", "dense", "projection_layer", "proj")
+"""Names, in an attention, of the projection that joins the heads."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,15 @@ class Layer:
         states: the hidden states that enter the layer.
         attention: of every query (a row adds up to 1) to every key.
         values: what attention sums up; heads that share values appear once.
+        output: weights of the output projection, head after head, times the layer scale where there
+            is one; None: not known.
     """
 
     number: int
     states: Float[Tensor, "batch length dim"]
     attention: Float[Tensor, "batch heads length length"]
     values: Float[Tensor, "batch groups length head_dim"]
+    output: Float[Tensor, "dim inner"] | None = None
 
 
 @contextmanager
@@ -109,7 +114,9 @@ def on_layer(
         UnsupportedModelError: a block shows no values; or, while it runs, no attention weights.
     """
 
-    def attended(layer: int, module: Any, seen: dict[str, Tensor], output: Any) -> None:
+    def attended(
+        layer: int, block: nn.Module, module: Any, seen: dict[str, Tensor], output: Any
+    ) -> None:
         weights = output[1] if isinstance(output, tuple) else None
         if weights is None:
             raise UnsupportedModelError(
@@ -117,7 +124,7 @@ def on_layer(
             )
         flat = seen.pop("values")
         values = flat.view(*flat.shape[:2], -1, module.head_dim).transpose(1, 2)
-        see(Layer(layer, seen.pop("states"), weights, values))
+        see(Layer(layer, seen.pop("states"), weights, values, output_weights(block, module)))
 
     with ExitStack() as stack:
         for number, block in enumerate(blocks):
@@ -131,8 +138,22 @@ def on_layer(
             entered = partial(_keep_states, seen)
             stack.enter_context(before_forward(block, entered))
             stack.enter_context(after_forward(module.v_proj, partial(_keep_values, seen)))
-            stack.enter_context(after_forward(module, partial(attended, number, module, seen)))
+            stack.enter_context(
+                after_forward(module, partial(attended, number, block, module, seen))
+            )
         yield
+
+
+def output_weights(block: nn.Module, attention: nn.Module) -> Float[Tensor, "dim inner"] | None:
+    """Weights of an attention's output projection, times the layer scale where there is one."""
+    children = dict(attention.named_children())
+    module = next((children[name] for name in OUTPUTS if name in children), None)
+    if not isinstance(module, nn.Linear):
+        return None
+    scale = getattr(getattr(block, "layer_scale1", None), "lambda1", None)
+    scale = getattr(block, "lambda_1", None) if scale is None else scale
+    weight = module.weight.detach()
+    return weight if scale is None else weight * scale.detach()[:, None]
 
 
 def _keep_states(seen: dict[str, Tensor], states: Tensor, _: dict[str, Any]) -> None:

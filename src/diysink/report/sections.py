@@ -57,34 +57,10 @@ class Section:
     missing: list[str] = field(default_factory=list)
 
 
-PLAN: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    (
-        "function",
-        "What a sink does",
-        "Nothing (a head that looks at sinks and adds little), or the same to every token (a "
-        "broadcast)?",
-        ("sink_function",),
-    ),
-)
-"""Name, title, question and tables of each section; figures are drawn by `figures.DRAW`."""
-
-
 def sections(inputs: Inputs) -> list[Section]:
-    """All sections of the plan, with what there is."""
+    """A section for each analysis."""
     level = float(inputs.results["settings"]["level"])
-    made = []
-    for name, title, asks, wanted in PLAN:
-        there = {
-            table: found
-            for table in wanted
-            if (found := inputs.evidence.get(table)) is not None and not found.empty
-        }
-        draw = figures.DRAW.get(name)
-        drawings = list(draw(there, level)) if draw and there else []
-        sheets = [sheet(table, there[table]) for table in wanted if table in there]
-        lacking = [table for table in wanted if table not in there]
-        made.append(Section(name, title, asks, drawings, sheets, lacking))
-    return made + [_analysis(name, inputs, level) for name in ANALYSES]
+    return [_analysis(name, inputs, level) for name in ANALYSES]
 
 
 def _analysis(name: str, inputs: Inputs, level: float) -> Section:

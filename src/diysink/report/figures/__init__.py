@@ -2,14 +2,12 @@
 
 from diysink.drawing import Drawing, standalone
 from diysink.report.figures.examples import Example, draw_examples
-from diysink.report.figures.placing import DRAW
 from diysink.report.figures.results import draw_accuracy, draw_differences
 from diysink.report.figures.robustness import draw_robustness
 from diysink.report.figures.sinks import draw_norms
 from diysink.report.figures.training import draw_curves
 
 __all__ = [
-    "DRAW",
     "Drawing",
     "Example",
     "draw_accuracy",
