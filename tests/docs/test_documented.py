@@ -13,6 +13,7 @@ from kedro.framework.cli.utils import _split_params
 from PIL import Image
 from transformers import LlavaForConditionalGeneration
 
+import diysink
 from pipelines import settings
 from pipelines.parameters import build
 from pipelines.pipeline_registry import ON_REQUEST, STAGES
@@ -145,3 +146,16 @@ def test_the_readme_s_python_runs_on_a_tiny_model(
         exec(compile(text, "README.md", "exec"), names)
     assert names["sinks"].shape[0] == 1
     names["profile"].check(load_encoder("openai/clip-vit-large-patch14-336", layer=-2).identity)
+
+
+def test_the_readmes_figures_are_those_of_the_results() -> None:
+    readme, results = ((ROOT / name).read_text() for name in ("README.md", "docs/results.md"))
+    figures = re.findall(r"[\d.]+ \[[\d.]+, [\d.]+\]", readme)
+    assert len(figures) == 18
+    assert [figure for figure in figures if figure not in results] == []
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == diysink.__version__
+    assert citation["references"][0]["url"] in (ROOT / "README.md").read_text()

@@ -14,19 +14,9 @@ from diysink.miniature.figures import encoder_figures, language_figures, sentenc
 from diysink.miniature.language import train_language_model
 from diysink.miniature.sentence import train_sentence_encoder
 from diysink.miniature.tokens import train_tokenizer
-from diysink.miniature.weights import PARTS
 from diysink.miniature.world import SIZE
 
 logger = logging.getLogger(__name__)
-
-
-def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises ValueError unless there are parameters for every part and for nothing else."""
-    known = {*PARTS, "tokenizer", "figures"}
-    if set(parameters) != known:
-        raise ValueError(
-            f"The miniature needs parameters for {sorted(known)}; got {sorted(parameters)}."
-        )
 
 
 def build_part(
