@@ -19,17 +19,11 @@ TABLES = (
     "sink_evidence",
     "sink_histogram",
     "sink_examples",
-)
-"""Tables that :class:`diysink.report.Inputs` has a field for, of the same name."""
-
-EVIDENCE = (
     "claim_verdicts",
     "claim_parts",
-    "planned_comparisons",
     "robustness",
-    "costs",
 )
-"""Tables of the claims."""
+"""Tables that the page shows, besides those of the analyses."""
 
 PARAMETERS = (
     "seed",
@@ -78,8 +72,8 @@ def write_report(
         runs: the MLflow run, code and environment of each stage.
         report: the page's own parameters.
         others: by name, the table of each analysis and why some were left out, the datasets named
-            in ``CURVES``, ``TABLES`` and ``EVIDENCE`` (None: that analysis was not run), and the
-            values of the parameters named in ``PARAMETERS``.
+            in ``CURVES`` and ``TABLES`` (None: not made), and the values of the parameters named
+            in ``PARAMETERS``.
     """
     from diysink.analysis import ANALYSES
     from diysink.evaluation import measured, primary
@@ -93,7 +87,7 @@ def write_report(
             induced=is_induced(model.encoder),
             results=evaluation_results,
             predictions=measured(primary(predictions)),
-            evidence={name: others[name] for name in EVIDENCE},
+            tables={name: others[name] for name in TABLES},
             analyses={name: others[f"{name}_analysis"] for name in ANALYSES},
             left_out=others["analyses_left_out"] or {},
             curves={stage: others[name] for stage, name in CURVES.items()},
@@ -107,7 +101,6 @@ def write_report(
                 "fine-tuned models": digest_folder(finetuned_models),
             },
             parameters=parameters_of(finetuned_models, {name: others[name] for name in PARAMETERS}),
-            **{name: others[name] for name in TABLES},
         )
     )
 

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.report.nodes import CURVES, EVIDENCE, PARAMETERS, TABLES, write_report
+from pipelines.report.nodes import CURVES, PARAMETERS, TABLES, write_report
 from pipelines.report.plots import PLOTS, draw_plots
 
 
@@ -21,7 +21,6 @@ def create_pipeline() -> Pipeline:
         "runs",
         *CURVES.values(),
         *TABLES,
-        *EVIDENCE,
         *(f"{name}_analysis" for name in ANALYSES),
         "analyses_left_out",
     )

@@ -17,7 +17,6 @@ from pipelines.pipeline_registry import register_pipelines
 from pipelines.report import create_pipeline
 from pipelines.report.nodes import (
     CURVES,
-    EVIDENCE,
     PARAMETERS,
     TABLES,
     parameters_of,
@@ -90,7 +89,7 @@ def test_the_page_comes_after_all_stages_before_it():
 def others():
     """What the page's node takes besides what has an argument of its own."""
     curves = {name: pd.DataFrame() for name in CURVES.values()}
-    tables = dict.fromkeys((*TABLES, *EVIDENCE, *OF_ANALYSES))
+    tables = dict.fromkeys((*TABLES, *OF_ANALYSES))
     parameters = dict.fromkeys(PARAMETERS) | {
         "model": changed(BASE["model"], encoder="hub/encoder", profile="induced"),
         "sinks": changed(BASE["sinks"], expect={"induced": "found", "control": "none", "x": None}),
@@ -134,14 +133,12 @@ def written(monkeypatch, folders, others):
 
 
 def test_every_dataset_arrives_in_its_field(written):
-    frames = {name: pd.DataFrame({"of": [name]}) for name in (*CURVES.values(), *TABLES, *EVIDENCE)}
+    frames = {name: pd.DataFrame({"of": [name]}) for name in (*CURVES.values(), *TABLES)}
     inputs = written(**frames)
     for stage, name in CURVES.items():
         assert inputs.curves[stage]["of"].tolist() == [name]
-    for name in TABLES:
-        assert getattr(inputs, name)["of"].tolist() == [name]
-    assert {name: table["of"].tolist() for name, table in inputs.evidence.items()} == {
-        name: [name] for name in EVIDENCE
+    assert {name: table["of"].tolist() for name, table in inputs.tables.items()} == {
+        name: [name] for name in TABLES
     }
     assert inputs.validation == {"passed": True}
     assert inputs.differing == 2
@@ -152,9 +149,9 @@ def test_the_node_takes_each_dataset_and_parameter_under_its_own_name():
     [node] = create_pipeline().only_nodes("write_report").nodes
     given = inspect.signature(write_report).bind(**dict.fromkeys(node._inputs)).arguments
     assert set(given.pop("others")) == {
-        *CURVES.values(), *TABLES, *EVIDENCE, *PARAMETERS, *OF_ANALYSES,
+        *CURVES.values(), *TABLES, *PARAMETERS, *OF_ANALYSES,
     }  # fmt: skip
-    assert not {*PARAMETERS} & {*CURVES.values(), *TABLES, *EVIDENCE, *OF_ANALYSES}
+    assert not {*PARAMETERS} & {*CURVES.values(), *TABLES, *OF_ANALYSES}
     for name, dataset in node._inputs.items():
         parameter = name == "report" or name in PARAMETERS
         assert dataset == (f"params:{name}" if parameter else name)
@@ -183,9 +180,9 @@ def plotted(**given):
     made = make_inputs()
     datasets = {
         "evaluation_results": made.results,
-        "sink_verdicts": made.sink_verdicts,
-        "sink_histogram": made.sink_histogram,
-        "model": changed(BASE["model"], profile=made.sink_verdicts["encoder"].iloc[0]),
+        "sink_verdicts": made.tables["sink_verdicts"],
+        "sink_histogram": made.tables["sink_histogram"],
+        "model": changed(BASE["model"], profile=made.tables["sink_verdicts"]["encoder"].iloc[0]),
     }
     curves = {name: next(iter(made.curves.values())) for name in CURVES.values()}
     return draw_plots(**(datasets | curves | given))

@@ -174,7 +174,7 @@ def make_curve(rng, units, steps=60):
     )
 
 
-def make_evidence_tables():
+def make_claim_tables():
     """Verdicts of planted claims with what they rest on, and a sweep in which one of two turns."""
     planted = make_tables()
     claims, parts = judge(CLAIMS, Tables(planted), induced=True)
@@ -187,8 +187,6 @@ def make_evidence_tables():
         for setting, verdict in zip((0.5, 1.0, 2.0), verdicts, strict=True)
     ]  # fmt: skip
     return {
-        "planned_comparisons": planted["comparisons"],
-        "costs": planted["costs"],
         "claim_verdicts": claims,
         "claim_parts": parts,
         "robustness": pd.DataFrame(robust),
@@ -232,40 +230,50 @@ def make_inputs():
         results=make_results(predictions),
         induced=True,
         predictions=predictions,
-        sink_verdicts=pd.DataFrame(
-            [make_verdict("induced", True, norms, 30.0), make_verdict("control", False, tail, 33.0)]
-        ),
-        sink_evidence=pd.DataFrame(
-            [
-                {"encoder": "induced", "question": "populations", "passed": True, "says": says},
-                {"encoder": "control", "question": "populations", "passed": False, "says": not_so},
-            ]
-        ),
-        sink_histogram=pd.concat(
-            [make_histogram("induced", norms), make_histogram("control", tail)]
-        ),
-        sink_examples=pd.DataFrame(
-            [
-                {
-                    "encoder": encoder,
-                    "id": f"train-{i:06d}",
-                    "image": make_png(rng),
-                    "rows": 6,
-                    "columns": 6,
-                    "norms": values[i].tolist(),
-                    "sinks": (values[i] > 30).tolist(),
-                }
-                for encoder, values in (("induced", norms), ("control", tail))
-                for i in range(3)
-            ]
-        ),
+        tables={
+            "sink_verdicts": pd.DataFrame(
+                [
+                    make_verdict("induced", True, norms, 30.0),
+                    make_verdict("control", False, tail, 33.0),
+                ]
+            ),
+            "sink_evidence": pd.DataFrame(
+                [
+                    {"encoder": "induced", "question": "populations", "passed": True, "says": says},
+                    {
+                        "encoder": "control",
+                        "question": "populations",
+                        "passed": False,
+                        "says": not_so,
+                    },
+                ]
+            ),
+            "sink_histogram": pd.concat(
+                [make_histogram("induced", norms), make_histogram("control", tail)]
+            ),
+            "sink_examples": pd.DataFrame(
+                [
+                    {
+                        "encoder": encoder,
+                        "id": f"train-{i:06d}",
+                        "image": make_png(rng),
+                        "rows": 6,
+                        "columns": 6,
+                        "norms": values[i].tolist(),
+                        "sinks": (values[i] > 30).tolist(),
+                    }
+                    for encoder, values in (("induced", norms), ("control", tail))
+                    for i in range(3)
+                ]
+            ),
+            **make_claim_tables(),
+        },
         curves={
             "align": make_curve(rng, units),
             "finetune": make_curve(rng, units),
             "reweight": make_curve(rng, ["seed0", "seed1"]),
         },
         analyses=analyses,
-        evidence=make_evidence_tables(),
         validation={
             "passed": True,
             "splits": {"train": {"items": 65, "records": 64, "quarantined": 1}},

@@ -13,12 +13,11 @@ from diysink.report.figures import (
     draw_examples,
     draw_norms,
 )
-from diysink.report.inputs import records
 
 
 def test_norms_are_told_with_and_without_tau(inputs):
-    verdicts = {row["encoder"]: row for row in records(inputs.sink_verdicts)}
-    bins = [r for r in records(inputs.sink_histogram) if r["encoder"] == "induced"]
+    verdicts = {row["encoder"]: row for row in inputs.rows("sink_verdicts")}
+    bins = [r for r in inputs.rows("sink_histogram") if r["encoder"] == "induced"]
     found = draw_norms(verdicts["induced"], bins)
     assert found.title == "induced: credible sinks, 3 of 36 tokens per image above tau = 30"
     assert "its 95 % bootstrap interval, 27 to 33" in found.caption
@@ -67,7 +66,7 @@ def test_curves_end_where_they_end(inputs):
 
 
 def test_examples_show_the_pixels_and_the_places(inputs):
-    row = records(inputs.sink_examples)[0]
+    row = inputs.rows("sink_examples")[0]
     example = draw_examples([row])[0]
     assert example.sinks == tuple((i // 6, i % 6) for i, sink in enumerate(row["sinks"]) if sink)
     shown = Image.open(io.BytesIO(base64.b64decode(example.picture.partition(",")[2])))
@@ -83,7 +82,7 @@ def test_examples_show_the_pixels_and_the_places(inputs):
 def test_a_large_photograph_is_made_small(inputs):
     file = io.BytesIO()
     Image.new("RGB", (1500, 900), (10, 200, 30)).save(file, "PNG")
-    row = {**records(inputs.sink_examples)[0], "image": file.getvalue()}
+    row = {**inputs.rows("sink_examples")[0], "image": file.getvalue()}
     example = draw_examples([row])[0]
     shown = Image.open(io.BytesIO(base64.b64decode(example.picture.partition(",")[2])))
     assert max(shown.size) == 448
@@ -96,11 +95,11 @@ def test_metadata_of_an_image_stays_behind(inputs):
     exif[0x010E] = "taken at home"
     image.save(file, "JPEG", exif=exif)
     assert b"taken at home" in file.getvalue()
-    example = draw_examples([{**records(inputs.sink_examples)[0], "image": file.getvalue()}])[0]
+    example = draw_examples([{**inputs.rows("sink_examples")[0], "image": file.getvalue()}])[0]
     assert b"taken at home" not in base64.b64decode(example.picture.partition(",")[2])
 
 
 def test_an_example_is_frozen(inputs):
-    example = draw_examples(records(inputs.sink_examples)[:1])[0]
+    example = draw_examples(inputs.rows("sink_examples")[:1])[0]
     with pytest.raises(dataclasses.FrozenInstanceError):
         example.id = "other"

@@ -72,7 +72,7 @@ def test_the_verdict_comes_first(inputs, page):
 
 def test_claims_come_before_results_each_with_its_parts(inputs, page, text):
     assert text.index('<h2 id="claims">') < text.index('<h2 id="results">')
-    claims, parts = inputs.evidence["claim_verdicts"], inputs.evidence["claim_parts"]
+    claims, parts = inputs.tables["claim_verdicts"], inputs.tables["claim_parts"]
     for row in claims.to_dict("records"):
         assert row["claim"] in page.text
         assert row["paper"] in page.text
@@ -85,9 +85,9 @@ def test_claims_come_before_results_each_with_its_parts(inputs, page, text):
 
 
 def test_a_verdict_is_read_from_the_table(inputs):
-    claims = inputs.evidence["claim_verdicts"].assign(verdict="does not hold")
-    evidence = {**inputs.evidence, "claim_verdicts": claims}
-    text = render(dataclasses.replace(inputs, evidence=evidence))
+    claims = inputs.tables["claim_verdicts"].assign(verdict="does not hold")
+    tables = {**inputs.tables, "claim_verdicts": claims}
+    text = render(dataclasses.replace(inputs, tables=tables))
     assert text.count('<span class="badge does-not-hold">✗ does not hold</span>') == 12
     assert '<span class="badge holds">✓ holds</span>' not in text
     assert "12 does not hold" in text
@@ -190,11 +190,11 @@ LACKING = [
 @pytest.mark.parametrize("empty", [False, True])
 def test_can_do_without_some(inputs, names, empty):
     """Missing, or a table without a row, as a stage leaves that was told to do nothing."""
-    lacking = {
-        name: pd.DataFrame() if empty and isinstance(getattr(inputs, name), pd.DataFrame) else None
-        for name in names
-    }
-    Page(render(dataclasses.replace(inputs, **lacking, curves={})))
+    gone = pd.DataFrame() if empty else None
+    tables = {name: gone if name in names else table for name, table in inputs.tables.items()}
+    lacking = {name: None for name in names if name in ("registration", "validation")}
+    lacking |= {"predictions": gone} if "predictions" in names else {}
+    Page(render(dataclasses.replace(inputs, **lacking, tables=tables, curves={})))
 
 
 NASTY = "<script>alert(\"1\")</script><img src=x onerror=alert(2)> $\\frac{1}{2}$ & 'quoted'"
@@ -221,19 +221,20 @@ def test_data_stay_data(inputs):
         for row in results["comparisons"]
     ]
     results["verdict"] = [NASTY]
+    of_sinks = [table for table in inputs.tables if table.startswith("sink_")]
+    tables = {name: t if name in of_sinks else nasty(t) for name, t in inputs.tables.items()}
+    tables |= {name: tables[name].replace("induced", NASTY) for name in of_sinks}
+    tables["sink_evidence"] = tables["sink_evidence"].assign(says=NASTY)
+    tables["sink_examples"] = tables["sink_examples"].assign(id=NASTY, encoder=NASTY)
     page = Page(
         render(
             dataclasses.replace(
                 inputs, title=NASTY, results=results, predictions=predictions,
-                sink_verdicts=inputs.sink_verdicts.replace("induced", NASTY),
-                sink_histogram=inputs.sink_histogram.replace("induced", NASTY),
-                sink_evidence=inputs.sink_evidence.assign(says=NASTY),
-                sink_examples=inputs.sink_examples.assign(id=NASTY, encoder=NASTY),
+                tables=tables,
                 analyses={name: t.replace("local", NASTY) for name, t in inputs.analyses.items()},
                 curves={"align": inputs.curves["align"].assign(unit=f"{NASTY}/seed0")},
                 parameters={NASTY: {NASTY: NASTY}},
                 digests={NASTY: NASTY},
-                evidence={name: nasty(table) for name, table in inputs.evidence.items()},
             )
         )
     )  # fmt: skip
@@ -244,8 +245,10 @@ def test_data_stay_data(inputs):
 
 
 def test_an_image_that_does_not_decode_is_told(inputs):
-    broken = inputs.sink_examples.assign(image=[b"not an image"] * len(inputs.sink_examples))
-    page = Page(render(dataclasses.replace(inputs, sink_examples=broken)))
+    examples = inputs.tables["sink_examples"]
+    broken = examples.assign(image=[b"not an image"] * len(examples))
+    tables = {**inputs.tables, "sink_examples": broken}
+    page = Page(render(dataclasses.replace(inputs, tables=tables)))
     assert page.text.count("not readable") == len(broken)
 
 

@@ -14,15 +14,11 @@ class Inputs:
     Attributes:
         title: of the page.
         results: the evaluation's ``accuracy``, ``subtasks``, ``comparisons`` (records), ``verdict``
-            (sentences) and ``settings`` (baseline, candidate, level, resamples).
+            (lines) and ``settings`` (baseline, candidate, level, resamples).
         induced: the encoder's sinks were induced in training: a model organism, no evidence.
         predictions: one row per variant, seed and item.
-        sink_verdicts: one row an encoder.
-        sink_evidence: one row a question of a verdict.
-        sink_histogram: one row an encoder and bin of norms.
-        sink_examples: one row an encoder and image.
+        tables: of sinks and of claims, by the name of the dataset.
         curves: per training stage, one row a unit and step: ``unit, step, loss``.
-        evidence: other tables of the analyses and of the claims, by name.
         analyses: the tidy table of each analysis, by name.
         left_out: why analyses were left out, by name.
         validation: what was checked of the records: ``passed, splits, quarantined, rules``.
@@ -38,12 +34,8 @@ class Inputs:
     results: Mapping[str, Any]
     induced: bool = False
     predictions: pd.DataFrame | None = None
-    sink_verdicts: pd.DataFrame | None = None
-    sink_evidence: pd.DataFrame | None = None
-    sink_histogram: pd.DataFrame | None = None
-    sink_examples: pd.DataFrame | None = None
+    tables: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     curves: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    evidence: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     analyses: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, Any] | None = None
@@ -53,6 +45,10 @@ class Inputs:
     digests: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     differing: int = 12
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """The rows of one of the ``tables``; none of a table that is missing."""
+        return records(self.tables.get(name))
 
 
 def records(table: pd.DataFrame | None) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from diysink.evaluation.verdict import outcome, p_value, points
 from diysink.report import figures, tables
-from diysink.report.inputs import Inputs, records
+from diysink.report.inputs import Inputs
 from diysink.report.sections import claims, sections
 
 
@@ -62,12 +62,12 @@ def _results(inputs: Inputs) -> dict[str, Any]:
 
 def _sinks(inputs: Inputs) -> dict[str, Any]:
     histograms: dict[str, list[dict[str, Any]]] = {}
-    for row in records(inputs.sink_histogram):
+    for row in inputs.rows("sink_histogram"):
         histograms.setdefault(row["encoder"], []).append(row)
     evidence: dict[str, list[dict[str, Any]]] = {}
-    for row in records(inputs.sink_evidence):
+    for row in inputs.rows("sink_evidence"):
         evidence.setdefault(row["encoder"], []).append(row)
-    verdicts = records(inputs.sink_verdicts)
+    verdicts = inputs.rows("sink_verdicts")
     return {
         "encoders": [
             {
@@ -79,7 +79,7 @@ def _sinks(inputs: Inputs) -> dict[str, Any]:
             }
             for verdict in sorted(verdicts, key=lambda verdict: not verdict["found"])
         ],
-        "examples": _by_encoder(figures.draw_examples(records(inputs.sink_examples))),
+        "examples": _by_encoder(figures.draw_examples(inputs.rows("sink_examples"))),
     }
 
 

@@ -1,8 +1,7 @@
-"""The page's parts that come from claims and from tables named in `Inputs.evidence`.
+"""The page's parts that come from claims and from the tables of the analyses.
 
-A section stands on the page whether or not its tables are there: what is missing is named. Under
-its figures stand the tables themselves, the first rows of each, so that no figure has to be
-believed.
+A section stands on the page whether or not its table is there: what is missing is named. Under the
+figures stand the first rows of the table.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import pandas as pd
 from diysink.analysis import ANALYSES
 from diysink.claims import Verdict, criterion, measured
 from diysink.report import figures
-from diysink.report.inputs import Inputs, records
+from diysink.report.inputs import Inputs
 
 ROWS = 60  # of a table on the page; the file has all
 
@@ -38,12 +37,12 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Section:
-    """One analysis, or a few that belong together.
+    """One analysis.
 
     Attributes:
         name: its place on the page.
         title: heading.
-        asks: the question, and how to read the answer.
+        question: the question, and how to read the answer.
         drawings: its figures.
         sheets: its tables.
         missing: tables that were not made.
@@ -51,7 +50,7 @@ class Section:
 
     name: str
     title: str
-    asks: str
+    question: str
     drawings: list[figures.Drawing] = field(default_factory=list)
     sheets: list[Sheet] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -87,8 +86,8 @@ def sheet(name: str, table: pd.DataFrame) -> Sheet:
 
 def claims(inputs: Inputs) -> dict[str, Any]:
     """Verdicts with their parts, and robustness."""
-    rows, parts = (records(inputs.evidence.get(name)) for name in ("claim_verdicts", "claim_parts"))
-    robust = records(inputs.evidence.get("robustness"))
+    rows, parts = inputs.rows("claim_verdicts"), inputs.rows("claim_parts")
+    robust = inputs.rows("robustness")
     level = float(inputs.results["settings"]["level"])
     judged = [
         {
