@@ -39,8 +39,8 @@ def one_question_each(records: Path, images: int, folder: Path) -> None:
 def measure(project: Path, name: str, images: int, records: Path) -> dict[str, float]:
     """Run one analysis here; its peak in MB and its seconds."""
     from diysink.analysis import ANALYSES, Context
+    from diysink.analysis.diysink_subject import DIYSinkSubject
     from diysink.analysis.run import analyze
-    from diysink.analysis.subject import DIYSinkSubject
     from diysink.model import load
     from diysink.records import Records
 

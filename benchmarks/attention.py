@@ -20,7 +20,7 @@ import torch
 from answer import SHAPES, build, peak
 
 from diysink.analysis.attention import attention_received
-from diysink.analysis.subject import DIYSinkSubject
+from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.model import AnswerGenerator
 
 LARGE = {

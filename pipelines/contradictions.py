@@ -5,7 +5,7 @@ are wrong by themselves.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ class WrongSettingsError(LookupError):
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is named to do, for checks of settings of several stages.
+    """What a run is asked to do, for checks of settings of several stages.
 
     Attributes:
         settings: those that are right by themselves, by name.
@@ -51,7 +51,7 @@ class Run:
             WrongSettingsError: there are none.
         """
         for block in self.settings.values():
-            if type(block) is kind:
+            if isinstance(block, kind):
                 return block
         raise WrongSettingsError(kind.__name__)
 
@@ -72,9 +72,10 @@ class Run:
             return
         if key == "split":
             yield "analyze.split", self[Analyze].split
-        for name, named in self[Analyze]:
-            is_analysis = isinstance(named, Settings) or is_dataclass(named)
-            if is_analysis and (value := getattr(named, key, None)) is not None:
+            if (labels := self[Analyze].labels) is not None:
+                yield "analyze.labels.split", labels.split
+        for name, settings in self[Analyze].analyses().items():
+            if (value := getattr(settings, key, None)) is not None:
                 yield f"analyze.{name}.{key}", value
 
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipelines.adopt.settings import Adopt
 from pipelines.align.settings import Align
-from pipelines.analyze.settings import Analyze
+from pipelines.analyze.settings import Declared
 from pipelines.claims.settings import Claims
 from pipelines.contradictions import Run, contradictions
 from pipelines.evaluate.settings import Evaluate, Lvlm, VariantSet, named_set
@@ -49,7 +49,7 @@ BLOCKS: dict[str, Any] = {
     "adopt": Adopt,
     "variant_sets": dict[Name, VariantSet],
     "evaluate": Evaluate,
-    "analyze": Analyze,
+    "analyze": Declared,
     "claims": Claims,
     "register": Register,
     "promote": Promote,

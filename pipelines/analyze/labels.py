@@ -7,12 +7,11 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from diysink.records import Records
+    from pipelines.analyze.settings import Analyze
     from pipelines.prepare.settings import Prepare
 
 
-def label_images(
-    records: Path, prepare: "Prepare", analyze: dict[str, Any], seed: int
-) -> pd.DataFrame:
+def label_images(records: Path, prepare: "Prepare", analyze: "Analyze", seed: int) -> pd.DataFrame:
     """Labels of the images of a split: answers of the records, and a table if one is given.
 
     ``analyze.labels.table`` is a CSV or parquet file of the columns of
@@ -22,12 +21,12 @@ def label_images(
     from diysink.analysis.labels import checked, record_labels
     from diysink.records import Records
 
-    settings = analyze["labels"]
+    settings = analyze.labels
     if settings is None:
         return pd.DataFrame()
-    name, table = settings["split"], settings["table"]
+    name, table = settings.split, settings.table
     split = Records(records / name)
-    answers = record_labels(split, settings["groups"])
+    answers = record_labels(split, settings.groups)
     match table:
         case None:
             return answers

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diysink.analysis import Analysis
     from diysink.analysis.base import Context
     from pipelines.align.settings import Align
+    from pipelines.analyze.settings import Analyze
     from pipelines.evaluate.settings import Evaluate
     from pipelines.shared import Model
 
@@ -31,7 +32,7 @@ def run_analyses(
     model: "Model",
     align: "Align",
     evaluate: "Evaluate",
-    analyze: dict[str, Any],
+    analyze: "Analyze",
     seed: int,
     workspace: str,
     device: str,
@@ -57,7 +58,7 @@ def measure(
     analyses: "Mapping[str, Analysis[Any]]",
     records: Path,
     trainings: Trainings,
-    analyze: dict[str, Any],
+    analyze: "Analyze",
     seed: int,
     workspace: str,
     *,
@@ -74,12 +75,12 @@ def measure(
         workspace: folder of unfinished work.
         tau: factor on the models' tau.
     """
+    from diysink.analysis.diysink_subject import DIYSinkSubject
     from diysink.analysis.driver import Walk
-    from diysink.analysis.subject import DIYSinkSubject
     from diysink.records import Records
 
-    shared = {name: analyze[name] for name in ("split", "batch_size", "max_new_tokens")}
-    split = Records(records / shared["split"])
+    shared = [analyze.split, analyze.batch_size, analyze.max_new_tokens]
+    split = Records(records / analyze.split)
     rows: dict[str, list[pd.DataFrame]] = {}
     reasons = {
         name: reason
@@ -93,7 +94,7 @@ def measure(
             "checkpoint": [connector, number, stage, trainings.digest(stage)],
             "tau": tau,
             "settings": {name: asdict(one.settings) for name, one in group.items()},
-            "context": {"massive": asdict(context.massive), "seed": seed, **shared},
+            "context": {"massive": asdict(context.massive), "seed": seed, "shared": shared},
             "labels": digest_bytes(context.labels.to_csv().encode()),
             "templates": asdict(context.templates),
         }
@@ -101,8 +102,8 @@ def measure(
             lambda at=(connector, number, stage): DIYSinkSubject(trainings.open(*at), tau),  # type: ignore[misc]
             split,
             Workspace(workspace, "analyze", inputs),
-            batch_size=shared["batch_size"],
-            max_new_tokens=shared["max_new_tokens"],
+            batch_size=analyze.batch_size,
+            max_new_tokens=analyze.max_new_tokens,
             seed=seed,
         )
         measured, lacking = walk.measure(group)
@@ -112,14 +113,12 @@ def measure(
     return {name: pd.concat(tables, ignore_index=True) for name, tables in rows.items()}, reasons
 
 
-def chosen(analyze: dict[str, Any], context: "Context") -> "dict[str, Analysis[Any]]":
+def chosen(analyze: "Analyze", context: "Context") -> "dict[str, Analysis[Any]]":
     """The analyses that are not null."""
     from diysink.analysis import ANALYSES
 
     return {
-        name: kind(kind.settings_class(**analyze[name]), context)
-        for name, kind in ANALYSES.items()
-        if analyze[name] is not None
+        name: ANALYSES[name](settings, context) for name, settings in analyze.analyses().items()
     }
 
 
@@ -158,27 +157,20 @@ def context_of(
     predictions: pd.DataFrame,
     image_labels: pd.DataFrame,
     evaluate: "Evaluate",
-    analyze: dict[str, Any],
+    analyze: "Analyze",
     seed: int,
 ) -> "Context":
     """What all analyses share."""
     from transformers import AutoTokenizer
 
     from diysink.analysis.base import Context
-    from diysink.analysis.massive import MassiveRule
     from diysink.resampling import Bootstrap
 
-    massive = analyze["massive"]
-    dimensions = massive["dimensions"]
     any_model = next(iter(sorted(finetuned_models.glob("*/seed*"))))
     return Context(
-        bootstrap=Bootstrap(analyze["resamples"], float(analyze["level"]), seed),
+        bootstrap=Bootstrap(analyze.resamples, analyze.level, seed),
         seed=seed,
-        massive=MassiveRule(
-            float(massive["ratio"]),
-            float(massive["times"]),
-            None if dimensions is None else tuple(dimensions),
-        ),
+        massive=analyze.massive,
         labels=image_labels,
         predictions=predictions,
         templates=evaluate.cot,

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, create_model
+from pydantic import PositiveInt, create_model
 
 from diysink.analysis import ANALYSES
 from diysink.analysis.ablation import AblationSettings
+from diysink.analysis.massive import MassiveRule
 from pipelines.schema import (
     Level,
     Multiples,
     Name,
     Settings,
-    Several,
     Text,
 )
 
@@ -31,15 +31,9 @@ class Sweep(Settings):
     max_samples: PositiveInt
 
 
-class Massive(Settings):
-    """When a hidden dimension is massive."""
+class Analyze(Settings):
+    """What all analyses share; their own settings are fields of their names, None: left out."""
 
-    ratio: PositiveFloat
-    times: PositiveFloat
-    dimensions: Several[NonNegativeInt] | None
-
-
-class _Blocks(Settings):
     level: Level
     resamples: PositiveInt
     split: Name
@@ -48,11 +42,16 @@ class _Blocks(Settings):
     ablation: AblationSettings | None  # which `pipelines.parameters` reads
     labels: Labels | None
     sweep: Sweep | None
-    massive: Massive | None
+    massive: MassiveRule
+
+    def analyses(self) -> dict[str, Any]:
+        """The settings of each analysis that is not left out, by name."""
+        return {name: found for name in ANALYSES if (found := getattr(self, name)) is not None}
 
 
-# An analysis declares its settings itself; None leaves it out.
+# An analysis declares its settings itself.
 _declared: dict[str, Any] = {
     name: (kind.settings_class | None, ...) for name, kind in ANALYSES.items()
 }
-Analyze = create_model("Analyze", __base__=_Blocks, __doc__="All analyses.", **_declared)
+Declared: type[Analyze] = create_model("Analyze", __base__=Analyze, **_declared)
+"""What ``analyze`` of the parameters must be."""

@@ -13,6 +13,7 @@ from pipelines.analyze.nodes import chosen, context_of, measure
 if TYPE_CHECKING:
     from diysink.analysis import Analysis
     from pipelines.align.settings import Align
+    from pipelines.analyze.settings import Analyze
     from pipelines.evaluate.settings import Evaluate
     from pipelines.shared import Model
 
@@ -29,7 +30,7 @@ def sweep_tau(
     model: "Model",
     align: "Align",
     evaluate: "Evaluate",
-    analyze: dict[str, Any],
+    analyze: "Analyze",
     seed: int,
     workspace: str,
     device: str,
@@ -43,10 +44,10 @@ def sweep_tau(
         The rows of their tables with ``analysis`` and ``tau`` (the multiple); empty where
         ``analyze.sweep`` is null.
     """
-    settings = analyze["sweep"]
+    settings = analyze.sweep
     if settings is None:
         return pd.DataFrame()
-    fewer = {"max_samples": settings["max_samples"]}
+    fewer = {"max_samples": settings.max_samples}
     changes: dict[str, dict[str, Any]] = {
         "probes": {**fewer, "layers": {"vit": [-1], "llm": []}},
         "relevance": {**fewer, "examples": 0},
@@ -63,7 +64,7 @@ def sweep_tau(
         del analyses["words"]
     trainings = Trainings(finetuned_models, sink_profiles, aligned_connectors, model, align, device)
     tables = []
-    for times in map(float, settings["taus"]):
+    for times in map(float, settings.taus):
         rows, _ = measure(analyses, records, trainings, analyze, seed, workspace, tau=times)
         tables += [
             analyses[name].summarize(table).assign(analysis=name, tau=times)

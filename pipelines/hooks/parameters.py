@@ -12,7 +12,6 @@ from pipelines.hooks.stages import stages_of
 
 TRAINED = ("finetuned_models", "reweightings")  # what variants name, made by this run or before
 _PREFIX = "params:"
-_AS_READ = {"analyze"}  # whose nodes take mappings still
 
 
 class Parameters:
@@ -44,8 +43,4 @@ class Parameters:
     def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The settings that a node takes."""
         taken = {name: name.removeprefix(_PREFIX) for name in inputs if name.startswith(_PREFIX)}
-        return {
-            name: self._settings[key]
-            for name, key in taken.items()
-            if key in self._settings and key not in _AS_READ
-        }
+        return {name: self._settings[key] for name, key in taken.items() if key in self._settings}

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from diysink.analysis.batch import Batch
+from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.driver import measure_batch
-from diysink.analysis.subject import DIYSinkSubject
 from diysink.records import ImageFile, Record, Turn
 
 

@@ -31,7 +31,6 @@ from diysink.analysis.criteria import Criteria
 from diysink.analysis.dimensions import Dimensions, DimensionsSettings
 from diysink.analysis.function import Function
 from diysink.analysis.labels import BOX
-from diysink.analysis.layers import connected_encoder
 from diysink.analysis.probes import Probes
 from diysink.analysis.relevance import Relevance
 from diysink.analysis.replacement import DIFFERENCE, Replacement, ReplacementSettings
@@ -85,7 +84,7 @@ def profile(side):
         patch_contrast(side.pixels, GRID, GRID),
         side.shown.names,
     )
-    identity = connected_encoder(side.generator.model).identity
+    identity = side.encoder.identity
     return calibrate(statistics, identity, CalibrationSettings())
 
 
@@ -382,7 +381,7 @@ def test_a_planted_head_broadcasts_from_an_induced_sink_alone(looking):
     """So sharp a head attends to one token of any image: only in the one encoder to a sink."""
 
     def function(side):
-        bias = connected_encoder(side.generator.model).blocks[-1].self_attn.q_proj.bias
+        bias = side.encoder.blocks[-1].self_attn.q_proj.bias
         with torch.no_grad():
             bias[0] *= SHARP
             table = functions(side)

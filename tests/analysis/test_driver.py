@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from diysink.analysis import Analysis, Context, Looks, Settings
+from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.driver import Walk, first, measure_batch, possible
-from diysink.analysis.subject import DIYSinkSubject
 from diysink.artifact import Workspace
 from diysink.records import Records, Turn, write_shards
 from tests.analysis.batches import batch_of

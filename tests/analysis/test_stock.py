@@ -11,10 +11,11 @@ import torch
 
 from diysink.analysis import ANALYSES, Context
 from diysink.analysis.batch import Batch
+from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.driver import measure_batch, possible
 from diysink.analysis.labels import COLUMNS
 from diysink.analysis.stock import StockSubject
-from diysink.analysis.subject import DIYSinkSubject, Subject
+from diysink.analysis.subject import Subject
 from diysink.architectures import LVLMS, UnsupportedModelError
 from diysink.architectures.hooks import eager_attention
 from diysink.evaluation.lvlm import load_lvlm

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from diysink.analysis import Context
-from diysink.analysis.subject import DIYSinkSubject
+from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.table import select
 from diysink.analysis.words import Words, WordSettings, isolating_mask, word_ids
 from diysink.model import Visual

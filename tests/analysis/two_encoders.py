@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diysink.analysis.layers import connected_encoder
-from diysink.encoders import Observation
+from diysink.encoders import Encoder, Observation
 from diysink.miniature import weights
 from diysink.miniature.dialogue import GROUND, ask
 from diysink.miniature.llava import scenes
@@ -63,6 +62,12 @@ class Side:
             shown,
         )
 
+    @property
+    def encoder(self) -> Encoder:
+        """The vision tower up to the layer that feeds the connector."""
+        model = self.generator.model
+        return Encoder.of(model.model.vision_tower, model.config.vision_feature_layer)
+
     @cached_property
     def pixels(self):
         return self.generator.pixels(self.shown.drawn)
@@ -70,7 +75,7 @@ class Side:
     @torch.no_grad()
     def observe(self) -> Observation:
         """What the encoder shows of the pictures at the layer that feeds the connector."""
-        return connected_encoder(self.generator.model).observe(self.pixels)
+        return self.encoder.observe(self.pixels)
 
     @property
     def sinks(self):
@@ -145,7 +150,7 @@ class Side:
 
         The block goes without its norm, which takes away how long a token is.
         """
-        encoder = connected_encoder(self.generator.model)
+        encoder = self.encoder
         block, width = encoder.blocks[-1], encoder.dim // encoder.heads
         block.layer_norm1 = torch.nn.Identity()
         for part in (block.self_attn.q_proj, block.self_attn.k_proj):

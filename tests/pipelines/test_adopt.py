@@ -10,8 +10,8 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProces
 
 from diysink.analysis import ANALYSES, Context
 from diysink.analysis.attention import AttentionSettings
+from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.run import analyze
-from diysink.analysis.subject import DIYSinkSubject
 from diysink.artifact import read_manifest, write_manifest
 from diysink.encoders import Encoder, load_vision_tower
 from diysink.miniature.card import is_induced

@@ -12,10 +12,9 @@ import pandas as pd
 from annotated_types import Gt
 from torch import Tensor
 
-from diysink.analysis.attention_layers import Look
 from diysink.analysis.batch import Batch
 from diysink.analysis.massive import MassiveRule
-from diysink.analysis.subject import Need
+from diysink.analysis.subject import Look, Need
 from diysink.drawing import Drawing
 from diysink.resampling import Bootstrap
 from diysink.selection import CoTTemplates

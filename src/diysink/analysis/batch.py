@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.labels import box_tokens
 from diysink.analysis.random_matched import random_matched_tokens
-from diysink.analysis.subject import DIYSinkSubject, EncodedImages, Prompts, Subject
+from diysink.analysis.subject import EncodedImages, Prompts, Subject
 from diysink.records import Record
 
 Boxes = Mapping[str, Sequence[Sequence[float]]]

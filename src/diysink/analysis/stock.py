@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from diysink.analysis.attention_layers import Look
 from diysink.analysis.stock_images import (
     ChatModel,
     StockImages,
@@ -25,6 +24,7 @@ from diysink.analysis.stock_images import (
 )
 from diysink.analysis.subject import (
     EncodedImages,
+    Look,
     Need,
     Prompts,
     States,

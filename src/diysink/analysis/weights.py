@@ -20,7 +20,7 @@ from torch import Tensor
 from diysink.analysis.attention import attention_received
 from diysink.analysis.base import Analysis, Count, Settings
 from diysink.analysis.batch import Batch
-from diysink.analysis.subject import DIYSinkSubject
+from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.table import select, tidy
 from diysink.architectures.hooks import Layer
 from diysink.drawing import NONSINK, SINK, Drawing, drawing, level_name

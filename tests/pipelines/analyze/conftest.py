@@ -5,14 +5,15 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from diysink.analysis import ANALYSES
 from diysink.artifact import write_manifest
 from diysink.model import Parts, assemble
 from diysink.records import Turn, write_shards
 from pipelines.analyze.labels import label_images
+from pipelines.analyze.settings import Declared
 from pipelines.prepare.settings import Prepare
+from tests.pipelines.test_conf import settings_of
 
-PLACE = {"connector": "single", "seed": 0, "split": "test", "batch": 4}
-"""Where every analysis of these tests looks; ``parts`` is one kind of model in all of them."""
 TAU = 3.5
 
 
@@ -49,15 +50,14 @@ def stage(made, tiny_records, tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def ask(stage):
-    """Run a node on the stage; whatever it takes besides goes between model and parameters."""
+BASE = settings_of("base")
 
-    def run(node, analyze, *between, workspace="work"):
-        folders = (stage / "records", stage / "models")
-        return node(*folders, *between, analyze, 0, str(stage / workspace), "cpu")
 
-    return run
+def analyze_of(**settings):
+    """Settings of the stage with every analysis left out but those that are given."""
+    small = {"level": 0.9, "resamples": 50, "batch_size": 5, "max_new_tokens": 2}
+    nothing = dict.fromkeys((*ANALYSES, "labels", "sweep"))
+    return Declared.model_validate(BASE["analyze"].plain() | nothing | small | settings)
 
 
 parts_once = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
@@ -67,7 +67,7 @@ def labels_of(stage, **settings):
     """Labels of the stage's images."""
     labels = {"split": "test", "groups": ["global"], "table": None} | settings
     prepare = Prepare.model_validate({"generate": {"test": {"kind": "questions", "images": 3}}})
-    return label_images(stage / "records", prepare, {"labels": labels}, 0)
+    return label_images(stage / "records", prepare, analyze_of(labels=labels), 0)
 
 
 def boxed(records, size):

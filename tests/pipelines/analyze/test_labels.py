@@ -7,7 +7,7 @@ from diysink.miniature.world import GRID
 from diysink.records import ImageFile, Record, Turn, write_shards
 from pipelines.analyze.labels import label_images
 from pipelines.prepare.settings import Prepare
-from tests.pipelines.analyze.conftest import boxed, labels_of, parts_once
+from tests.pipelines.analyze.conftest import analyze_of, boxed, labels_of, parts_once
 from tests.pipelines.test_conf import changed
 
 LABELS = {"split": "test", "groups": ["global"], "table": None}
@@ -24,7 +24,7 @@ def test_answers_of_the_records_are_labels_and_a_table_has_more(stage, tiny_reco
 
 @parts_once
 def test_without_labels_nothing_is_known(stage):
-    assert label_images(stage / "records", GENERATED, {"labels": None}, 0).empty
+    assert label_images(stage / "records", GENERATED, analyze_of(), 0).empty
 
 
 def test_the_miniatures_labels_are_what_its_own_truth_says(tmp_path):
@@ -36,7 +36,7 @@ def test_the_miniatures_labels_are_what_its_own_truth_says(tmp_path):
         turns = tuple(Turn(turn["from"], turn["value"]) for turn in item["conversations"])
         records.append(Record(item["id"], (image,), turns, item["group"], item["subtask"]))
     write_shards(tmp_path / "records" / "test", records)
-    analyze = {"labels": LABELS | {"table": "miniature"}}
+    analyze = analyze_of(labels=LABELS | {"table": "miniature"})
     made = label_images(tmp_path / "records", GENERATED, analyze, 5)
     truth = json.loads((tmp_path / "test.truth.json").read_text())
     for path, facts in truth.items():

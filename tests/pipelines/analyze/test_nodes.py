@@ -10,21 +10,11 @@ from diysink.artifact import write_manifest
 from diysink.encoders import Encoder, load_vision_tower
 from diysink.sinks import SinkProfile
 from pipelines.analyze.nodes import run_analyses
-from tests.pipelines.analyze.conftest import TAU
-from tests.pipelines.test_conf import changed, settings_of
+from tests.pipelines.analyze.conftest import BASE, TAU, analyze_of
+from tests.pipelines.test_conf import changed
 
 CHECKPOINTS = ["untrained", "aligned", "finetuned"]
-SETTINGS = {
-    "level": 0.9,
-    "resamples": 30,
-    "split": "test",
-    "batch_size": 4,
-    "max_new_tokens": 2,
-    "massive": {"ratio": 20.0, "times": 10.0, "dimensions": None},
-    **dict.fromkeys(ANALYSES),
-    "dimensions": {"max_samples": 10, "top": 4, "checkpoints": CHECKPOINTS},
-}
-BASE = settings_of("base")
+DIMENSIONS = {"max_samples": 10, "top": 4, "checkpoints": CHECKPOINTS}
 pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 
 
@@ -50,7 +40,7 @@ def analyses(stage, made, parts):
 
 
 def test_an_analysis_is_made_at_each_of_its_checkpoints(analyses):
-    made = analyses(SETTINGS)
+    made = analyses(analyze_of(batch_size=4, dimensions=DIMENSIONS))
     table = made["dimensions_analysis"]
     assert list(dict.fromkeys(table["checkpoint"])) == CHECKPOINTS
     assert (table["n_images"] <= 10).all()

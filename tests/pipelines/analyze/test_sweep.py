@@ -4,29 +4,19 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from diysink.analysis import ANALYSES
 from diysink.analysis.table import select
 from diysink.artifact import write_manifest
 from diysink.selection import CoTTemplates
 from pipelines.analyze.nodes import run_analyses
 from pipelines.analyze.sweep import sweep_tau
-from tests.pipelines.analyze.conftest import boxed, labels_of, parts_once
+from tests.pipelines.analyze.conftest import analyze_of, boxed, labels_of, parts_once
 
 CONTENTS = {
     "probes": {"max_samples": 14, "folds": 2},
     "relevance": {"max_samples": 14, "examples": 2},
     "words": {"max_samples": 14, "top": 3, "rows": 4},
 }
-ANALYZE = dict.fromkeys(ANALYSES) | {
-    "level": 0.9,
-    "resamples": 50,
-    "split": "test",
-    "batch_size": 5,
-    "max_new_tokens": 2,
-    "massive": {"ratio": 20.0, "times": 10.0, "dimensions": None},
-    "sweep": {"taus": [0.9, 1, 1.1], "max_samples": 14},
-    **CONTENTS,
-}
+ANALYZE = {"sweep": {"taus": [0.9, 1, 1.1], "max_samples": 14}, **CONTENTS}
 EVALUATE = SimpleNamespace(cot=CoTTemplates("a b", ("c", "d"), "e {question}", ("f", "g", "h")))
 pytestmark = parts_once
 
@@ -34,7 +24,7 @@ pytestmark = parts_once
 def ask(node, stage, labels, *, models="models", work="work", **analyze):
     return node(
         stage / "records", stage / models, stage, stage, pd.DataFrame(), labels, None, None,
-        EVALUATE, ANALYZE | analyze, 0, str(stage / work), "cpu",
+        EVALUATE, analyze_of(**ANALYZE | analyze), 0, str(stage / work), "cpu",
     )  # fmt: skip
 
 
