@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.analyze.settings import Analyze
 from pipelines.claims.settings import Claims
 from pipelines.shared import Model
 from pipelines.sinks.settings import Sinks
@@ -20,6 +21,7 @@ def judge_claims(
     claims: Claims,
     model: Model,
     sinks: Sinks,
+    analyze: Analyze,
     seed: int,
     **analyses: Table | None,
 ) -> tuple[Table, Table, Table, Table, Table, str]:
@@ -33,6 +35,7 @@ def judge_claims(
         claims: the entries.
         model: whose sinks the models treat apart.
         sinks: which encoders should have none.
+        analyze: level and resamples of the intervals.
         seed: of the bootstraps.
         analyses: tables of the analyses, by the name of the dataset.
     """
@@ -49,8 +52,10 @@ def judge_claims(
     from diysink.miniature.card import is_induced
     from diysink.resampling import Bootstrap
 
-    bootstrap = Bootstrap(claims.resamples, claims.level, seed)
-    planned = planned_comparisons(primary(predictions), claims.entries.values(), bootstrap)
+    share = sinks.calibration.credible.share
+    entries = claims.named(profile=model.profile, share=share)
+    bootstrap = Bootstrap(analyze.resamples, analyze.level, seed)
+    planned = planned_comparisons(primary(predictions), entries.values(), bootstrap)
     costs = cost_table(benchmark_results)
     suffix = "_analysis"
     tidy = {name.removesuffix(suffix): t for name, t in analyses.items() if name.endswith(suffix)}
@@ -61,9 +66,9 @@ def judge_claims(
             "comparisons": planned,
             "costs": costs,
         },
-        claims.level,
+        analyze.level,
     )
     induced = is_induced(model.encoder)
-    verdicts, parts = judge(claims.entries, tables, induced=induced)
-    page = claims_page(verdicts, parts, level=claims.level, induced=induced)
-    return verdicts, parts, planned, robustness(claims.entries, tables), costs, page
+    verdicts, parts = judge(entries, tables, induced=induced)
+    page = claims_page(verdicts, parts, level=analyze.level, induced=induced)
+    return verdicts, parts, planned, robustness(entries, tables), costs, page

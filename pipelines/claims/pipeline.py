@@ -23,5 +23,5 @@ def create_pipeline() -> Pipeline:
         *(f"{name}_analysis" for name in (*ANALYSES, "tau_sweep")),
     ]
     inputs = {name: name for name in datasets}
-    inputs |= {name: f"params:{name}" for name in ("claims", "model", "sinks", "seed")}
+    inputs |= {name: f"params:{name}" for name in ("claims", "model", "sinks", "analyze", "seed")}
     return Pipeline([node(judge_claims, inputs, OUTPUTS, name="judge_claims")])

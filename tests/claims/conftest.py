@@ -14,8 +14,10 @@ from pipelines.settings import CONFIG_LOADER_ARGS
 NAN = float("nan")
 CONF = str(Path(__file__).parents[2] / "conf")
 _BASE = OmegaConfigLoader(CONF, **{**CONFIG_LOADER_ARGS, "default_run_env": "base"})["parameters"]
-CLAIMS = TypeAdapter(dict[int, Claim]).validate_python(_BASE["claims"]["entries"])
 ROLES = _BASE["claims"]["roles"]
+_NAMES = {**ROLES, "profile": "induced", "share": 0.2}
+_ENTRIES = TypeAdapter(dict[int, Claim]).validate_python(_BASE["claims"]["entries"])
+CLAIMS = {number: claim.named(_NAMES) for number, claim in _ENTRIES.items()}
 
 
 def row(value, half=0.05, **columns):

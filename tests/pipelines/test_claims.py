@@ -27,7 +27,8 @@ def judged(claims=None, card=None, folder=None, **tables):
     return judge_claims(
         predictions=answers().assign(benchmark="test"),
         benchmark_results=make_costs(),
-        claims=Claims(**{**GIVEN["claims"], "resamples": 50, **(claims or {})}),
+        claims=Claims(**{**GIVEN["claims"], **(claims or {})}),
+        analyze=changed(BASE["analyze"], resamples=50),
         model=changed(BASE["model"], profile="induced", encoder=str(encoder)),
         sinks=changed(BASE["sinks"], expect={"induced": "found", "control": "none", "x": None}),
         seed=0,
@@ -77,6 +78,7 @@ def test_an_entry_is_added_changed_or_taken_out_by_a_preset():
         {"unit": "tims"},
         {"limits": 3},
         {"limit": None},
+        {"where": {"variant": "$dule"}},
     ],
 )
 def test_a_mistake_in_an_entry_is_an_error_of_the_settings(mistake):
@@ -84,6 +86,12 @@ def test_a_mistake_in_an_entry_is_an_error_of_the_settings(mistake):
     part = {**entry["parts"][0], **mistake}
     with pytest.raises(ValidationError):
         Claims(**{**GIVEN["claims"], "entries": {5: {**entry, "parts": [part]}}})
+
+
+def test_a_preset_changes_roles_in_one_place():
+    preset = settings_of("checkpoint")["claims"]
+    variants = {p.where["variant"] for p in preset.named(profile="x", share=0.2)[11].parts}
+    assert "single-cot" in variants
 
 
 def test_analyses_that_were_left_out_leave_claims_open():

@@ -4,7 +4,7 @@ The values are checked where an entry is made, and names of tables and columns w
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from diysink.claims.estimate import UNITS
@@ -59,6 +59,22 @@ class Part:
     unit: str = "number"
     control: bool = False
 
+    def named(self, names: Mapping[str, Any]) -> "Part":
+        """The part with ``$name`` in ``where`` and ``limit`` replaced.
+
+        Raises:
+            ValueError: an unknown name.
+        """
+
+        def value(given: Any) -> Any:
+            if not isinstance(given, str) or not given.startswith("$"):
+                return given
+            known(given[1:], names, "role")
+            return names[given[1:]]
+
+        where = {column: value(given) for column, given in self.where.items()}
+        return replace(self, where=where, limit=value(self.limit))
+
     def __post_init__(self) -> None:
         known(self.rule, [*INTERVAL, *VALUE, AHEAD, *FLAG, *SPECIAL], "rule")
         known(self.unit, UNITS, "unit")
@@ -105,6 +121,12 @@ class Claim:
     why: str
     needs: Sequence[Part] = ()
     robustness: Sequence[Robustness] = ()
+
+    def named(self, names: Mapping[str, Any]) -> "Claim":
+        """The claim with ``$name`` replaced in every part."""
+        needs, parts = ([p.named(names) for p in ps] for ps in (self.needs, self.parts))
+        robustness = [replace(r, parts=[p.named(names) for p in r.parts]) for r in self.robustness]
+        return replace(self, needs=needs, parts=parts, robustness=robustness)
 
     @property
     def all_parts(self) -> list[Part]:
