@@ -169,18 +169,19 @@ def summarize(
     """Accuracies, differences and the verdict in words; and the plain metrics to track."""
     from diysink.evaluation import accuracies
     from diysink.evaluation import summarize as tables
+    from diysink.resampling import Bootstrap
 
     variants = evaluate.variants
     settings = variants.model_dump(include={"baseline", "candidate", "oracle"})
-    settings |= evaluate.model_dump(include={"level", "resamples"})
     candidate = variants.chosen[variants.candidate]
     results = tables(
         predictions,
         compare=variants.compare,
-        seed=seed,
+        bootstrap=Bootstrap(evaluate.resamples, evaluate.level, seed),
         trained=candidate.connector is not None,
         **settings,
     )
+    settings |= evaluate.model_dump(include={"level", "resamples"})
     results |= {"settings": settings, "refused": refused}
     results["verdict"] += [f"{name} was left out: {reason}" for name, reason in refused.items()]
     metrics = accuracies(results["accuracy"])

@@ -35,6 +35,7 @@ def decide(
         ItemsDifferError: the two were not evaluated on the same items.
     """
     from diysink import registry
+    from diysink.resampling import Bootstrap
 
     name = registry.check_model_name(register.name)
     if promote.rollback:
@@ -44,9 +45,7 @@ def decide(
         decision = registry.promote(
             name,
             margin=promote.margin,
-            resamples=promote.resamples,
-            level=promote.level,
-            seed=seed,
+            bootstrap=Bootstrap(promote.resamples, promote.level, seed),
             version=promote.version if named else _registered(name, registration),
             despite_rollback=named,
         )

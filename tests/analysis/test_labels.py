@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diysink.analysis.labels import box_tokens, checked, one_per_image, record_labels
-from diysink.analysis.random_matched import random_matched_tokens
 from diysink.records import Turn
+from diysink.sinks.random_matched import random_matched_tokens
 
 
 def labelled(record, subtask, answer, group="global"):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diysink.analysis.massive import MassiveRule, first_places, ratios
+from diysink.analysis.massive import MassiveRule, first_positions, ratios
 
 
 def states(width, planted=(), size=0.0, tokens=40):
@@ -58,17 +58,19 @@ def test_sink_dimensions_are_read_at_the_first_token():
     batch[0, 2, 7] = batch[1, 0, 7] = 100.0  # the first true tokens: left padding of two
     batch[:, 4, 9] = 100.0  # massive, but not at the first token
     mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
-    first, text = first_places(mask, torch.zeros(2, 5, dtype=torch.bool))
+    first, text = first_positions(mask, torch.zeros(2, 5, dtype=torch.bool))
     assert first.tolist() == [2, 0]
     assert text.all()
     rule = MassiveRule()
     found = rule.sink_dimensions(batch, first, text)
     assert found.tolist() == [7]
-    lit = rule.lit(batch, found)
+    lit = rule.massive_tokens(batch, found)
     assert lit.nonzero().tolist() == [[0, 2], [1, 0]]
-    assert not rule.lit(batch, rule.sink_dimensions(batch, first + 1, text)).any()
+    assert not rule.massive_tokens(batch, rule.sink_dimensions(batch, first + 1, text)).any()
     known = MassiveRule(dimensions=(9,))
-    assert known.lit(batch, known.sink_dimensions(batch, first, text)).nonzero().tolist() == [
+    assert known.massive_tokens(
+        batch, known.sink_dimensions(batch, first, text)
+    ).nonzero().tolist() == [
         [0, 4],
         [1, 4],
     ]
@@ -79,7 +81,7 @@ def test_an_image_that_comes_first_is_no_sink_of_the_language_model_s_own():
     batch[:, 0, 7] = 100.0
     mask, visual = torch.ones(2, 3, dtype=torch.long), torch.zeros(2, 3, dtype=torch.bool)
     visual[:, 0] = True
-    first, text = first_places(mask, visual)
+    first, text = first_positions(mask, visual)
     assert not text.any()
     assert not len(MassiveRule().sink_dimensions(batch, first, text))
 

@@ -8,9 +8,9 @@ import torch
 from diysink.analysis import Context
 from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.probes import Probes, ProbeSettings, unseen_hits
-from diysink.analysis.random_matched import random_matched_tokens
 from diysink.analysis.table import select
 from diysink.resampling import Bootstrap
+from diysink.sinks.random_matched import random_matched_tokens
 from tests.analysis.batches import batch_of, measured
 from tests.tiny_models import tiny_generator, tiny_questions
 

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from diysink.evaluation import route_table
+from diysink.resampling import Bootstrap
 
 GROUPS = ["global", "local", "mixed", "global"]
 
@@ -21,7 +22,7 @@ ORACLE = table("oracle", ["sink", "nonsink", "both", "sink"], [True, True, True,
 
 
 def rows(*tables):
-    found = route_table(pd.concat(tables, ignore_index=True), "oracle", resamples=200)
+    found = route_table(pd.concat(tables, ignore_index=True), "oracle", bootstrap=Bootstrap(200))
     return {(r["variant"], r["group"]): r for r in found.to_dict("records")}
 
 
@@ -48,7 +49,7 @@ def test_the_oracle_is_always_right_and_its_interval_says_how_sure_that_is():
 def test_a_variant_with_one_route_does_not_route():
     fixed = table("dual", ["both"] * 4, [True] * 4)
     assert {variant for variant, _ in rows(ORACLE, fixed)} == {"oracle"}
-    assert route_table(fixed, "dual").empty
+    assert route_table(fixed, "dual", bootstrap=Bootstrap(20)).empty
 
 
 def test_seeds_are_paired_and_unknown_groups_left_out():
@@ -61,9 +62,9 @@ def test_seeds_are_paired_and_unknown_groups_left_out():
     assert found["wrong"] == 2
     assert found["cost"] == 0.5  # seed 0: right against wrong; seed 1: wrong against wrong
     none = [table(v, ["sink", "both"] * 2, [True] * 4, groups=[None] * 4) for v in ("oracle", "a")]
-    assert route_table(pd.concat(none), "oracle").empty
+    assert route_table(pd.concat(none), "oracle", bootstrap=Bootstrap(20)).empty
 
 
 def test_without_the_oracle_there_is_nothing_to_hold_routes_against():
     cot = table("cot", ["nonsink", "both", "both", "sink"], [True] * 4)
-    assert route_table(cot, "oracle").empty
+    assert route_table(cot, "oracle", bootstrap=Bootstrap(20)).empty

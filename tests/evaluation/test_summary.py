@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from diysink.evaluation import accuracies, primary, summarize
+from diysink.resampling import Bootstrap
 from tests.report.conftest import make_predictions
 
 SETTINGS = {
@@ -11,9 +12,7 @@ SETTINGS = {
     "candidate": "dual",
     "oracle": "dual-oracle",
     "compare": [["dual", "dual-sinks"]],
-    "resamples": 50,
-    "level": 0.9,
-    "seed": 0,
+    "bootstrap": Bootstrap(50),
 }
 
 

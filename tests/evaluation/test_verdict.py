@@ -4,6 +4,7 @@ import pytest
 
 from diysink.evaluation import comparisons, verdict
 from diysink.evaluation.verdict import AHEAD, BEHIND, NAMES, UNDECIDED, outcome
+from diysink.resampling import Bootstrap
 
 
 def row(
@@ -89,7 +90,9 @@ def test_trainings_that_differ_by_chance_rarely_make_a_difference():
                     {"variant": variant, "seed": seed, "id": f"q{i}", "image": f"x{i}",
                      "group": "all of one", "correct": bool(r)} for i, r in enumerate(right)
                 ]  # fmt: skip
-        table = comparisons(pd.DataFrame(rows), [("dual", "parameter-matched")], resamples=100)
+        table = comparisons(
+            pd.DataFrame(rows), [("dual", "parameter-matched")], bootstrap=Bootstrap(100)
+        )
         wrong += own(table) != UNDECIDED
     assert wrong <= 6
 
@@ -113,7 +116,9 @@ def test_no_difference_is_rarely_called_one():
             for i in range(60)
         ]  # fmt: skip
         made = comparisons(
-            pd.DataFrame(rows), [("dual", "parameter-matched")], resamples=100, seed=trial
+            pd.DataFrame(rows),
+            [("dual", "parameter-matched")],
+            bootstrap=Bootstrap(100, seed=trial),
         )
         wrong += own(made) != UNDECIDED
     assert wrong <= 6

@@ -20,6 +20,7 @@ from diysink.registry import CHAMPION, deciding, decisions, promote, register, r
 from diysink.registry.decisions import record
 from diysink.registry.lock import lock_path
 from diysink.registry.state import state
+from diysink.resampling import Bootstrap
 from tests.registry.conftest import NAME, answers, files
 
 Version = Callable[[pd.DataFrame], int]
@@ -36,12 +37,12 @@ def _decide(uri: str, source: str, which: int, rounds: int, results: Any) -> Non
                 case 0:
                     package: Any = SimpleNamespace(model_uri=source)
                     register(package, NAME, digest=f"{which}-{turn}", tags={})
-                    made = promote(NAME, margin=0.5, resamples=20)
+                    made = promote(NAME, margin=0.5, bootstrap=Bootstrap(20))
                 case 1:
                     made = promote(
                         NAME,
                         margin=0.5,
-                        resamples=20,
+                        bootstrap=Bootstrap(20),
                         version=1 + (which * 7 + turn) % 4,
                         despite_rollback=True,
                     )
@@ -57,7 +58,7 @@ def _decide(uri: str, source: str, which: int, rounds: int, results: Any) -> Non
 def test_four_processes_lose_no_decision(version: Version) -> None:
     for share in (0.5, 0.52, 0.54, 0.56):
         version(answers(share, n=40))
-    promote(NAME, margin=0.5, resamples=20)
+    promote(NAME, margin=0.5, bootstrap=Bootstrap(20))
     rounds, results = 3, _server.Queue()
     given = mlflow.get_tracking_uri(), str(files(1))
     processes = [
@@ -83,12 +84,12 @@ def test_a_stale_keep_does_not_undo_a_rollback(version: Version) -> None:
     """As another machine would write it, which read the record before the rollback."""
     for share in (0.5, 0.6):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     assert rollback(NAME).champion == 1
     for action in ("keep", "refuse"):
         record(NAME, action, champion=2, before=2, challenger=2, reason="read before")
     version(answers(0.4))
-    assert promote(NAME, margin=0.0, resamples=200).champion == 1
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).champion == 1
     assert [made.action for made in decisions(NAME)][-3:] == ["keep", "refuse", "refuse"]
 
 
@@ -111,7 +112,7 @@ def test_two_machines_that_use_one_number_are_both_kept(
             MlflowClient().set_registered_model_tag(name, number, json.dumps(other))
 
     monkeypatch.setattr(module, "_set_tag", also)
-    promote(NAME, margin=0.0, resamples=200, version=2)
+    promote(NAME, margin=0.0, bootstrap=Bootstrap(200), version=2)
     assert [(made.number, made.champion) for made in decisions(NAME)] == [(1, 1), (2, 2), (2, 3)]
     assert state(NAME).version(CHAMPION) == 3  # the last in the order that every reader sees
     monkeypatch.undo()
@@ -146,12 +147,12 @@ def test_keys_are_unique_and_old_records_are_read(version: Version) -> None:
 def test_an_old_decision_that_was_not_carried_out_is(version: Version) -> None:
     for share in (0.5, 0.6):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     client = MlflowClient()
     client.set_registered_model_alias(NAME, CHAMPION, "1")
     client.set_registered_model_tag(NAME, "carried_out", "1")
     version(answers(0.4))
-    assert promote(NAME, margin=0.0, resamples=200).before == 2
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).before == 2
 
 
 def test_the_lock_lies_beside_the_database_and_is_one_a_model(tracking: Path) -> None:

@@ -17,6 +17,7 @@ from diysink.registry import (
 )
 from diysink.registry.decisions import record
 from diysink.registry.state import state
+from diysink.resampling import Bootstrap
 from tests.registry.conftest import NAME, answers
 
 Version = Callable[[pd.DataFrame], int]
@@ -28,16 +29,16 @@ def champion() -> int | None:
 
 def test_the_first_challenger_is_put_in_charge(version: Version) -> None:
     first = version(answers(0.5))
-    made = promote(NAME, margin=0.02, resamples=200)
+    made = promote(NAME, margin=0.02, bootstrap=Bootstrap(200))
     assert (made.action, made.champion, made.before) == ("first", first, None)
     assert champion() == first
 
 
 def test_a_better_challenger_replaces_the_champion(version: Version) -> None:
     version(answers(0.5))
-    promote(NAME, margin=0.0, resamples=200)
+    promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     better = version(answers(0.6))
-    made = promote(NAME, margin=0.0, resamples=200)
+    made = promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     assert (made.action, made.champion, made.before) == ("promote", better, 1)
     assert made.figures is not None
     assert made.figures["difference"] == pytest.approx(0.1)
@@ -48,9 +49,9 @@ def test_a_better_challenger_replaces_the_champion(version: Version) -> None:
 
 def test_a_worse_challenger_is_refused_with_the_figures(version: Version) -> None:
     version(answers(0.6))
-    promote(NAME, margin=0.02, resamples=200)
+    promote(NAME, margin=0.02, bootstrap=Bootstrap(200))
     worse = version(answers(0.5))
-    made = promote(NAME, margin=0.02, resamples=200)
+    made = promote(NAME, margin=0.02, bootstrap=Bootstrap(200))
     assert (made.action, made.champion, made.challenger) == ("refuse", 1, worse)
     assert "-10.0 points" in made.reason
     assert made.figures is not None
@@ -62,10 +63,10 @@ def test_a_worse_challenger_is_refused_with_the_figures(version: Version) -> Non
 
 def test_an_equal_challenger_needs_a_margin(version: Version) -> None:
     version(answers(0.6))
-    promote(NAME, margin=0.0, resamples=200)
+    promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     equal = version(answers(0.6))
-    assert promote(NAME, margin=0.0, resamples=200).action == "refuse"
-    assert promote(NAME, margin=0.01, resamples=200).champion == equal
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).action == "refuse"
+    assert promote(NAME, margin=0.01, bootstrap=Bootstrap(200)).champion == equal
 
 
 def test_the_champion_does_not_challenge_itself(version: Version) -> None:
@@ -88,14 +89,14 @@ def test_other_items_are_no_ground_for_a_decision(version: Version) -> None:
 def test_rollback_goes_back_one_at_a_time_and_not_past_the_first(version: Version) -> None:
     for share in (0.5, 0.6, 0.7):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     assert champion() == 3
     assert rollback(NAME).champion == 2
     assert rollback(NAME).champion == 1
     with pytest.raises(LookupError, match="nothing to roll back to"):
         rollback(NAME)
     assert champion() == 1
-    again = promote(NAME, margin=0.0, resamples=200, version=3, despite_rollback=True)
+    again = promote(NAME, margin=0.0, bootstrap=Bootstrap(200), version=3, despite_rollback=True)
     assert again.champion == 3
     assert rollback(NAME).champion == 1
     numbers = [made.number for made in decisions(NAME)]
@@ -105,17 +106,17 @@ def test_rollback_goes_back_one_at_a_time_and_not_past_the_first(version: Versio
 def test_rollback_goes_through_a_version_that_was_in_charge_twice(version: Version) -> None:
     for share in (0.5, 0.6):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     MlflowClient().set_registered_model_alias(NAME, CHAMPION, "1")
     version(answers(0.7))
-    promote(NAME, margin=0.0, resamples=200)
+    promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     assert [rollback(NAME).champion for _ in range(3)] == [1, 2, 1]
 
 
 def test_rollback_passes_over_a_deleted_version(version: Version) -> None:
     for share in (0.5, 0.6, 0.7):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     MlflowClient().delete_model_version(NAME, "2")
     assert rollback(NAME).champion == 1
 
@@ -124,7 +125,7 @@ def test_every_decision_is_on_record(version: Version) -> None:
     version(answers(0.6))
     promote(NAME, margin=0.0)
     version(answers(0.5))
-    promote(NAME, margin=0.0, resamples=200)
+    promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     first, second = decisions(NAME)
     assert (first.action, second.action) == ("first", "refuse")
     assert first.time <= second.time
@@ -143,9 +144,9 @@ def test_a_decision_killed_before_its_move_is_carried_out(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "set_registered_model_alias", killed)
         with pytest.raises(KeyboardInterrupt):
-            promote(NAME, margin=0.0, resamples=200)
+            promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     assert champion() == 1
-    assert promote(NAME, margin=0.0, resamples=200).action == "keep"
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).action == "keep"
     assert champion() == 2
     assert rollback(NAME).champion == 1
 
@@ -156,7 +157,7 @@ def test_an_alias_moved_by_hand_is_written_down_and_respected(version: Version) 
         if share < 0.55:
             promote(NAME, margin=0.0)
     MlflowClient().set_registered_model_alias(NAME, CHAMPION, "2")
-    assert promote(NAME, margin=0.0, resamples=200).before == 2
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).before == 2
     actions = [made.action for made in decisions(NAME)]
     assert actions == ["first", "moved by hand", "refuse"]
     assert rollback(NAME).champion == 1

@@ -28,6 +28,7 @@ from diysink.registry import (
     usable_version,
 )
 from diysink.registry.state import state
+from diysink.resampling import Bootstrap
 from tests.registry.conftest import NAME, answers, files
 
 Version = Callable[..., int]
@@ -96,7 +97,7 @@ def test_a_better_challenger_that_cannot_be_used_is_refused(
     promote(NAME, margin=0.0)
     fault(version(answers(0.6)))
     with pytest.raises(UnusableVersionError) as caught:
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     assert caught.value.version == 2
     assert champion() == 1
     assert len(decisions(NAME)) == 1
@@ -115,20 +116,20 @@ def test_a_champion_that_no_longer_works_is_not_kept(version: Version, fault: ob
 def test_a_champion_without_predictions_is_named_and_can_be_rolled_back(version: Version) -> None:
     for share in (0.5, 0.6):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     delete_files(2)
     version(answers(0.7))
     with pytest.raises(UnusableVersionError, match="rollback=true") as caught:
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     assert caught.value.version == 2
     assert rollback(NAME).champion == 1
-    assert promote(NAME, margin=0.0, resamples=200).champion == 3
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).champion == 3
 
 
 def test_rollback_passes_over_what_does_not_work(version: Version) -> None:
     for share in (0.5, 0.6, 0.7):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     delete_files(2)
     made = rollback(NAME)
     assert (made.champion, made.before) == (1, 3)
@@ -138,7 +139,7 @@ def test_rollback_passes_over_what_does_not_work(version: Version) -> None:
 def test_rollback_says_where_nothing_before_works(version: Version) -> None:
     for share in (0.5, 0.6, 0.7):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     delete_files(1)
     MlflowClient().delete_model_version(NAME, "2")
     with pytest.raises(LookupError, match="version 2 \\(deleted\\), version 1 \\(its model"):
@@ -151,7 +152,7 @@ def test_rollback_is_never_to_the_version_in_charge(version: Version) -> None:
     """A hand-moved alias and a deleted version between two turns of one version."""
     for share in (0.5, 0.6, 0.7):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     client = MlflowClient()
     client.set_registered_model_alias(NAME, CHAMPION, "2")
     promote(NAME, margin=0.5, version=2)  # writes the move down
@@ -168,7 +169,7 @@ def test_rollback_is_never_to_the_version_in_charge(version: Version) -> None:
 def test_rollback_of_a_champion_that_was_deleted(version: Version) -> None:
     for share in (0.5, 0.6):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     MlflowClient().delete_model_version(NAME, "2")
     made = rollback(NAME)
     assert (made.before, made.champion) == (None, 1)
@@ -179,53 +180,53 @@ def test_a_champion_set_by_hand_before_the_first_decision_is_known(version: Vers
     version(answers(0.5))
     MlflowClient().set_registered_model_alias(NAME, CHAMPION, "1")
     version(answers(0.6))
-    assert promote(NAME, margin=0.0, resamples=200).before == 1
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).before == 1
     assert rollback(NAME).champion == 1
 
 
 def test_a_rolled_back_version_stays_back(version: Version) -> None:
     for share in (0.5, 0.6):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     rollback(NAME)
     for _ in range(2):
-        made = promote(NAME, margin=0.0, resamples=200)
+        made = promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
         assert (made.action, made.champion, made.challenger) == ("refuse", 1, 2)
         assert "promote.version=2" in made.reason
         assert made.figures is None
-    named = promote(NAME, margin=0.0, resamples=200, version=2, despite_rollback=True)
+    named = promote(NAME, margin=0.0, bootstrap=Bootstrap(200), version=2, despite_rollback=True)
     assert (named.action, named.champion) == ("promote", 2)
 
 
 def test_after_a_rollback_a_new_version_is_judged_as_ever(version: Version) -> None:
     for share in (0.5, 0.6):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     rollback(NAME)
     version(answers(0.4))
-    assert promote(NAME, margin=0.0, resamples=200).figures is not None
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).figures is not None
     version(answers(0.7))
-    assert promote(NAME, margin=0.0, resamples=200).champion == 4
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).champion == 4
 
 
 def test_two_rollbacks_hold_back_both(version: Version) -> None:
     for share in (0.5, 0.6, 0.7):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     rollback(NAME)
     rollback(NAME)
     for held in (3, 2, 3):
-        made = promote(NAME, margin=0.0, resamples=200, version=held)
+        made = promote(NAME, margin=0.0, bootstrap=Bootstrap(200), version=held)
         assert (made.action, made.champion) == ("refuse", 1)
     new = version(answers(0.4))
-    assert promote(NAME, margin=0.0, resamples=200, version=new).action == "refuse"
-    assert promote(NAME, margin=0.0, resamples=200, version=3).action == "promote"
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200), version=new).action == "refuse"
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200), version=3).action == "promote"
 
 
 def test_a_rolled_back_version_is_not_put_back_as_the_first(version: Version) -> None:
     for share in (0.5, 0.6):
         version(answers(share))
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     rollback(NAME)
     MlflowClient().delete_model_version(NAME, "1")
     made = promote(NAME, margin=0.0)
@@ -237,7 +238,7 @@ def test_a_named_version_is_judged_and_becomes_the_challenger(version: Version) 
     for share in (0.5, 0.6, 0.4):
         version(answers(share))
     promote(NAME, margin=0.0, version=1)
-    assert promote(NAME, margin=0.0, resamples=200, version=2).champion == 2
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200), version=2).champion == 2
     assert state(NAME).version("challenger") == 2
 
 
@@ -285,7 +286,7 @@ def test_a_version_deleted_while_it_is_put_in_charge(
 
     monkeypatch.setattr(module, "_set_tag", deleting)
     with pytest.raises(LookupError, match="was deleted while it was decided about"):
-        promote(NAME, margin=0.0, resamples=200)
+        promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     monkeypatch.undo()
     assert champion() == 1
     assert len(decisions(NAME)) == 1
@@ -304,10 +305,10 @@ def test_killed_before_the_move_and_then_deleted(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "set_registered_model_alias", killed)
         with pytest.raises(KeyboardInterrupt):
-            promote(NAME, margin=0.0, resamples=200)
+            promote(NAME, margin=0.0, bootstrap=Bootstrap(200))
     MlflowClient().delete_model_version(NAME, "2")
     version(answers(0.4))
-    assert promote(NAME, margin=0.0, resamples=200).champion == 1
+    assert promote(NAME, margin=0.0, bootstrap=Bootstrap(200)).champion == 1
     assert champion() == 1
 
 

@@ -29,7 +29,7 @@ VARIANTS = {  # chance of a right answer on global, local, mixed questions
     "dual-random": (0.75, 0.6, 0.5),
     "dual-oracle": (0.93, 0.86, 0.8),
 }
-OPTIONS = {"resamples": 200, "level": 0.95, "seed": 0}
+BOOTSTRAP = Bootstrap(200)
 
 
 def make_predictions(images=60, seeds=(0, 1), seed=0):
@@ -72,10 +72,12 @@ def make_results(predictions):
         (variant, "parameter-matched") for variant in VARIANTS if variant != "parameter-matched"
     ]
     pairs += [("dual-reweight", "dual-random")]
-    compared = comparisons(predictions, pairs, **OPTIONS)
+    compared = comparisons(predictions, pairs, bootstrap=BOOTSTRAP)
     return {
-        "accuracy": accuracy_table(predictions, **OPTIONS).to_dict("records"),
-        "subtasks": accuracy_table(predictions, by="subtask", **OPTIONS).to_dict("records"),
+        "accuracy": accuracy_table(predictions, bootstrap=BOOTSTRAP).to_dict("records"),
+        "subtasks": accuracy_table(predictions, by="subtask", bootstrap=BOOTSTRAP).to_dict(
+            "records"
+        ),
         "comparisons": compared.to_dict("records"),
         "verdict": verdict(compared, candidate="dual-reweight", baseline="parameter-matched"),
         "routes": [
@@ -207,7 +209,7 @@ def make_inputs():
             "sink": sinks.ravel(), "attention": attention.ravel(), "tau": 30.0,
         }
     )  # fmt: skip
-    context = Context(Bootstrap(**OPTIONS), predictions=predictions)
+    context = Context(BOOTSTRAP, predictions=predictions)
     analyses = {
         "attention": Attention(AttentionSettings(bins=12), context).summarize(rows),
         "ablation": Ablation(AblationSettings(), context).summarize(pd.DataFrame()),

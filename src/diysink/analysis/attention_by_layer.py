@@ -20,7 +20,7 @@ from diysink.analysis.attention import SHUFFLED, attention_received
 from diysink.analysis.base import Analysis, Looks, Settings
 from diysink.analysis.batch import Batch
 from diysink.analysis.controls import drawn_orders
-from diysink.analysis.massive import first_places
+from diysink.analysis.massive import first_positions
 from diysink.analysis.table import ALL, NONE, select, tidy
 from diysink.architectures.hooks import Layer
 from diysink.drawing import (
@@ -69,7 +69,7 @@ class AttentionByLayer(Analysis[Settings]):
         generated = prompts.generated
         if generated is None:
             raise ValueError("no answers were generated: max_new_tokens must be 1 or more")
-        first = first_places(prompts.mask, prompts.visual)
+        first = first_positions(prompts.mask, prompts.visual)
         vsinks = prompts.sinks
         orders = drawn_orders(batch.images, vsinks.shape[1], self.context.seed).to(vsinks.device)
         sums: list[Float[Tensor, "controls kinds batch heads"]] = []
@@ -78,7 +78,7 @@ class AttentionByLayer(Analysis[Settings]):
         def language(layer: Layer) -> None:
             states = prompts.visual_states(layer.states)
             dimensions = rule.sink_dimensions(layer.states, *first)
-            lsinks = rule.lit(states, dimensions) & ~vsinks
+            lsinks = rule.massive_tokens(states, dimensions) & ~vsinks
             kinds = torch.stack([vsinks, lsinks, ~(vsinks | lsinks)])
             both = torch.stack([kinds, kinds.gather(2, orders.expand_as(kinds))]).float()
             received = attention_received(layer, generated, prompts.index)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.labels import box_tokens
-from diysink.analysis.random_matched import random_matched_tokens
 from diysink.analysis.subject import EncodedImages, Prompts, Subject
 from diysink.records import Record
+from diysink.sinks.random_matched import random_matched_tokens
 
 Boxes = Mapping[str, Sequence[Sequence[float]]]
 

@@ -1,6 +1,6 @@
 """Orders drawn at random for shuffled controls: by image and seed, so that batches do not matter.
 
-As many random tokens as there are sinks come from `diysink.analysis.random_matched`; here a whole
+As many random tokens as there are sinks come from `diysink.sinks.random_matched`; here a whole
 mask, of however many kinds, is shuffled over the tokens of its image.
 """
 

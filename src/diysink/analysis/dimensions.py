@@ -27,11 +27,11 @@ from diysink.analysis.batch import Batch
 from diysink.analysis.dimension_overlap import compare_sets
 from diysink.analysis.dimension_profiles import SETS, DimensionProfiles
 from diysink.analysis.dimensions_figure import draw_dimensions
-from diysink.analysis.massive import first_places, ratios
-from diysink.analysis.random_matched import random_matched_tokens
+from diysink.analysis.massive import first_positions, ratios
 from diysink.analysis.table import NONE, select, tidy
 from diysink.architectures.hooks import Layer
 from diysink.drawing import Drawing
+from diysink.sinks.random_matched import random_matched_tokens
 
 CONDITIONS = {  # condition and control by set
     "vsink": ("vsink", NONE),
@@ -85,7 +85,7 @@ class Dimensions(Analysis[DimensionsSettings]):
     def measure(self, batch: Batch) -> Generator[Looks, None, pd.DataFrame]:
         """Means of the ratios over each set of tokens, in every layer."""
         prompts, rule = batch.prompts, self.context.massive
-        first, text = first_places(prompts.mask, prompts.visual)
+        first, text = first_positions(prompts.mask, prompts.visual)
         vsinks = prompts.sinks
         random = random_matched_tokens(vsinks, batch.images, batch.seed)
         means: list[Float[Tensor, "batch sets dim"]] = []
@@ -94,7 +94,10 @@ class Dimensions(Analysis[DimensionsSettings]):
         def language(layer: Layer) -> None:
             profile = ratios(layer.states)
             visual, states = map(prompts.visual_states, (profile, layer.states))
-            lsinks = rule.lit(states, rule.sink_dimensions(layer.states, first, text)) & ~vsinks
+            lsinks = (
+                rule.massive_tokens(states, rule.sink_dimensions(layer.states, first, text))
+                & ~vsinks
+            )
             masks = (vsinks, lsinks, ~(vsinks | lsinks), random)
             layer_means = [_mean(visual, mask) for mask in masks]
             layer_means.insert(2, profile[torch.arange(len(profile), device=first.device), first])

@@ -76,7 +76,7 @@ class MassiveRule:
         at_first = states[torch.arange(len(states), device=states.device), first][text]
         return self.massive(ratios(at_first).mean(0)).nonzero()[:, 0]
 
-    def lit(
+    def massive_tokens(
         self, states: Float[Tensor, "*tokens dim"], dimensions: Int[Tensor, " found"]
     ) -> Bool[Tensor, "*tokens"]:
         """Tokens with a massive value in any of the dimensions; none where there are none."""
@@ -93,7 +93,7 @@ def ratios(states: Float[Tensor, "*tokens dim"]) -> Float[Tensor, "*tokens dim"]
     return magnitude / rms.clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def first_places(
+def first_positions(
     mask: Int[Tensor, "batch length"], visual: Bool[Tensor, "batch length"]
 ) -> tuple[Int[Tensor, " batch"], Bool[Tensor, " batch"]]:
     """Place of each item's first true token, and whether the token is text.

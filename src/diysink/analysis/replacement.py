@@ -19,10 +19,10 @@ from torch import Tensor
 
 from diysink.analysis.base import Analysis, Settings
 from diysink.analysis.batch import Batch
-from diysink.analysis.random_matched import random_matched_tokens
 from diysink.analysis.table import NONE, select, tidy
 from diysink.drawing import MUTED, NONSINK, SINK, Drawing, drawing, level_name, rows_of, short
 from diysink.evaluation.metrics import METRICS
+from diysink.sinks.random_matched import random_matched_tokens
 
 Contents = Literal["zero", "mean", "shuffle", "donor"]
 CONTENTS: tuple[Contents, ...] = ("zero", "mean", "shuffle", "donor")

@@ -41,8 +41,7 @@ def planned_comparisons(
         return pd.DataFrame()
     pairs = list(dict.fromkeys((variant, baseline) for variant, baseline, _ in planned))
     table = comparisons(
-        predictions, pairs,
-        resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed,
+        predictions, pairs, bootstrap=bootstrap
     ).set_index(["variant", "baseline", "group"])  # fmt: skip
     answered = table.loc[[row for row in planned if row in table.index]].reset_index()
     return answered.assign(p_holm=holm(answered["p_mcnemar"].tolist()))

@@ -9,16 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from diysink.resampling import never_certain, ratio_interval
+from diysink.resampling import Bootstrap
 
 
 def route_table(
     predictions: pd.DataFrame,
     oracle: str,
     *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    bootstrap: Bootstrap,
 ) -> pd.DataFrame:
     """Route accuracy of every variant that routes, over all items and in each group.
 
@@ -26,9 +24,7 @@ def route_table(
         predictions: one row per variant, seed and item, with ``image``, ``group``, ``route`` and
             ``correct``; items of no known group are left out.
         oracle: the variant that took the right routes.
-        resamples: bootstrap resamples of the images.
-        level: of the intervals.
-        seed: of the bootstrap.
+        bootstrap: over images; makes the intervals.
 
     Returns:
         ``variant, group, right, low, high, wrong, cost, cost_low, cost_high, n_images``: the share
@@ -37,7 +33,6 @@ def route_table(
     """
     known = predictions[predictions["group"].notna()]
     best = known[known["variant"] == oracle].set_index(["seed", "id"])
-    options: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
     rows: list[dict[str, Any]] = []
     for variant, answers in known.groupby("variant", sort=False):
         if best.empty or answers["route"].nunique() == 1:
@@ -49,8 +44,8 @@ def route_table(
         scored = answers.assign(right=right, lost=lost)
         for group, part in [("all", scored), *scored.groupby("group", sort=True)]:
             wrong = part[part["right"] == 0]
-            share, low, high = _mean(part, "right", options)
-            cost = _mean(wrong, "lost", options) if len(wrong) else (None, None, None)
+            share, low, high = _mean(part, "right", bootstrap)
+            cost = _mean(wrong, "lost", bootstrap) if len(wrong) else (None, None, None)
             rows.append(
                 {
                     "variant": variant,
@@ -68,11 +63,9 @@ def route_table(
     return pd.DataFrame(rows)
 
 
-def _mean(part: pd.DataFrame, column: str, options: dict[str, Any]) -> tuple[float, float, float]:
+def _mean(part: pd.DataFrame, column: str, bootstrap: Bootstrap) -> tuple[float, float, float]:
     """Mean of a column over items, with its interval over images."""
     by_image = part.groupby("image")[column].agg(["sum", "count"])
     sums, counts = by_image["sum"].to_numpy(float)[:, None], by_image["count"].to_numpy()[:, None]
-    low, high = never_certain(
-        *ratio_interval(sums, counts, **options), images=len(counts), level=options["level"]
-    )
+    low, high = bootstrap.share_interval(sums, counts)
     return float(part[column].mean()), float(low[0]), float(high[0])

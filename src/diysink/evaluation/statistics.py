@@ -17,25 +17,21 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from diysink.evaluation.correctness import Correctness, correctness
-from diysink.resampling import holm, never_certain, over_trainings, ratio_interval, sign_flip_test
+from diysink.resampling import Bootstrap, holm, over_trainings, sign_flip_test
 
 
 def accuracy_table(
     predictions: pd.DataFrame,
     by: str = "group",
     *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    bootstrap: Bootstrap,
 ) -> pd.DataFrame:
     """Accuracy of every variant, over all items and in each group.
 
     Args:
         predictions: one row per variant, seed and item.
         by: the column that groups the items; the result's column has the same name.
-        resamples: bootstrap resamples of the images that a group has items on.
-        level: of the intervals.
-        seed: of the bootstrap.
+        bootstrap: over images; makes the intervals.
 
     Returns:
         ``variant, <by>, accuracy, low, high, seed_min, seed_max, n_items, n_images, n_seeds``:
@@ -49,11 +45,7 @@ def accuracy_table(
     for group, member in answers.groups():
         means = np.stack([right.mean(1)[member] for right in answers.correct.values()], axis=1)
         sums, counts = _by_image(answers, member, means)
-        low, high = never_certain(
-            *ratio_interval(sums, counts, resamples=resamples, level=level, seed=seed),
-            images=len(counts),
-            level=level,
-        )
+        low, high = bootstrap.share_interval(sums, counts)
         for i, (variant, right) in enumerate(answers.correct.items()):
             by_seed = right[member].mean(0)
             rows.append(
@@ -86,10 +78,10 @@ def pairs_to_compare(
     >>> pairs_to_compare(["a", "b", "c"], "a", [["a", "b"], ["c", "b"], ["c", "b"], ["c", "d"]])
     [('b', 'a'), ('c', 'a'), ('c', 'b')]
     """
-    asked = [(variant, baseline) for variant in variants if variant != baseline]
-    asked += [(a, b) for a, b in compare if {a, b} <= set(variants)]
+    pairs = [(variant, baseline) for variant in variants if variant != baseline]
+    pairs += [(a, b) for a, b in compare if {a, b} <= set(variants)]
     once: dict[frozenset[str], tuple[str, str]] = {}
-    for pair in asked:
+    for pair in pairs:
         once.setdefault(frozenset(pair), pair)
     return list(once.values())
 
@@ -99,9 +91,7 @@ def comparisons(
     pairs: Sequence[tuple[str, str]],
     by: str = "group",
     *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    bootstrap: Bootstrap,
 ) -> pd.DataFrame:
     """Differences in accuracy of pairs of variants on the same items, paired.
 
@@ -109,9 +99,7 @@ def comparisons(
         predictions: one row per variant, seed and item.
         pairs: (variant, baseline), each with the same training seeds.
         by: the column that groups the items.
-        resamples: bootstrap resamples of the images.
-        level: of the intervals.
-        seed: of the bootstrap.
+        bootstrap: over images; makes the intervals.
 
     Returns:
         ``variant, baseline, <by>, difference, low, high, training_low, training_high, p_mcnemar,
@@ -137,12 +125,10 @@ def comparisons(
         totals = np.stack([gain.sum(1) for gain in gains], axis=1)
         sums, counts = _by_image(answers, member, totals.astype(np.float64))
         seeds = np.array([gain.shape[1] for gain in gains])
-        low, high = ratio_interval(
-            sums, counts * seeds, resamples=resamples, level=level, seed=seed
-        )
+        low, high = bootstrap.ratio_interval(sums, counts * seeds)
         for i, ((variant, baseline), gain) in enumerate(zip(pairs, gains, strict=True)):
             by_seed = gain.mean(0)
-            trained = over_trainings(by_seed, (float(low[i]), float(high[i])), level)
+            trained = over_trainings(by_seed, (float(low[i]), float(high[i])), bootstrap.level)
             rows.append(
                 {
                     "variant": variant,

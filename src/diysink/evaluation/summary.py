@@ -11,6 +11,7 @@ import pandas as pd
 from diysink.evaluation.routes import route_table
 from diysink.evaluation.statistics import accuracy_table, comparisons, pairs_to_compare
 from diysink.evaluation.verdict import verdict
+from diysink.resampling import Bootstrap
 
 
 def measured(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -30,9 +31,7 @@ def summarize(
     candidate: str,
     oracle: str | None,
     compare: Sequence[Sequence[str]],
-    resamples: int,
-    level: float,
-    seed: int,
+    bootstrap: Bootstrap,
     trained: bool = True,
 ) -> dict[str, Any]:
     """Accuracies, differences, routes and the verdict in words.
@@ -45,16 +44,13 @@ def summarize(
         candidate: what the evaluation is about.
         oracle: the variant that takes the right routes; None: there is none.
         compare: more pairs to compare.
-        resamples: bootstrap resamples of the images.
-        level: of all intervals.
-        seed: of the bootstrap.
+        bootstrap: over images; makes the intervals.
         trained: whether another training seed is a question.
 
     Returns:
         ``accuracy``, ``subtasks``, ``comparisons`` and ``routes`` as rows with ``benchmark`` and
         ``metric``, and ``verdict``, a list of sentences.
     """
-    options: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
     results: dict[str, list[Any]] = {
         name: [] for name in ("accuracy", "subtasks", "comparisons", "routes", "verdict")
     }
@@ -64,19 +60,23 @@ def summarize(
     for benchmark, rows in predictions[shown].groupby("benchmark", sort=False):
         variants = list(rows["variant"].unique())
         pairs = pairs_to_compare(variants, baseline, compare)
-        differences = comparisons(rows, pairs, **options)
+        differences = comparisons(rows, pairs, bootstrap=bootstrap)
         tables = {
-            "accuracy": accuracy_table(rows, by="group", **options),
-            "subtasks": accuracy_table(rows, by="subtask", **options),
+            "accuracy": accuracy_table(rows, by="group", bootstrap=bootstrap),
+            "subtasks": accuracy_table(rows, by="subtask", bootstrap=bootstrap),
             "comparisons": differences,
-            "routes": route_table(rows, oracle, **options) if oracle else pd.DataFrame(),
+            "routes": route_table(rows, oracle, bootstrap=bootstrap) if oracle else pd.DataFrame(),
         }
         of = {"benchmark": benchmark, "metric": rows["metric"].iloc[0]}
         for name, table in tables.items():
             results[name] += [of | row for row in _rows(table)]
         sentences = (
             verdict(
-                differences, candidate=candidate, baseline=baseline, level=level, trained=trained
+                differences,
+                candidate=candidate,
+                baseline=baseline,
+                level=bootstrap.level,
+                trained=trained,
             )
             if {candidate, baseline} <= set(variants)
             else [f"{candidate} was not compared with {baseline}: one of them has no answers."]

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from diysink.evaluation import comparisons
+from diysink.resampling import Bootstrap
 
 ITEM = ("id", "image", "question", "reference")  # what makes two rows the same item
 
@@ -53,18 +54,14 @@ def compare(
     challenger: pd.DataFrame,
     champion: pd.DataFrame,
     *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    bootstrap: Bootstrap,
 ) -> Comparison:
     """Compare two models' predictions on the same items.
 
     Args:
         challenger: rows of the predictions table, one an item.
         champion: likewise, in any order.
-        resamples: of the bootstrap over images.
-        level: of the interval.
-        seed: of the bootstrap.
+        bootstrap: over images; makes the intervals.
 
     Raises:
         ItemsDifferError: an item (id, image, question, reference) is in one table only.
@@ -87,9 +84,7 @@ def compare(
         ],
         ignore_index=True,
     )
-    table = comparisons(
-        both, [("challenger", "champion")], resamples=resamples, level=level, seed=seed
-    )
+    table = comparisons(both, [("challenger", "champion")], bootstrap=bootstrap)
     row = table[table["group"] == "all"].iloc[0]
     return Comparison(
         challenger=float(challenger["correct"].mean()),
@@ -97,7 +92,7 @@ def compare(
         difference=float(row["difference"]),
         low=float(row["low"]),
         high=float(row["high"]),
-        level=level,
+        level=bootstrap.level,
         p_mcnemar=float(row["p_mcnemar"]),
         n_items=int(row["n_items"]),
         n_images=int(row["n_images"]),

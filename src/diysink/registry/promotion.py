@@ -24,6 +24,7 @@ from diysink.registry.state import (
     state,
 )
 from diysink.registry.usable import UnusableVersionError, check_answers, check_predictions
+from diysink.resampling import Bootstrap
 
 DIGEST = "digest.package"  # tag of a version: two equal ones are the same model and evidence
 logger = logging.getLogger(__name__)
@@ -101,9 +102,7 @@ def promote(
     name: str,
     *,
     margin: float,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    bootstrap: Bootstrap,
     version: int | None = None,
     despite_rollback: bool = False,
 ) -> Decision:
@@ -117,9 +116,7 @@ def promote(
         name: of the registered model.
         margin: how much worse (share of 1) the challenger may at most be, at the lower end of the
             interval; 0 demands that it be better.
-        resamples: of the bootstrap over images.
-        level: of the interval.
-        seed: of the bootstrap.
+        bootstrap: over images; makes the intervals.
         version: the version to judge, which becomes the challenger; None: the challenger there is.
         despite_rollback: judge it even if it was rolled back.
 
@@ -154,9 +151,7 @@ def promote(
         found = compare(
             check_predictions(name, challenger),
             check_predictions(name, champion),
-            resamples=resamples,
-            level=level,
-            seed=seed,
+            bootstrap=bootstrap,
         )
         figures = found.figures() | {"margin": margin}
         if found.allows(margin):
