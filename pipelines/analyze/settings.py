@@ -49,9 +49,9 @@ class Analyze(Settings):
         return {name: found for name in ANALYSES if (found := getattr(self, name)) is not None}
 
 
-# An analysis declares its settings itself.
+# An analysis declares its settings itself, defaults included.
 _declared: dict[str, Any] = {
-    name: (kind.settings_class | None, ...) for name, kind in ANALYSES.items()
+    name: (kind.settings_class | None, kind.settings_class()) for name, kind in ANALYSES.items()
 }
 Declared: type[Analyze] = create_model("Analyze", __base__=Analyze, **_declared)
 """What ``analyze`` of the parameters must be."""

@@ -138,7 +138,7 @@ def test_planted_attention_is_found_in_its_head_alone():
     assert cells.loc[(1, 0, "vsink", "shuffled"), "high"] < 0.2
     assert (table["n_images"] == 40).all()
     (drawn,) = AttentionByLayer.figures(table, 0.95)
-    assert "16" in drawn.title  # (.3 + 3/9) / 4 = 15.83 % per V-sink
+    assert "15.83 % per V-sink" in drawn.title
     assert "no L-sinks" in drawn.title
 
 

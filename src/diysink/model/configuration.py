@@ -5,7 +5,7 @@ from typing import Any, no_type_check
 from huggingface_hub.dataclasses import strict
 from transformers import LlavaConfig
 
-from diysink.connector import Arrangement
+from diysink.connector import Arrangement, connector_class
 from diysink.model.saving import portable
 
 
@@ -31,6 +31,10 @@ class DIYSinkConfig(LlavaConfig):
     tau: float | None = None
     arrangement: Arrangement = "front"
     lm_head_bias: bool = False
+
+    def validate_connector(self) -> None:
+        """Refuse a connector that there is not; ``strict`` calls it."""
+        connector_class(self.connector)
 
     def to_json_string(self, use_diff: bool = True) -> str:
         """As it is saved: without the folders that the parts were loaded from."""
