@@ -93,7 +93,7 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     ("README.md", "import diysink.model "): Run(TABLE),
     (f"{G}dvc.md", ".venv/bin/dvc repro "): Run(),
     (f"{G}dvc.md", ".venv/bin/dvc plots show"): Run(),
-    (f"{G}dvc.md", "dvc exp run -n narrow "): Run(),
+    (f"{G}dvc.md", "dvc exp run -n slower "): Run(),
     (f"{G}dvc.md", "dvc config --local core.no_scm true"): Skip("test_dvc.py runs it without git"),
     (f"{G}dvc.md", "dvc config --local cache.dir "): Skip("test_dvc.py runs it elsewhere"),
     (f"{G}gpu.md", "kedro run --env llava-1.5-7b "): Skip(f"{HUB}, and a GPU"),

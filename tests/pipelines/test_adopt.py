@@ -26,7 +26,7 @@ from tests.pipelines.test_conf import changed, parameters, settings_of
 TAU = 3.5
 BASE = settings_of("base")
 MODEL = changed(BASE["model"], profile="checkpoint")
-STAGES = ("prepare", "sinks", "adopt", "reweight", "evaluate", "analyze", "report")
+STAGES = ("prepare", "sinks", "adopt", "reweight", "evaluate", "analyze", "claims", "report")
 ASKED = {"attention": AttentionSettings(max_samples=10, bins=4, points=4)}
 pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
 

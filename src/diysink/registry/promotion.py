@@ -102,7 +102,7 @@ def promote(
     name: str,
     *,
     margin: float,
-    bootstrap: Bootstrap,
+    bootstrap: Bootstrap | None = None,
     version: int | None = None,
     despite_rollback: bool = False,
 ) -> Decision:
@@ -116,7 +116,7 @@ def promote(
         name: of the registered model.
         margin: how much worse (share of 1) the challenger may at most be, at the lower end of the
             interval; 0 demands that it be better.
-        bootstrap: over images; makes the intervals.
+        bootstrap: over images, makes the interval; None: its defaults.
         version: the version to judge, which becomes the challenger; None: the challenger there is.
         despite_rollback: judge it even if it was rolled back.
 
@@ -151,7 +151,7 @@ def promote(
         found = compare(
             check_predictions(name, challenger),
             check_predictions(name, champion),
-            bootstrap=bootstrap,
+            bootstrap=bootstrap or Bootstrap(),
         )
         figures = found.figures() | {"margin": margin}
         if found.allows(margin):
