@@ -58,7 +58,7 @@ def draw_differences(rows: Rows, settings: Mapping[str, Any]) -> Drawing | None:
     def draw(axes: Axes) -> None:
         axes.axvline(0, color=INK, linewidth=1)
         _points(
-            axes, rows, "difference", f"difference to {short(baseline)} (percentage points)", level
+            axes, rows, "difference", f"difference to {short(baseline)} (points)", level
         )
 
     return drawing(
