@@ -8,7 +8,7 @@ from kedro.io import DatasetError
 
 from diysink.artifact import digest_file, write_manifest
 from pipelines.datasets import AtomicFile, Folder
-from tests.pipelines.project import run_in_child
+from tests.pipelines.offline.command import Offline
 from tests.pipelines.test_kill import before
 
 TABLE = pd.DataFrame(
@@ -79,11 +79,13 @@ def test_no_flipped_bit_of_a_table_goes_unnoticed(tmp_path):
 
 
 @pytest.mark.slow
-def test_damaged_weights_are_neither_evaluated_nor_registered(whole, tmp_path, capfd):
+def test_damaged_weights_are_neither_evaluated_nor_registered(whole, tmp_path):
     project = before(whole, "evaluate", tmp_path)
     path = project / "data/06_models/finetune/dual/seed0/model.safetensors"
     flip(path, path.stat().st_size // 2)
     for stage in ("evaluate", "register"):
-        assert run_in_child(project, stage)[0] == 1
-        assert "finetune/dual/seed0/model.safetensors: damaged" in capfd.readouterr().err
+        run = Offline(project).python("-m", "kedro", "run", "--env", "test", "--pipelines", stage)
+        assert run.returncode == 1
+        error = (project / ".cache/traceback.txt").read_text()
+        assert "finetune/dual/seed0/model.safetensors: damaged" in error
     assert not (project / "data/07_model_output/predictions.parquet").exists()

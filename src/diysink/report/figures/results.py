@@ -57,9 +57,7 @@ def draw_differences(rows: Rows, settings: Mapping[str, Any]) -> Drawing | None:
 
     def draw(axes: Axes) -> None:
         axes.axvline(0, color=INK, linewidth=1)
-        _points(
-            axes, rows, "difference", f"difference to {short(baseline)} (points)", level
-        )
+        _points(axes, rows, "difference", f"difference to {short(baseline)} (points)", level)
 
     return drawing(
         "differences",
