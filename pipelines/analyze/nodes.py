@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from diysink.artifact import Workspace, digest_bytes, digest_folder
 from pipelines.analyze.checkpoints import Trainings
+from pipelines.analyze.sweep import sweep_tau
 
 if TYPE_CHECKING:
     from diysink.analysis import Analysis
@@ -41,27 +43,39 @@ def run_analyses(
 
     Returns:
         ``<name>_analysis``: its tidy table, empty where it was left out; ``<name>_rows`` of those
-        that keep their rows; ``analyses_left_out``: why, by name.
+        that keep their rows; ``analyses_left_out``: why, by name; ``tau_sweep_analysis``: see
+        :func:`sweep_tau`.
     """
     from diysink.analysis import ANALYSES
 
     context = context_of(finetuned_models, predictions, image_labels, evaluate, analyze, seed)
-    analyses = chosen(analyze, context)
+    analyses = {
+        name: ANALYSES[name](settings, context) for name, settings in analyze.analyses().items()
+    }
     trainings = Trainings(finetuned_models, sink_profiles, aligned_connectors, model, align, device)
-    rows, reasons = measure(analyses, records, trainings, analyze, seed, workspace)
+    measure = partial(
+        measure_analyses,
+        records=records,
+        trainings=trainings,
+        analyze=analyze,
+        seed=seed,
+        workspace=workspace,
+    )
+    rows, reasons = measure(analyses)
     for name, reason in reasons.items():
         logger.warning("The analysis %s is left out: %s", name, reason)
-    return _results(ANALYSES, analyses, rows, reasons)
+    swept = sweep_tau(analyses, analyze.sweep, measure, finetuned_models)
+    return _results(ANALYSES, analyses, rows, reasons) | {"tau_sweep_analysis": swept}
 
 
-def measure(
+def measure_analyses(
     analyses: "Mapping[str, Analysis[Any]]",
+    *,
     records: Path,
     trainings: Trainings,
     analyze: "Analyze",
     seed: int,
     workspace: str,
-    *,
     tau: float = 1.0,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """Rows of every analysis, with a column ``checkpoint``, and why some were left out.
@@ -111,15 +125,6 @@ def measure(
         for name, table in measured.items():
             rows.setdefault(name, []).append(table.assign(checkpoint=stage))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in rows.items()}, reasons
-
-
-def chosen(analyze: "Analyze", context: "Context") -> "dict[str, Analysis[Any]]":
-    """The analyses that are not null."""
-    from diysink.analysis import ANALYSES
-
-    return {
-        name: ANALYSES[name](settings, context) for name, settings in analyze.analyses().items()
-    }
 
 
 def _by_checkpoint(

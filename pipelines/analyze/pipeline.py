@@ -4,7 +4,6 @@ from kedro.pipeline import Pipeline, node
 
 from pipelines.analyze.labels import label_images
 from pipelines.analyze.nodes import run_analyses
-from pipelines.analyze.sweep import sweep_tau
 
 HOW = ["params:analyze", "params:seed", "params:workspace", "params:device"]
 
@@ -13,7 +12,8 @@ def create_pipeline() -> Pipeline:
     """Predictions and models in, tidy tables out."""
     from diysink.analysis import ANALYSES
 
-    outputs = ["analyses_left_out", *(f"{name}_analysis" for name in ANALYSES)]
+    outputs = ["analyses_left_out", "tau_sweep_analysis"]
+    outputs += [f"{name}_analysis" for name in ANALYSES]
     outputs += [f"{name}_rows" for name, kind in ANALYSES.items() if kind.keep_rows]
     inputs = [
         *("records", "finetuned_models", "sink_profiles", "aligned_connectors"),
@@ -29,6 +29,5 @@ def create_pipeline() -> Pipeline:
                 name="label_images",
             ),
             node(run_analyses, inputs, {name: name for name in outputs}, name="run_analyses"),
-            node(sweep_tau, inputs, "tau_sweep_analysis", name="sweep_tau"),
         ]
     )

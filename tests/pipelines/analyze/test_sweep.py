@@ -8,7 +8,6 @@ from diysink.analysis.table import select
 from diysink.artifact import write_manifest
 from diysink.selection import CoTTemplates
 from pipelines.analyze.nodes import run_analyses
-from pipelines.analyze.sweep import sweep_tau
 from tests.pipelines.analyze.conftest import analyze_of, boxed, labels_of, parts_once
 
 CONTENTS = {
@@ -16,15 +15,15 @@ CONTENTS = {
     "relevance": {"max_samples": 14, "examples": 2},
     "words": {"max_samples": 14, "top": 3, "rows": 4},
 }
-ANALYZE = {"sweep": {"taus": [0.9, 1, 1.1], "max_samples": 14}, **CONTENTS}
+SWEEP = {"taus": [0.9, 1, 1.1], "max_samples": 14}
 EVALUATE = SimpleNamespace(cot=CoTTemplates("a b", ("c", "d"), "e {question}", ("f", "g", "h")))
 pytestmark = parts_once
 
 
-def ask(node, stage, labels, *, models="models", work="work", **analyze):
-    return node(
+def ask(stage, labels, *, models="models", work="work", **analyze):
+    return run_analyses(
         stage / "records", stage / models, stage, stage, pd.DataFrame(), labels, None, None,
-        EVALUATE, analyze_of(**ANALYZE | analyze), 0, str(stage / work), "cpu",
+        EVALUATE, analyze_of(**CONTENTS | analyze), 0, str(stage / work), "cpu",
     )  # fmt: skip
 
 
@@ -37,7 +36,7 @@ def save_again(made, stage, name="models"):
 
 def test_tables_of_contents_from_labels_of_records_and_of_a_table(stage, tiny_records):
     boxed(tiny_records, 0.7).to_csv(stage / "labels.csv", index=False)
-    made = ask(run_analyses, stage, labels_of(stage, table=str(stage / "labels.csv")))
+    made = ask(stage, labels_of(stage, table=str(stage / "labels.csv")))
     assert made["analyses_left_out"] == {}
     probes = made["probes_analysis"]
     assert set(probes["group"]) == {"scene", "shape", "all"}
@@ -59,15 +58,15 @@ def test_tables_of_contents_from_labels_of_records_and_of_a_table(stage, tiny_re
 def test_other_labels_are_not_read_from_what_was_measured_for_these(stage, tiny_records):
     """The place that a local attribute is of decides which tokens are averaged."""
     only = {"relevance": None, "words": None}
-    ask(run_analyses, stage, boxed(tiny_records, 0.34), **only)
+    ask(stage, boxed(tiny_records, 0.34), **only)
     other = boxed(tiny_records, 1.0)
-    again = ask(run_analyses, stage, other, **only)
-    fresh = ask(run_analyses, stage, other, work="fresh", **only)
+    again = ask(stage, other, **only)
+    fresh = ask(stage, other, work="fresh", **only)
     pd.testing.assert_frame_equal(again["probes_analysis"], fresh["probes_analysis"])
 
 
 def test_without_labels_there_are_no_probes_and_the_reason_is_given(stage):
-    made = ask(run_analyses, stage, pd.DataFrame())
+    made = ask(stage, pd.DataFrame())
     assert set(made["analyses_left_out"]) == {"probes"}
     assert made["probes_analysis"].empty
     assert set(made["words_analysis"]["metric"]) == {"word share"}
@@ -75,13 +74,13 @@ def test_without_labels_there_are_no_probes_and_the_reason_is_given(stage):
 
 def test_a_sweep_over_tau_is_what_models_of_that_tau_would_give(stage, made):
     labels = labels_of(stage)
-    found = ask(sweep_tau, stage, labels)
+    found = ask(stage, labels, sweep=SWEEP)["tau_sweep_analysis"]
     assert set(found["tau"]) == {0.9, 1.0, 1.1}
     made.model.config.tau *= 1.1
     save_again(made, stage, "louder")
     changes = {"probes": CONTENTS["probes"] | {"layers": {"vit": [-1], "llm": []}},
                "relevance": CONTENTS["relevance"] | {"examples": 0}}  # fmt: skip
-    tables = ask(run_analyses, stage, labels, models="louder", **changes)
+    tables = ask(stage, labels, models="louder", **changes)
     for name in CONTENTS:
         expected = tables[f"{name}_analysis"]
         rows = select(found, analysis=name, tau=1.1).reset_index(drop=True)
@@ -90,8 +89,8 @@ def test_a_sweep_over_tau_is_what_models_of_that_tau_would_give(stage, made):
 
 def test_what_cannot_be_swept_is_left_out(stage, made):
     labels = labels_of(stage)
-    assert ask(sweep_tau, stage, labels, sweep=None).empty
+    assert ask(stage, labels, sweep=None)["tau_sweep_analysis"].empty
     made.model.config.arrangement = "front"  # now another tau is another input
     save_again(made, stage)
-    found = ask(sweep_tau, stage, labels, sweep={"taus": [1], "max_samples": 8}, relevance=None)
-    assert set(found["analysis"]) == {"probes"}
+    made = ask(stage, labels, sweep={"taus": [1], "max_samples": 8}, relevance=None)
+    assert set(made["tau_sweep_analysis"]["analysis"]) == {"probes"}
