@@ -28,8 +28,10 @@ class Attended(Analysis[Settings]):
     def measure(self, batch):
         sums = []
         yield Looks(
-            language=lambda layer: sums.append(layer.attention.sum((1, 2, 3))),
+            vision=lambda layer: sums.append(layer.attention.sum((1, 2, 3))),
             vision_states=lambda number, states: sums.append(states.sum((1, 2))),
+            language=lambda layer: sums.append(layer.attention.sum((1, 2, 3))),
+            image_states=lambda number, states: sums.append(states.sum((1, 2))),
         )
         return pd.DataFrame({"id": batch.ids, **{str(i): s.numpy() for i, s in enumerate(sums)}})
 
@@ -88,7 +90,10 @@ def test_the_model_runs_once_for_all_analyses(generator):
     analyses = {name: made(Attended) for name in "abc"} | {"norms": made(Norms)}
     rows = measure_batch(analyses, batch)
     assert list(rows) == ["a", "b", "c", "norms"]
-    assert sorted(batch.subject.calls) == ["prompts", "questions", "read_language", "vision_states"]
+    assert sorted(batch.subject.calls) == [
+        "language_states", "prompts", "prompts", "questions", "read_language", "read_vision",
+        "vision_states",
+    ]  # fmt: skip  # one prompt with the question, one of the image alone
     pd.testing.assert_frame_equal(rows["a"], rows["c"])
 
 

@@ -10,6 +10,7 @@ import torch
 
 from diysink.artifact import Workspace, digest_file, load_tensors, write_manifest
 from diysink.encoders import load_encoder
+from diysink.engine import threads
 from diysink.records import Records, write_shards
 from pipelines import training
 from pipelines.align.nodes import align_connectors
@@ -69,6 +70,19 @@ def test_threads_are_as_they_were(stage, tmp_path):
     stage(1, str(tmp_path / "work"))
     assert torch.get_num_threads() == before
     assert not training._encoded
+
+
+def threads_seen(unit, report):
+    return [{"step": 1, "loss": torch.get_num_threads(), "learning_rate": 0.0}]
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_each_training_has_one_thread_on_a_cpu_whatever_their_number(num_processes, tmp_path):
+    trainer = changed(TRAINER, accelerator="cpu", enable_progress_bar=False)
+    work = Workspace(tmp_path, "align", {})
+    with threads(2):
+        _, rows = train_units("align", work, ["a", "b"], threads_seen, trainer, 1, num_processes)
+    assert [row["loss"] for row in rows] == [1, 1]
 
 
 def fails(unit, report):
