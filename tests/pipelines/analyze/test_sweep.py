@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pandas as pd
+import pytest
 
 from diysink.analysis.table import select
 from diysink.artifact import write_manifest
@@ -20,10 +21,10 @@ EVALUATE = SimpleNamespace(cot=CoTTemplates("a b", ("c", "d"), "e {question}", (
 pytestmark = parts_once
 
 
-def ask(stage, labels, *, models="models", work="work", **analyze):
+def ask(stage, labels, *, models="models", work="work", seed=0, **analyze):
     return run_analyses(
         stage / "records", stage / models, stage, stage, pd.DataFrame(), labels, None, None,
-        EVALUATE, analyze_of(**CONTENTS | analyze), 0, str(stage / work), "cpu",
+        EVALUATE, analyze_of(**CONTENTS | analyze), seed, str(stage / work), "cpu",
     )  # fmt: skip
 
 
@@ -63,6 +64,22 @@ def test_other_labels_are_not_read_from_what_was_measured_for_these(stage, tiny_
     again = ask(stage, other, **only)
     fresh = ask(stage, other, work="fresh", **only)
     pd.testing.assert_frame_equal(again["probes_analysis"], fresh["probes_analysis"])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("words", {"words": CONTENTS["words"] | {"top": 1}}), ("attention_by_layer", {"seed": 1})],
+)
+def test_rows_of_other_settings_or_of_another_seed_are_not_read_again(stage, name, changes):
+    """The seed decides how the kinds of tokens are shuffled in the control."""
+    small = {"attention_by_layer": {"max_samples": 10}} | CONTENTS
+    only = dict.fromkeys(CONTENTS) | {name: small[name]}
+    labels = labels_of(stage)
+    first = ask(stage, labels, **only)[f"{name}_analysis"]
+    again = ask(stage, labels, **only | changes)[f"{name}_analysis"]
+    fresh = ask(stage, labels, work="fresh", **only | changes)[f"{name}_analysis"]
+    pd.testing.assert_frame_equal(again, fresh)
+    assert not again.equals(first)
 
 
 def test_without_labels_there_are_no_probes_and_the_reason_is_given(stage):
