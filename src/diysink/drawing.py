@@ -54,6 +54,8 @@ _STYLE: dict[Any, Any] = {
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
     "legend.frameon": False,
+    "legend.columnspacing": 1,
+    "legend.handletextpad": 0.4,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": MUTED,
@@ -122,6 +124,11 @@ def standalone(drawing: Drawing) -> str:
         '<rect width="100%" height="100%" fill="#ffffff"/>'
     )
     return f"{svg[:start]}{said}{svg[start:]}"
+
+
+def legend_above(axes: Axes, ncols: int = 2) -> None:
+    """Put the legend over the axes, where no mark can be behind it."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols)
 
 
 def draw_line(

@@ -26,6 +26,7 @@ from diysink.drawing import (
     SINK,
     Drawing,
     drawing,
+    legend_above,
     level_name,
     rows_of,
     short,
@@ -206,7 +207,7 @@ def draw_ablation(table: pd.DataFrame, level: float) -> Drawing:
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("right answers (%)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1)
+        legend_above(axes, 3)
 
     return drawing(
         "ablation",

@@ -31,6 +31,7 @@ from diysink.drawing import (
     Drawing,
     draw_line,
     drawing,
+    legend_above,
     level_name,
     rows_of,
 )
@@ -155,7 +156,7 @@ def draw_layers(rows: pd.DataFrame, level: float) -> Drawing:
         axes.set(xlabel="layer of the language model", ylabel="attention per token (%)")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1)
+        legend_above(axes)
 
     overall = select(rows, layer=ALL, control=NONE).set_index("condition")["value"]
     singular = {"vsink": "V-sink", "lsink": "L-sink", "nonsink": "nonsink"}

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from diysink.analysis.table import NONE, select
-from diysink.drawing import MUTED, SINK, Drawing, drawing, level_name
+from diysink.drawing import MUTED, SINK, Drawing, drawing, legend_above, level_name
 
 _SERIES = (
     ("shuffled", MUTED, "s", "--", "norms shuffled (control)"),
@@ -92,7 +92,7 @@ def _norm_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     ticks = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
     axes.set_xticks([tick for tick in ticks if low <= tick <= high])
-    axes.legend(loc="upper left")
+    legend_above(axes)
 
 
 def _one(rows: pd.DataFrame, control: str) -> Any:

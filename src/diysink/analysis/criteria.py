@@ -27,7 +27,17 @@ from diysink.analysis.batch import Batch
 from diysink.analysis.massive import MassiveRule, ratios
 from diysink.analysis.table import select, tidy
 from diysink.architectures.hooks import Layer
-from diysink.drawing import MARKERS, MUTED, SERIES, Drawing, draw_line, drawing, level_name, rows_of
+from diysink.drawing import (
+    MARKERS,
+    MUTED,
+    SERIES,
+    Drawing,
+    draw_line,
+    drawing,
+    legend_above,
+    level_name,
+    rows_of,
+)
 from diysink.resampling import Bootstrap
 from diysink.sinks.criteria import MASSIVE_VALUE, has_massive_activation
 
@@ -200,7 +210,7 @@ def draw_criteria(shares: pd.DataFrame, level: float) -> Drawing:
         axes.set_xticks([x[place] for place in shown], labels)
         axes.set(ylabel="visual tokens flagged (%)", xlabel="ViT; layers of the language model")
         axes.set_ylim(bottom=-1)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, columnspacing=1)
+        legend_above(axes, 4)
 
     flagged = sorted(set(shares.loc[shares["value"] > TOO_MANY, "condition"]))
     vit = select(shares, where="vit")

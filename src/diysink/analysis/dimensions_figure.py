@@ -19,6 +19,7 @@ from diysink.drawing import (
     Drawing,
     draw_line,
     drawing,
+    legend_above,
     level_name,
     rows_of,
 )
@@ -54,7 +55,7 @@ def draw_dimensions(ratios: pd.DataFrame, level: float) -> Drawing:
         axes.set(xlabel="layer of the language model", ylabel="|x[d]| / RMS(x), largest d")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1)
+        legend_above(axes)
 
     return drawing(
         "dimensions",

@@ -4,7 +4,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from diysink.analysis.table import NONE, select
-from diysink.drawing import BOTH, GRID, MUTED, NONSINK, SINK, Drawing, drawing, level_name
+from diysink.drawing import (
+    BOTH,
+    GRID,
+    MUTED,
+    NONSINK,
+    SINK,
+    Drawing,
+    drawing,
+    legend_above,
+    level_name,
+)
 
 OFTEN = 0.5
 """A head is counted where more than this share of the images has it so."""
@@ -43,8 +53,7 @@ def draw_function(table: pd.DataFrame, level: float) -> Drawing:
         axes.set(xlabel="stable rank of the head's output", ylabel="sink over other tokens")
         axes.set_xlim(left=1)
         axes.set_ylim(0, 1.1 * top)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1,
-                    handletextpad=0.2)  # fmt: skip
+        legend_above(axes)
 
     return drawing(
         "function",

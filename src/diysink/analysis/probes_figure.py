@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from diysink.analysis.table import select
-from diysink.drawing import MUTED, SOURCES, Drawing, drawing, level_name
+from diysink.drawing import MUTED, SOURCES, Drawing, drawing, legend_above, level_name
 
 _WHERE = {"vit": "ViT", "llm": "LM"}
 
@@ -41,7 +41,7 @@ def draw_probes(table: pd.DataFrame, scope: str, level: float) -> Drawing:
             rotation=45 if len(layers) < 16 else 90,
         )  # fmt: skip
         axes.set_ylabel("accuracy beyond\nshuffled labels (points)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1)
+        legend_above(axes)
 
     return drawing(
         f"probes-{scope}",

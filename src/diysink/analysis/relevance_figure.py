@@ -9,7 +9,16 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from diysink.analysis.table import select
-from diysink.drawing import NONSINK, SINK, SOURCES, Drawing, drawing, level_name, rows_of
+from diysink.drawing import (
+    NONSINK,
+    SINK,
+    SOURCES,
+    Drawing,
+    drawing,
+    legend_above,
+    level_name,
+    rows_of,
+)
 from diysink.records import BadItemError, ImageFile
 
 
@@ -39,7 +48,7 @@ def draw_relevance(entropy: pd.DataFrame, level: float) -> Drawing:
         axes.set_xticks(layers, [str(layer + 1) for layer in layers])
         axes.set(xlabel="block of the ViT (its heads side by side)", ylim=(0, 1.02))
         axes.set_ylabel("spatial entropy of the map\n(1 = even)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        legend_above(axes)
 
     gaps = select(heads, condition="sink - random-matched")
     return drawing(

@@ -20,7 +20,17 @@ from torch import Tensor
 from diysink.analysis.base import Analysis, Settings
 from diysink.analysis.batch import Batch
 from diysink.analysis.table import NONE, select, tidy
-from diysink.drawing import MUTED, NONSINK, SINK, Drawing, drawing, level_name, rows_of, short
+from diysink.drawing import (
+    MUTED,
+    NONSINK,
+    SINK,
+    Drawing,
+    drawing,
+    legend_above,
+    level_name,
+    rows_of,
+    short,
+)
 from diysink.evaluation.metrics import METRICS
 from diysink.sinks.random_matched import random_matched_tokens
 
@@ -211,7 +221,7 @@ def draw_replacement(table: pd.DataFrame, level: float) -> Drawing:
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("change of right answers (points)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1)
+        legend_above(axes)
 
     baseline = select(table, metric="baseline").iloc[0]
     return drawing(

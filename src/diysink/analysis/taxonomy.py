@@ -23,7 +23,17 @@ from torch import Tensor
 from diysink.analysis.base import Analysis, Count, Settings
 from diysink.analysis.batch import Batch
 from diysink.analysis.table import select, tidy
-from diysink.drawing import LINES, MARKERS, MUTED, SERIES, Drawing, drawing, level_name, short
+from diysink.drawing import (
+    LINES,
+    MARKERS,
+    MUTED,
+    SERIES,
+    Drawing,
+    drawing,
+    legend_above,
+    level_name,
+    short,
+)
 from diysink.model import CachedScorer, PromptScorer
 from diysink.resampling import draw_images
 from diysink.selection import CoTTemplates, MultipleChoice, QuestionBatch
@@ -245,7 +255,7 @@ def draw_taxonomy(agreement: pd.DataFrame, level: float) -> Drawing:
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.set_yticks(range(len(names)), [short(name) for name in names])
         axes.set(xlabel="Cohen's kappa", ylim=(len(names) - 0.5, -0.5))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        legend_above(axes)
 
     measured = select(agreement, control="none")
     each = "; ".join(

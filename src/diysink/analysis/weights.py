@@ -23,7 +23,7 @@ from diysink.analysis.batch import Batch
 from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.analysis.table import select, tidy
 from diysink.architectures.hooks import Layer
-from diysink.drawing import NONSINK, SINK, Drawing, drawing, level_name
+from diysink.drawing import NONSINK, SINK, Drawing, drawing, legend_above, level_name
 from diysink.selection import Choice, ConstantGates, Route
 from diysink.selection.reweight import PLACES
 
@@ -170,7 +170,7 @@ def draw_weights(table: pd.DataFrame, level: float) -> Drawing:
         axes.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
         axes.set(xlabel="weight on sinks", ylabel="attention to sinks (%)")
         axes.set_ylim(bottom=0)
-        axes.legend(loc="upper left")
+        legend_above(axes)
 
     ratio = select(table, metric="attention ratio", weight=weights[-1]).set_index("condition")
     text = {

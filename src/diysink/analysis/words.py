@@ -26,7 +26,7 @@ from diysink.analysis.base import Analysis, Count, Settings
 from diysink.analysis.batch import Batch
 from diysink.analysis.subject import Prompts
 from diysink.analysis.table import select, tidy
-from diysink.drawing import SOURCES, Drawing, drawing, level_name, rows_of, short
+from diysink.drawing import SOURCES, Drawing, drawing, legend_above, level_name, rows_of, short
 
 SETS = ("sink", "random-matched", "sink - random-matched")
 _CONTRAST = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, -1.0]])
@@ -217,7 +217,7 @@ def draw_words(shares: pd.DataFrame, names: pd.DataFrame, level: float, most: in
         axes.set_xlabel("tokens that have the word (%)")
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
-        axes.legend(loc="lower right")
+        legend_above(axes)
 
     title = "Words of single sinks; there are no labels to compare them with"
     if len(names):

@@ -12,6 +12,7 @@ from diysink.drawing import (
     SERIES,
     Drawing,
     drawing,
+    legend_above,
     level_name,
     short,
 )
@@ -103,10 +104,7 @@ def _points(axes: Axes, rows: Rows, value: str, label: str, level: float | None 
         axes.axhline(edge - 0.5, color=MUTED, linewidth=0.3)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(label)
-    axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, len(groups)), columnspacing=1,
-        handletextpad=0.1,
-    )  # fmt: skip
+    legend_above(axes, min(4, len(groups)))
 
 
 def _height(rows: Rows) -> float:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from diysink.drawing import LINES, SERIES, Drawing, drawing, short
+from diysink.drawing import LINES, SERIES, Drawing, drawing, legend_above, short
 
 
 def draw_curves(stage: str, curves: pd.DataFrame) -> Drawing:
@@ -34,7 +34,7 @@ def draw_curves(stage: str, curves: pd.DataFrame) -> Drawing:
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(kinds) > 1:
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, len(kinds)))
+            legend_above(axes, min(4, len(kinds)))
 
     ends = curves.sort_values("step").groupby("unit", sort=False).tail(last)
     means = ends.groupby("kind")["loss"].mean()
