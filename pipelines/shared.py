@@ -1,9 +1,11 @@
 """Settings that several stages share: the model's parts, and what every training has."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from diysink.training import FitSettings
 from pipelines.schema import Devices, Dtype, Name, Settings, Share, Strategy, Text
 
 
@@ -31,18 +33,12 @@ class Model(Settings):
     dtype: Dtype = "float32"
 
 
-class Trainer(Settings):
-    """See :class:`diysink.training.FitSettings`."""
+@dataclass(frozen=True)
+class Trainer(FitSettings):
+    """Settings of Lightning's Trainer inside a Kedro run, which must not be started again."""
 
-    accelerator: Text = "auto"
     devices: Devices = 1
     strategy: Strategy = "auto"
-    precision: Text = "32-true"
-    accumulate_grad_batches: PositiveInt = 1
-    gradient_clip_val: NonNegativeFloat = 1.0
-    gradient_checkpointing: bool = False
-    every_n_train_steps: PositiveInt = 100
-    enable_progress_bar: bool = True
 
 
 class Training(Settings):

@@ -217,19 +217,18 @@ def fit_records(
         scratch: folder for checkpoints.
         report: called at every optimizer step.
     """
-    from diysink.training import FitSettings, RecordsDataModule, fit
+    from diysink.training import RecordsDataModule, fit
 
-    trainer = FitSettings(**settings.trainer.plain())
     batches = RecordsDataModule(
         data,
         batch_size=settings.batch_size,
-        num_batches=training.max_steps * trainer.accumulate_grad_batches,
+        num_batches=training.max_steps * settings.trainer.accumulate_grad_batches,
         seed=seed,
         num_workers=settings.num_workers,
     )
     # A training's own processes have no way back to the display.
     distributed = is_distributed(settings.trainer)
-    return fit(training, batches, trainer, scratch, None if distributed else report)
+    return fit(training, batches, settings.trainer, scratch, None if distributed else report)
 
 
 def optimization(settings: "Training", seed: int, max_steps: int) -> dict[str, Any]:

@@ -111,6 +111,8 @@ NAMES = ["../x", "/some/where", "a/b", "", ".hidden", "a b", 2024, True, None]
         *(("evaluate.cot.scope", value) for value in ("without it", None)),
         *(("align.trainer.strategy", value) for value in ("ddp", "fsdp", None, 3)),
         *(("align.trainer", value) for value in (None, 3, [])),
+        *(("align.trainer.gradient_clip_val", value) for value in (-1.0, "1", None)),
+        *(("align.trainer.devices", value) for value in (0, True, [], "")),
         *(("num_processes", value) for value in (0, "2", True, None)),
         *(("promote.rollback", value) for value in ("yes", None, 1)),
     ],

@@ -1,5 +1,6 @@
 """Trainings side by side: the same bits as one after another, and what is shown of them."""
 
+from dataclasses import asdict, replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -44,7 +45,7 @@ def stage(parts, tiny_records, tmp_path):
         require_sinks=False,
         max_steps=3,
         batch_size=2,
-        trainer=changed(TRAINER, enable_progress_bar=False),
+        trainer=asdict(TRAINER) | {"enable_progress_bar": False},
     )
     profiles = profile(tmp_path / "profiles", encoder)
     return partial(align_connectors, tmp_path / "records", profiles, model, align, [0, 1])
@@ -78,7 +79,7 @@ def threads_seen(unit, report):
 
 @pytest.mark.parametrize("num_processes", [1, 2])
 def test_each_training_has_one_thread_on_a_cpu_whatever_their_number(num_processes, tmp_path):
-    trainer = changed(TRAINER, accelerator="cpu", enable_progress_bar=False)
+    trainer = replace(TRAINER, accelerator="cpu", enable_progress_bar=False)
     work = Workspace(tmp_path, "align", {})
     with threads(2):
         _, rows = train_units("align", work, ["a", "b"], threads_seen, trainer, 1, num_processes)
@@ -95,7 +96,7 @@ def fails(unit, report):
 @pytest.mark.parametrize("num_processes", [1, 2])
 def test_a_failed_training_fails_the_stage_and_the_others_are_kept(num_processes, tmp_path):
     work = Workspace(tmp_path, "align", {})
-    trainer = changed(TRAINER, enable_progress_bar=False)
+    trainer = replace(TRAINER, enable_progress_bar=False)
     units = ["a", "b"]
     with pytest.raises(KeyError, match="broken"):
         train_units("align", work, units, fails, trainer, 1, num_processes)
@@ -118,7 +119,7 @@ def test_a_failed_training_fails_the_stage_and_the_others_are_kept(num_processes
 def test_auto_is_one_training_a_core_or_one_on_a_gpu(changes, gpu, expected, monkeypatch):
     monkeypatch.setattr(training.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: gpu)
-    trainer = changed(TRAINER, **changes)
+    trainer = replace(TRAINER, **changes)
     assert processes_of(trainer, "auto") == expected
     assert processes_of(trainer, 2) == 2
 

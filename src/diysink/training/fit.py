@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import lightning
+from annotated_types import Ge
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 
 from diysink.artifact import write_json
@@ -39,10 +40,10 @@ class FitSettings:
     devices: int | str | list[int] = 1
     strategy: str = "auto"
     precision: str = "32-true"
-    accumulate_grad_batches: int = 1
-    gradient_clip_val: float = 1.0
+    accumulate_grad_batches: Annotated[int, Ge(1)] = 1
+    gradient_clip_val: Annotated[float, Ge(0)] = 1.0
     gradient_checkpointing: bool = False
-    every_n_train_steps: int = 100
+    every_n_train_steps: Annotated[int, Ge(1)] = 100
     enable_progress_bar: bool = True
 
 
