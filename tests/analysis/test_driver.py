@@ -14,14 +14,19 @@ from tests.analysis.batches import batch_of
 from tests.tiny_models import tiny_generator, tiny_questions
 
 
-class Norms(Analysis[Settings]):
+class Plain(Analysis[Settings]):
+    def summarize(self, rows):
+        return rows
+
+
+class Norms(Plain):
     title, question = "norms", "?"
 
     def measure(self, batch):
         return pd.DataFrame({"id": batch.ids, "norm": batch.encoded.norms.sum(1)})
 
 
-class Attended(Analysis[Settings]):
+class Attended(Plain):
     title, question = "attended", "?"
     unit = "image"
 

@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from diysink.analysis.base import Analysis, Settings
+from diysink.analysis.batch import Batch
 from diysink.analysis.table import select, tidy
 from diysink.drawing import (
     BOTH,
@@ -78,6 +79,10 @@ class Ablation(Analysis[AblationSettings]):
     )
     settings_class = AblationSettings
     unit = None
+
+    def measure(self, batch: Batch) -> pd.DataFrame:
+        """Nothing: the answers are there."""
+        return pd.DataFrame()
 
     def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
         """From the predictions of the first benchmark."""

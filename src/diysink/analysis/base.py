@@ -4,6 +4,7 @@ To add one: write its module with a subclass of :class:`Analysis`, its test and 
 it in :data:`diysink.analysis.ANALYSES`. The driver (`diysink.analysis.driver`) does the rest.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
@@ -89,7 +90,7 @@ class Context:
 S = TypeVar("S", bound=Settings)
 
 
-class Analysis(Generic[S]):
+class Analysis(ABC, Generic[S]):
     """One question about sinks, from tensors to figures.
 
     Class attributes:
@@ -118,20 +119,21 @@ class Analysis(Generic[S]):
         """What its context lacks, in one line: it is left out then; None: nothing."""
         return None
 
+    @abstractmethod
     def measure(self, batch: Batch) -> Measured:
         """Tensors of one batch in, rows out.
 
         An analysis that looks at layers is a generator: it yields its :class:`Looks` once, the
         driver runs the model for all analyses together, and it returns its rows after that.
+        Where ``unit`` is None it is not called.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Rows of all batches in, one tidy table out (`diysink.analysis.table`).
 
         Where several checkpoints were measured, ``rows`` has a column ``checkpoint``.
         """
-        raise NotImplementedError
 
     @classmethod
     def figures(cls, table: pd.DataFrame, level: float) -> list[Drawing]:
