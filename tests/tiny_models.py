@@ -152,6 +152,14 @@ def tiny_sentence(tmp_path_factory, tokenizer):
     return folder
 
 
+def assemble_tiny(parts, **options):
+    """A random model of the tiny parts without sinks, with the options of `assemble`."""
+    from diysink.model import Parts, assemble
+
+    names = Parts(encoder=str(parts / "encoder"), language=str(parts / "language"))
+    return assemble(names, None, **options)
+
+
 def tiny_generator(parts, *, sinks=None, connector="dual", arrangement="front", max_new_tokens=16):
     """A random model of the tiny parts.
 
@@ -163,15 +171,10 @@ def tiny_generator(parts, *, sinks=None, connector="dual", arrangement="front", 
         arrangement: of visual tokens.
         max_new_tokens: of its answers.
     """
-    from diysink.model import AnswerGenerator, Parts, assemble
+    from diysink.model import AnswerGenerator
     from diysink.sinks import token_norms
 
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector=connector,
-        arrangement=arrangement,
-    )
+    made = assemble_tiny(parts, connector=connector, arrangement=arrangement)
     if sinks is not None:
         torch.manual_seed(0)
         norms = token_norms(made.model.model.visual_states(torch.randn(2, 3, 12, 12)).detach())

@@ -13,7 +13,6 @@ from diysink.evaluation.benchmarks import Benchmark
 from diysink.evaluation.lvlm import LVLM, changed, load_lvlm
 from diysink.evaluation.predict import predict
 from diysink.interventions import Drop, Keep, RandomMatched, Reposition, encoder_identity, intervene
-from diysink.model import Parts, assemble
 from diysink.records import Record, Records, Turn
 from diysink.sinks import (
     CalibrationSettings,
@@ -26,6 +25,7 @@ from diysink.sinks import (
 from tests.evaluation import lvlms
 from tests.evaluation.lvlms import PICTURES, picture, questions
 from tests.interventions.tiny_lvlms import qwen2_5_vl, spread
+from tests.tiny_models import assemble_tiny
 
 MAKERS = {"llava": lvlms.llava, "llava_next": lvlms.llava_next, "idefics3": lvlms.idefics3}
 
@@ -208,12 +208,7 @@ def test_a_model_whose_positions_are_coordinates():
 
 
 def test_a_diysink_model_goes_by_its_own_sinks(parts, tmp_path):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="single",
-        arrangement="natural",
-    )
+    made = assemble_tiny(parts, connector="single", arrangement="natural")
     norms = token_norms(
         made.model.model.visual_states(made.image_processor([picture(i).open() for i in range(6)]))
     )

@@ -4,18 +4,14 @@ import pytest
 import torch
 from PIL import Image
 
-from diysink.model import AnswerGenerator, Parts, assemble
+from diysink.model import AnswerGenerator
 from diysink.selection import FixedSelection, QuestionBatch
+from tests.tiny_models import assemble_tiny
 
 
 @pytest.fixture
 def made(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
+    made = assemble_tiny(parts, connector="dual", arrangement="front")
     made.model.config.tau = 3.4
     made.model.eval()
     return made

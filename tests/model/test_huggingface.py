@@ -9,19 +9,15 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
-from diysink.model import DIYSinkForConditionalGeneration, DIYSinkProcessor, Parts, assemble
+from diysink.model import DIYSinkForConditionalGeneration, DIYSinkProcessor
 from diysink.selection import Choice
 from diysink.sinks import token_norms
+from tests.tiny_models import assemble_tiny
 
 
 @pytest.fixture(scope="module")
 def folder(parts, tmp_path_factory):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
+    made = assemble_tiny(parts, connector="dual", arrangement="front")
     pixels = made.image_processor([picture("red"), picture("blue")])
     norms = token_norms(made.model.model.visual_states(pixels).detach())
     made.model.config.tau = float(norms.quantile(0.65))
@@ -143,12 +139,7 @@ def test_bf16_is_saved_and_loaded_as_bf16(folder, inputs, tmp_path):
 
 @pytest.mark.parametrize("connector", ["resampler", "dual-resampler"])
 def test_a_resampler_is_saved_and_loaded_like_any_connector(parts, connector, tmp_path):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector=connector,
-        arrangement="front",
-    )
+    made = assemble_tiny(parts, connector=connector, arrangement="front")
     made.save(tmp_path)
     loaded = AutoProcessor.from_pretrained(tmp_path)
     assert isinstance(loaded, DIYSinkProcessor)

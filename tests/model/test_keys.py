@@ -20,7 +20,6 @@ from transformers import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from diysink.model import Parts, assemble
 from diysink.model.keys import gated_keys, last_prompt_token, scaled
 from diysink.selection import (
     Choice,
@@ -29,6 +28,7 @@ from diysink.selection import (
     LayerGatesSettings,
     Route,
 )
+from tests.tiny_models import assemble_tiny
 
 LENGTH, DIM = 9, 16
 SIZES = {
@@ -375,12 +375,7 @@ TOKENS = 9
 
 @pytest.fixture(scope="module")
 def model(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    ).model.eval()
+    made = assemble_tiny(parts, connector="dual", arrangement="front").model.eval()
     torch.manual_seed(4)
     norms = made.model.visual_states(torch.randn(2, 3, 12, 12)).detach().norm(dim=-1)
     made.config.tau = float(norms.quantile(0.65))

@@ -10,19 +10,15 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
-from diysink.model import DIYSinkConfig, DIYSinkForConditionalGeneration, Parts, assemble
+from diysink.model import DIYSinkConfig, DIYSinkForConditionalGeneration
 from diysink.selection import Choice, Route
+from tests.tiny_models import assemble_tiny
 
 TOKENS = 9
 
 
 def build(parts, connector="single", arrangement="natural", tau=None):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector=connector,
-        arrangement=arrangement,
-    )
+    made = assemble_tiny(parts, connector=connector, arrangement=arrangement)
     made.model.config.tau = tau
     made.model.eval()
     return made

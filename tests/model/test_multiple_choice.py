@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diysink.model import CachedScorer, Encoded, Parts, PromptScorer, assemble
+from diysink.model import CachedScorer, Encoded, PromptScorer
 from diysink.model.tree import TokenTree
 from diysink.records import Turn
 from diysink.selection import (
@@ -18,6 +18,7 @@ from diysink.selection import (
     QuestionBatch,
     Route,
 )
+from tests.tiny_models import assemble_tiny
 
 POLLS = (
     MultipleChoice(("a", "d e f", "a", "b"), ("g", "h g")),
@@ -28,12 +29,7 @@ TEMPLATES = CoTTemplates("a", ("g", "h"), "b {question}", ("c", "d", "e"))
 
 @pytest.fixture
 def made(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
+    made = assemble_tiny(parts, connector="dual", arrangement="front")
     pixels = images()
     norms = made.model.model.visual_states(pixels).detach().norm(dim=-1)
     made.model.config.tau = float(norms.quantile(0.7))

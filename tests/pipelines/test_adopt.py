@@ -15,13 +15,14 @@ from diysink.analysis.run import analyze
 from diysink.artifact import read_manifest, write_manifest
 from diysink.encoders import Encoder, load_vision_tower
 from diysink.miniature.card import is_induced
-from diysink.model import Parts, assemble, load
+from diysink.model import load
 from diysink.records import Records, Turn, write_shards
 from diysink.resampling import Bootstrap
 from diysink.sinks import SinkProfile
 from pipelines.adopt.nodes import adopt_checkpoint
 from pipelines.pipeline_registry import register_pipelines
 from tests.pipelines.test_conf import changed, parameters, settings_of
+from tests.tiny_models import assemble_tiny
 
 TAU = 3.5
 BASE = settings_of("base")
@@ -34,12 +35,7 @@ pytestmark = pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True
 @pytest.fixture
 def ours(parts, tmp_path):
     """A model of this project with one MLP, as ``finetune`` leaves it."""
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="single",
-        arrangement="natural",
-    )
+    made = assemble_tiny(parts, connector="single", arrangement="natural")
     made.model.config.tau = TAU
     made.save(tmp_path / "models" / "single" / "seed0")
     write_manifest(tmp_path / "models", kind="models")

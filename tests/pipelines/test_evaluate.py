@@ -19,6 +19,7 @@ from pipelines.evaluate.settings import Evaluate, Lvlm
 from tests.evaluation import lvlms
 from tests.pipelines.project import kedro_run, make_project
 from tests.pipelines.test_conf import parameters, settings_of
+from tests.tiny_models import assemble_tiny
 
 FRONT = {"change": "reposition", "options": {"where": "front"}}
 FEW: dict[str, Any] = {
@@ -177,15 +178,9 @@ def test_a_bug_in_a_change_stops_the_run(
 
 def own(parts: Path, folder: Path) -> Path:
     """A DIYSink model with some sinks."""
-    from diysink.model import Parts, assemble
     from diysink.sinks import token_norms
 
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="single",
-        arrangement="natural",
-    )
+    made = assemble_tiny(parts, connector="single", arrangement="natural")
     pixels = made.image_processor([lvlms.picture(number).open() for number in range(6)])
     with torch.no_grad():
         norms = token_norms(made.model.model.visual_states(pixels))

@@ -5,22 +5,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from diysink.model import Parts, assemble, selections_of
+from diysink.model import selections_of
 from diysink.selection import LanguageModelSentences, LSGSelection, QuestionBatch, SentenceEncoder
 from pipelines.reweight.nodes import untrained
 from tests.pipelines.test_conf import PRESETS, settings_of
+from tests.tiny_models import assemble_tiny
 
 QUESTIONS = QuestionBatch(("a b", "c"), ("0", "1"), (None, None), ("x", "y"))
 
 
 @pytest.fixture(scope="module")
 def generator(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
+    made = assemble_tiny(parts, connector="dual", arrangement="front")
     return SimpleNamespace(model=made.model, chat_encoder=made.chat_encoder)
 
 

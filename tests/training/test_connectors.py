@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from diysink.connector import CONNECTORS
-from diysink.model import Parts, assemble
 from diysink.selection import Choice
 from diysink.sinks import token_norms
 from diysink.training import (
@@ -15,6 +14,7 @@ from diysink.training import (
     RecordsDataModule,
     fit,
 )
+from tests.tiny_models import assemble_tiny
 
 SETTINGS = FitSettings(accelerator="cpu", every_n_train_steps=100, enable_progress_bar=False)
 
@@ -26,12 +26,7 @@ def _one_pair_is_enough(parts):
 
 
 def build(parts, kind):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector=kind,
-        arrangement="front",
-    )
+    made = assemble_tiny(parts, connector=kind, arrangement="front")
     torch.manual_seed(1)
     norms = token_norms(made.model.model.visual_states(torch.randn(8, 3, 12, 12)).detach())
     made.model.config.tau = float(norms.quantile(0.7))

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diysink.model import Parts, assemble
 from diysink.selection import (
     LanguageModelSentences,
     LayerGates,
@@ -28,6 +27,7 @@ from diysink.training import (
     SelectionTraining,
     fit,
 )
+from tests.tiny_models import assemble_tiny
 
 DROPOUT = {"r": 2, "lora_alpha": 4, "lora_dropout": 0.5, "target_modules": ["q_proj"]}
 SETTINGS = FitSettings(accelerator="cpu", every_n_train_steps=2, enable_progress_bar=False)
@@ -35,12 +35,7 @@ SETTINGS = FitSettings(accelerator="cpu", every_n_train_steps=2, enable_progress
 
 @pytest.fixture
 def made(parts):
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="dual",
-        arrangement="front",
-    )
+    made = assemble_tiny(parts, connector="dual", arrangement="front")
     made.model.config.tau = 3.4
     return made
 
@@ -156,9 +151,7 @@ def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
     """With dropout, whose random numbers must not depend on where a process started."""
 
     def fresh():
-        made = assemble(
-            Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-            None, connector="dual", arrangement="front",
+        made = assemble_tiny(parts, connector="dual", arrangement="front",
         )  # fmt: skip
         made.model.config.tau = 3.4
         data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor)
@@ -193,9 +186,7 @@ def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
     """Same number of tokens with labels in each micro-batch, so the mean of means is the mean."""
     ends = []
     for batch, accumulate in ((4, 1), (2, 2)):
-        made = assemble(
-            Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-            None, connector="single", arrangement="natural",
+        made = assemble_tiny(parts, connector="single", arrangement="natural",
         )  # fmt: skip
         data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor)
         settings = FitSettings(
@@ -225,12 +216,7 @@ def test_gradient_checkpointing_trains_the_same_model_with_less_kept(
     trained = []
     for on in (False, True):
         again.clear()
-        made = assemble(
-            Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-            None,
-            connector="dual",
-            arrangement="front",
-        )
+        made = assemble_tiny(parts, connector="dual", arrangement="front")
         made.model.config.tau = 3.4
         data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor, cache_size=100)
         settings = dataclasses.replace(SETTINGS, gradient_checkpointing=on)
@@ -249,9 +235,7 @@ def test_two_processes_train_the_global_batches_of_one(parts, tiny_records, tmp_
     """
     ends = []
     for batch, devices, strategy in ((4, 1, "auto"), (2, 2, "ddp_fork")):
-        made = assemble(
-            Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-            None, connector="single", arrangement="natural",
+        made = assemble_tiny(parts, connector="single", arrangement="natural",
         )  # fmt: skip
         data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor)
         settings = FitSettings(

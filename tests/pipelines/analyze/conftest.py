@@ -7,12 +7,12 @@ import pytest
 
 from diysink.analysis import ANALYSES
 from diysink.artifact import write_manifest
-from diysink.model import Parts, assemble
 from diysink.records import Turn, write_shards
 from pipelines.analyze.labels import label_images
 from pipelines.analyze.settings import Declared
 from pipelines.prepare.settings import Prepare
 from tests.pipelines.test_conf import settings_of
+from tests.tiny_models import assemble_tiny
 
 TAU = 3.5
 
@@ -20,12 +20,7 @@ TAU = 3.5
 @pytest.fixture
 def made(parts):
     """The model that is the only fine-tuned one."""
-    made = assemble(
-        Parts(encoder=str(parts / "encoder"), language=str(parts / "language")),
-        None,
-        connector="single",
-        arrangement="natural",
-    )
+    made = assemble_tiny(parts, connector="single", arrangement="natural")
     made.model.config.tau = TAU
     return made
 
