@@ -2,7 +2,7 @@
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from pipelines.schema import Device, Settings
+from pipelines.schema import Device, Settings, Share
 
 
 class Tokenizer(Settings):
@@ -36,6 +36,8 @@ class Language(Settings):
     intermediate: PositiveInt = 256
     layers: PositiveInt = 4
     heads: PositiveInt = 4
+    together: Share = 0.5
+    noise: NonNegativeFloat = 0.5
     device: Device = "cpu"
 
 

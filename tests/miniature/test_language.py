@@ -3,9 +3,11 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from diysink.miniature.dialogue import Exchange, describe
+from diysink.miniature.dialogue import TOGETHER, Exchange, describe, global_words
 from diysink.miniature.language import (
     Writer,
+    Written,
+    embedded,
     new_language_model,
     padded,
     questions_for,
@@ -61,12 +63,49 @@ def test_prompt_is_a_prefix_of_the_conversation(tokenizer: PreTrainedTokenizerFa
 
 def test_the_writer_tokenizes_as_the_template_does(tokenizer: PreTrainedTokenizerFast) -> None:
     words = describe(sample_scene(np.random.default_rng(0)), np.random.default_rng(0))
-    ids, said = Writer(tokenizer)(words, TALK)
+    written = Writer(tokenizer)(words, TALK)
     told = tokenizer.apply_chat_template(
         messages(" ".join(words)), return_dict=True, return_assistant_tokens_mask=True
     )
-    assert ids == told["input_ids"]
-    assert said == [bool(mark) for mark in told["assistant_masks"]]
+    assert written.ids == [(token,) for token in told["input_ids"]]
+    assert written.said == [bool(mark) for mark in told["assistant_masks"]]
+
+
+def test_words_together_are_one_position_of_as_large_an_embedding(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    model = new_language_model(tokenizer, seed=0)
+    written = Writer(tokenizer)(["ground", "few+symmetric"], TALK[:1])
+    assert written.told == 2
+    batch = padded([written], tokenizer.pad_token_id)
+    assert batch.told[0].nonzero().flatten().tolist() == [1, 2]
+    rows = model.get_input_embeddings().weight
+    few, symmetric = (rows[tokenizer.encode(f" {word}")[0]] for word in ("few", "symmetric"))
+    found = embedded(model, batch)[0, 2]
+    torch.testing.assert_close(found, (few + symmetric) / 2**0.5)
+
+
+def test_noise_is_on_what_is_told_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = new_language_model(tokenizer, seed=0)
+    batch = padded([Writer(tokenizer)(["ground", "few"], TALK)] * 64, tokenizer.pad_token_id)
+    noise = embedded(model, batch, 1.0) - embedded(model, batch)
+    assert not noise[~batch.told].any()
+    rms = model.get_input_embeddings().weight.square().mean().sqrt()
+    # The level is uniform up to 1, so the mean square is a third of the embeddings' own.
+    measured = float((noise[batch.told] / rms).square().mean().detach())
+    assert 0.2 < measured < 0.5
+
+
+def test_a_plain_cell_that_speaks_at_once_says_some_or_all_global_words() -> None:
+    found = set()
+    for seed in range(20):
+        scene = sample_scene(np.random.default_rng(seed))
+        words = describe(scene, np.random.default_rng(seed), "sink", together=True)
+        assert len(words) == len(scene.plain)
+        said = [word for cell in words for word in cell.split(TOGETHER)]
+        assert set(said) == set(global_words(scene))
+        found.add(len(said) == 5 * len(scene.plain))
+    assert found == {True, False}
 
 
 def test_one_word_for_one_visual_token(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -96,7 +135,9 @@ def test_the_model_is_small_and_tied(tokenizer: PreTrainedTokenizerFast) -> None
 def test_padding_changes_no_loss(tokenizer: PreTrainedTokenizerFast) -> None:
     model = new_language_model(tokenizer, seed=0).eval()
     item = Writer(tokenizer)(["ground", "red-circle"], TALK)
-    longer = ([*item[0], *[tokenizer.pad_token_id] * 9], [*item[1], *[False] * 9])
+    longer = Written(
+        [*item.ids, *[(tokenizer.pad_token_id,)] * 9], [*item.said, *[False] * 9], item.told
+    )
     plain = text_loss(model, padded([item], tokenizer.pad_token_id))
     torch.testing.assert_close(plain, text_loss(model, padded([longer], tokenizer.pad_token_id)))
 
@@ -121,7 +162,7 @@ _META = ("scope", "complexity", "caption", "inventory")
 
 def test_routing_questions_are_in_the_texts(tokenizer: PreTrainedTokenizerFast) -> None:
     batch = next(texts(tokenizer, 0, 16))
-    said = " ".join(tokenizer.batch_decode(batch.ids))
+    said = " ".join(tokenizer.batch_decode(batch.ids[:, :, 0]))
     assert SCOPE_QUESTION.format(question="") in said
 
 

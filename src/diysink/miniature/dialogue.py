@@ -21,6 +21,7 @@ from diysink.miniature.wordings import (
 from diysink.miniature.world import GRID, Scene
 
 GROUND = "ground"  # the word for a cell that shows nothing but the ground
+TOGETHER = "+"  # between words that one token says together
 
 
 @dataclass(frozen=True)
@@ -115,18 +116,25 @@ def global_words(scene: Scene) -> tuple[str, ...]:
 
 
 def describe(
-    scene: Scene, rng: np.random.Generator, view: str = "both", order: str = "natural"
+    scene: Scene,
+    rng: np.random.Generator,
+    view: str = "both",
+    order: str = "natural",
+    *,
+    together: bool = False,
 ) -> list[str]:
     """A scene in words, one word to a visual token: what the language model learns to read.
 
     An object's cell becomes its compound word ("red-circle"), a bare cell "ground". The five
-    global words are dealt over the plain cells, as their tokens will carry them all.
+    global words are dealt over the plain cells, or, half of the time where words may stand
+    together, each plain cell has them all.
 
     Args:
         scene: what to describe.
         rng: deals the global words.
         view: "both", "sink" (plain cells only) or "nonsink" (all others).
         order: "natural" (raster), "front" or "end" (plain cells before or after all others).
+        together: a plain cell's words are one, joined by `TOGETHER`.
 
     Returns:
         The words, objects always in raster order.
@@ -142,6 +150,11 @@ def describe(
     rng.shuffle(words)
     # An array of lists would be cut into columns where the lists are equally long.
     hands = {cell: words[index :: len(scene.plain)] for index, cell in enumerate(scene.plain)}
+    if together:
+        all_words = bool(rng.random() < 0.5)
+        hands = {
+            cell: [TOGETHER.join(words if all_words else hand)] for cell, hand in hands.items()
+        }
     things = {(t.row, t.column): f"{t.colour}-{t.shape}" for t in scene.things}
     cells = [divmod(index, GRID) for index in range(GRID * GRID)]
     if order != "natural":

@@ -16,7 +16,7 @@ from diysink.miniature.dialogue import (
     describe,
 )
 from diysink.miniature.encoder import ATTRIBUTES, Pictures, pictures
-from diysink.miniature.language import Texts, Writer, padded
+from diysink.miniature.language import Texts, Writer, embedded, padded
 from diysink.miniature.sentence import any_question, embed
 from diysink.miniature.world import sample_scene
 
@@ -122,8 +122,8 @@ def language_figures(
 
 def answered(model: LlamaForCausalLM, batch: Texts) -> list[bool]:
     """For each conversation, whether greedy decoding says exactly what is to be said."""
-    guesses = model(input_ids=batch.ids).logits[:, :-1].argmax(-1)
-    right = (guesses == batch.ids[:, 1:]) | ~batch.said[:, 1:]
+    guesses = model(inputs_embeds=embedded(model, batch)).logits[:, :-1].argmax(-1)
+    right = (guesses == batch.ids[:, 1:, 0]) | ~batch.said[:, 1:]
     return right.all(dim=1).tolist()
 
 

@@ -4,15 +4,19 @@ It never sees a picture. A description has one word for one visual token, so tha
 something to be aligned to: an object's cell is one compound word, a bare cell the word "ground",
 and the plain cells speak the global words. Parts of the description are often missing or moved to
 the front or the end, as the visual tokens will be.
+
+A connector's tokens are never exactly words. So the model reads words under noise, and several
+words in one token, their embeddings added, as a sink will carry several attributes. Without this,
+connectors come to a halt at different points: the spread between trainings is that of their luck.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -24,6 +28,7 @@ from diysink.miniature.dialogue import (
     MIXED_SUBTASKS,
     PRACTICE,
     SUBTASKS,
+    TOGETHER,
     Exchange,
     ask,
     ask_complexity,
@@ -43,14 +48,21 @@ ORDERS = ("natural", "front", "end")
 
 @dataclass(frozen=True)
 class Texts:
-    """A batch of conversations: token ids, and which of them the model must say itself."""
+    """A batch of conversations.
 
-    ids: Int[Tensor, "batch length"]
+    Attributes:
+        ids: token ids; what is told may have several words at one position. -1: no word.
+        said: the positions that the model must say itself.
+        told: the positions that describe the scene, where visual tokens will be.
+    """
+
+    ids: Int[Tensor, "batch length words"]
     said: Bool[Tensor, "batch length"]
+    told: Bool[Tensor, "batch length"]
 
     def to(self, device: str) -> "Texts":
         """The same batch on another device."""
-        return Texts(self.ids.to(device), self.said.to(device))
+        return Texts(self.ids.to(device), self.said.to(device), self.told.to(device))
 
 
 def new_language_model(
@@ -114,6 +126,8 @@ def train_language_model(
     intermediate: int = 256,
     layers: int = 4,
     heads: int = 4,
+    together: float = 0.5,
+    noise: float = 0.5,
     device: str = "cpu",
 ) -> LlamaForCausalLM:
     """Trains the language model from a seed.
@@ -128,6 +142,9 @@ def train_language_model(
         intermediate: of the MLPs.
         layers: how many.
         heads: of attention, in each layer.
+        together: share of the descriptions in which a plain cell is one token of several words.
+        noise: greatest standard deviation of the noise on a description's embeddings, in units of
+            their root mean square; each description has a level of its own below it.
         device: where to train; the model comes back on the CPU.
     """
     model = new_language_model(
@@ -137,10 +154,10 @@ def train_language_model(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warm_cosine(steps))
-    stream = texts(tokenizer, seed, batch)
+    stream = texts(tokenizer, seed, batch, together)
     model.train()
     for _ in range(steps):
-        loss = text_loss(model, next(stream).to(device))
+        loss = text_loss(model, next(stream).to(device), noise)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -149,46 +166,67 @@ def train_language_model(
     return model.to("cpu").eval()
 
 
-def text_loss(model: LlamaForCausalLM, seen: Texts) -> Tensor:
+def text_loss(model: LlamaForCausalLM, seen: Texts, noise: float = 0.0) -> Float[Tensor, ""]:
     """Mean next-token cross-entropy over what the model must say."""
     # Padding is on the right: under a causal mask nothing that counts can see it.
-    hidden = model.model(input_ids=seen.ids).last_hidden_state[:, :-1]
+    hidden = model.model(inputs_embeds=embedded(model, seen, noise)).last_hidden_state[:, :-1]
     said = seen.said[:, 1:]
-    return F.cross_entropy(model.lm_head(hidden[said]), seen.ids[:, 1:][said])
+    return F.cross_entropy(model.lm_head(hidden[said]), seen.ids[:, 1:, 0][said])
 
 
-def texts(tokenizer: PreTrainedTokenizerFast, seed: int, batch: int) -> Iterator[Texts]:
+def embedded(
+    model: LlamaForCausalLM, seen: Texts, noise: float = 0.0
+) -> Float[Tensor, "batch length width"]:
+    """Input embeddings: of several words their sum, by the root of their number as large as one."""
+    table = model.get_input_embeddings()
+    there = (seen.ids >= 0).float()
+    words = table(seen.ids.clamp(min=0)) * there.unsqueeze(-1)
+    embeds = words.sum(2) / there.sum(2, keepdim=True).sqrt()
+    if noise:
+        level = noise * torch.rand(len(embeds), 1, 1, device=embeds.device)
+        level = level * table.weight.detach().square().mean().sqrt()
+        embeds = embeds + seen.told.unsqueeze(-1) * level * torch.randn_like(embeds)
+    return embeds
+
+
+def texts(
+    tokenizer: PreTrainedTokenizerFast, seed: int, batch: int, together: float = 0.0
+) -> Iterator[Texts]:
     """An endless stream of fresh batches, the same for the same seed."""
     rng = np.random.default_rng(seed)
     write = Writer(tokenizer)
     while True:
         # Batches of like length, out of a larger draw: half of the padding goes.
-        drawn = [_conversation(write, rng) for _ in range(8 * batch)]
-        drawn.sort(key=lambda item: len(item[0]))
+        drawn = [_conversation(write, rng, together) for _ in range(8 * batch)]
+        drawn.sort(key=lambda item: len(item.ids))
         for start in rng.permutation(8) * batch:
             yield padded(drawn[start : start + batch], tokenizer.pad_token_id)
 
 
-def _conversation(write: "Writer", rng: np.random.Generator) -> tuple[list[int], list[bool]]:
+def _conversation(write: "Writer", rng: np.random.Generator, together: float) -> "Written":
     scene = sample_scene(rng)
     view = VIEWS[rng.choice(3, p=(0.7, 0.15, 0.15))]
     order = ORDERS[rng.choice(3, p=(0.6, 0.25, 0.15))]
     # Few bare cells are said most of the time, to spend the steps on what is asked about.
     bare = rng.random() ** 3
-    told = describe(scene, rng, view, order)
+    told = describe(scene, rng, view, order, together=bool(rng.random() < together))
     words = [word for word in told if word != GROUND or rng.random() < bare]
     return write(words, questions_for(scene, view, rng))
 
 
-def padded(items: list[tuple[list[int], list[bool]]], padding: int) -> Texts:
-    """Conversations as `Writer` makes them, as a batch with the padding on the right."""
-    length = max(len(ids) for ids, _ in items)
-    ids = torch.full((len(items), length), padding)
-    said = torch.zeros(len(items), length, dtype=torch.bool)
-    for row, (tokens, spoken) in enumerate(items):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        said[row, : len(tokens)] = torch.tensor(spoken)
-    return Texts(ids, said)
+def padded(items: Sequence["Written"], padding: int) -> Texts:
+    """Conversations as a batch with the padding on the right."""
+    length = max(len(item.ids) for item in items)
+    most = max(len(words) for item in items for words in item.ids)
+    ids = torch.full((len(items), length, most), -1)
+    ids[:, :, 0] = padding
+    said, told = torch.zeros(2, len(items), length, dtype=torch.bool)
+    for row, item in enumerate(items):
+        for column, words in enumerate(item.ids):
+            ids[row, column, : len(words)] = torch.tensor(words)
+        said[row, : len(item.ids)] = torch.tensor(item.said)
+        told[row, 1 : 1 + item.told] = True
+    return Texts(ids, said, told)
 
 
 def questions_for(scene: Scene, view: str, rng: np.random.Generator) -> list[Exchange]:
@@ -214,6 +252,21 @@ def questions_for(scene: Scene, view: str, rng: np.random.Generator) -> list[Exc
     return asked
 
 
+@dataclass(frozen=True)
+class Written:
+    """A conversation in token ids.
+
+    Attributes:
+        ids: of each position, of its words.
+        said: whether the model must say the position itself.
+        told: how many positions, after the first, describe the scene.
+    """
+
+    ids: list[tuple[int, ...]]
+    said: list[bool]
+    told: int
+
+
 class Writer:
     """Turns words and exchanges into token ids, as the chat template would, but many a second."""
 
@@ -224,16 +277,22 @@ class Writer:
 
         self._encode = encode
 
-    def __call__(self, words: list[str], exchanges: list[Exchange]) -> tuple[list[int], list[bool]]:
+    def __call__(self, words: list[str], exchanges: list[Exchange]) -> Written:
         """Token ids of "USER: <words>\\n<question> ASSISTANT: <answer></s>USER: ..."."""
-        ids = [*self._encode(USER)]
+        ids: list[tuple[int, ...]] = [(token,) for token in self._encode(USER)]
+        opened = len(ids)
         for word in words:
-            ids += self._encode(" " + word)
+            if TOGETHER in word:
+                parts = [self._encode(" " + part) for part in word.split(TOGETHER)]
+                ids.append(tuple(token for part in parts for token in part))
+            else:
+                ids += [(token,) for token in self._encode(" " + word)]
+        told = len(ids) - opened
         said = [False] * len(ids)
         for index, exchange in enumerate(exchanges):
             opening = "\n" if index == 0 else USER + " "
             asked = self._encode(opening + exchange.question + " " + ASSISTANT)
             answered = self._encode(f" {exchange.answer}{END}")
-            ids += [*asked, *answered]
+            ids += [(token,) for token in (*asked, *answered)]
             said += [False] * len(asked) + [True] * len(answered)
-        return ids, said
+        return Written(ids, said, told)

@@ -45,8 +45,8 @@ def write_split(
         name: the split's name; it is part of every id and, with `seed`, decides the scenes, so
             that two splits never share one.
         kind: "train" (conversations of several turns, routing questions among them), "align"
-            (the same without routing and mixed questions) or "questions" (one question to a record,
-            with its group and subtask).
+            (for each image a conversation of global questions and one of local ones) or "questions"
+            (one question to a record, with its group and subtask).
         images: how many pictures.
         seed: of the whole data set.
         questions: for kind "questions", records for each image; the groups take turns, so 3 is
@@ -76,7 +76,10 @@ def write_split(
             case "train":
                 records.append(record(stem, image, conversation(scene, rng)))
             case "align":
-                records.append(record(stem, image, introduction(scene, rng)))
+                asked = introduction(scene, rng)
+                for group in ("global", "local"):
+                    own = [exchange for exchange in asked if exchange.group == group]
+                    records.append(record(f"{stem}-{group}", image, own) | {"group": group})
             case _:
                 first = index * questions
                 for number in range(first, first + questions):
@@ -124,7 +127,7 @@ def conversation(scene: Scene, rng: np.random.Generator) -> list[Exchange]:
 
 
 def introduction(scene: Scene, rng: np.random.Generator) -> list[Exchange]:
-    """A conversation of the alignment stage: two global and, where it can be, three local."""
+    """What the alignment stage asks: two global and, where it can be, three local questions."""
     wanted = [*rng.choice(GLOBAL_SUBTASKS, size=2, replace=False).tolist(), *LOCAL_SUBTASKS]
     asked = [exchange for name in wanted if (exchange := ask(scene, name, rng))]
     rng.shuffle(asked)
