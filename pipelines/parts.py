@@ -46,18 +46,19 @@ def parts_digest(model: "Model") -> str:
 
 
 def untrained(
-    name: str, model: "Model", profile: "SinkProfile", align: "Align"
+    unit: str, model: "Model", profile: "SinkProfile", align: "Align"
 ) -> tuple["Assembled", int]:
     """The model of a unit, ``<connector>/seed<n>``, before any training; and its seed."""
     from diysink.model import assemble
 
-    kind, seed = name.split("/seed")
+    name, seed = unit.split("/seed")
+    trained = align.connectors[name]
     assembled = assemble(
         model_parts(model),
         profile,
-        connector=kind,
-        arrangement=align.arrangement.get(kind),
+        connector=align.kind(name),
+        arrangement=trained.arrangement,
         seed=int(seed),
-        connector_options=align.connector_options.get(kind),
+        connector_options=trained.options,
     )
     return assembled, int(seed)

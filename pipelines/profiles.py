@@ -1,7 +1,7 @@
 """The sink profile that the parameters name, and whether a connector can be trained with it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_profile(
-    sink_profiles: Path, model: "Model", *, require: bool, train: Sequence[str] = ()
+    sink_profiles: Path, model: "Model", *, require: bool, train: Mapping[str, str] | None = None
 ) -> "SinkProfile":
     """The profile that the parameters name.
 
@@ -21,7 +21,7 @@ def load_profile(
         sink_profiles: folder of all profiles.
         model: parameters of that name.
         require: whether it must have found credible sinks.
-        train: connectors that are about to be trained with it.
+        train: connectors that are about to be trained with it, and the kind of each.
 
     Raises:
         ValueError: no such profile; (``require``) it found no credible sinks; or it gives one of
@@ -40,11 +40,11 @@ def load_profile(
             f"{'; '.join(profile.reasons)}. There is nothing to treat apart. Measure another "
             "encoder or layer, or set require_sinks: false to train with the profile's tau anyway."
         )
-    _check_parts(model.profile, profile, train)
+    _check_parts(model.profile, profile, train or {})
     return profile
 
 
-def _check_parts(name: str, profile: "SinkProfile", connectors: Sequence[str]) -> None:
+def _check_parts(name: str, profile: "SinkProfile", connectors: Mapping[str, str]) -> None:
     """Refuse to train a part that would never see a token; warn if it would see few.
 
     Raises:
@@ -52,7 +52,7 @@ def _check_parts(name: str, profile: "SinkProfile", connectors: Sequence[str]) -
     """
     from diysink.connector import connector_class
 
-    two = [kind for kind in connectors if connector_class(kind).two_parts]
+    two = [own for own, kind in connectors.items() if connector_class(kind).two_parts]
     if not two:
         return
     seen = sum(profile.histogram)

@@ -21,14 +21,14 @@ def adopt_checkpoint(
     adopt: "Adopt",
     seeds: Sequence[int],
     workspace: str,
-) -> tuple[Path, pd.DataFrame, Path, pd.DataFrame]:
+) -> tuple[Path, pd.DataFrame, Path, pd.DataFrame, pd.DataFrame]:
     """Convert a checkpoint, so that it is evaluated, analysed and reported like a trained model.
 
     Its one MLP starts every connector that is asked for; nothing is trained, so there are no
     connectors of stage 1 and no curves.
 
     Returns:
-        An empty folder of aligned connectors, the folder of models, and empty curves of both
+        An empty folder of aligned connectors, the folder of models, and empty tables of what
         stages.
 
     Raises:
@@ -74,5 +74,5 @@ def adopt_checkpoint(
     write_manifest(models, kind="models", inputs=inputs)
     connectors = work.folder("connectors")
     write_manifest(connectors, kind="connectors", inputs=inputs)
-    no_curve = pd.DataFrame()
-    return connectors, no_curve, models, no_curve
+    nothing = pd.DataFrame()  # was trained here
+    return connectors, nothing, models, nothing, nothing

@@ -18,7 +18,13 @@ def create_pipeline() -> Pipeline:
                     "params:seeds",
                     "params:workspace",
                 ],
-                ["aligned_connectors", "align_curves", "finetuned_models", "finetune_curves"],
+                [
+                    "aligned_connectors",
+                    "align_curves",
+                    "finetuned_models",
+                    "finetune_curves",
+                    "convergence",
+                ],
                 name="adopt_checkpoint",
             )
         ]

@@ -36,9 +36,7 @@ def align_connectors(
     workspace: str,
 ) -> tuple[Path, pd.DataFrame]:
     """Train every connector with every seed; return the folder of connectors and the curves."""
-    profile = load_profile(
-        sink_profiles, model, require=align.require_sinks, train=align.connectors
-    )
+    profile = load_profile(sink_profiles, model, require=align.require_sinks, train=align.kinds)
     inputs = {
         "records": digest_folder(records),
         "profile": profile.digest,
@@ -49,7 +47,7 @@ def align_connectors(
     results, rows = train_units(
         "align",
         Workspace(workspace, "align", inputs),
-        [f"{kind}/seed{seed}" for seed in seeds for kind in align.connectors],
+        [f"{name}/seed{seed}" for seed in seeds for name in align.connectors],
         partial(train_connector, records, profile, model, align),
         align.trainer,
         align.max_steps,
@@ -73,7 +71,10 @@ def train_connector(
     from diysink.training import ConnectorTraining
 
     assembled, seed = untrained(unit.name, model, profile, align)
-    training = ConnectorTraining(assembled.model, **optimization(align, seed, align.max_steps))
+    views = align.connectors[unit.name.split("/")[0]].views
+    training = ConnectorTraining(
+        assembled.model, views, **optimization(align, seed, align.max_steps)
+    )
     data = encoded_records(records, align, align.cache_size, assembled)
     rows = fit_records(training, data, align, seed, unit.scratch, report)
     connector = assembled.model.model.multi_modal_projector.cpu()

@@ -1,8 +1,10 @@
 """Stage 2: connector and language model learn together, on sinks and nonsinks."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from pipelines.finetune.settings import Finetune
     from pipelines.shared import Model
 
+CONVERGENCE = "convergence.json"
+
 
 def finetune_models(
     records: Path,
@@ -44,9 +48,13 @@ def finetune_models(
     seeds: Sequence[int],
     num_processes: NumProcesses,
     workspace: str,
-) -> tuple[Path, pd.DataFrame]:
-    """Fine-tune every aligned connector with its language model; return models and curves."""
-    profile = load_profile(sink_profiles, model, require=False, train=align.connectors)
+) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
+    """Fine-tune every aligned connector with its language model.
+
+    Returns:
+        The folder of models; their curves; and how far each has come (`convergence`).
+    """
+    profile = load_profile(sink_profiles, model, require=False, train=align.kinds)
     inputs = {
         "records": digest_folder(records),
         "profile": profile.digest,
@@ -58,14 +66,31 @@ def finetune_models(
     results, rows = train_units(
         "finetune",
         Workspace(workspace, "finetune", inputs),
-        [f"{kind}/seed{seed}" for seed in seeds for kind in align.connectors],
+        [f"{name}/seed{seed}" for seed in seeds for name in align.connectors],
         partial(train_model, records, profile, aligned_connectors, model, finetune, align, inputs),
         finetune.trainer,
         finetune.max_steps,
         num_processes,
     )
     write_manifest(results, kind="models", inputs=inputs)
-    return results, pd.DataFrame(rows)
+    return results, pd.DataFrame(rows), convergence(results)
+
+
+def convergence(models: Path) -> pd.DataFrame:
+    """How far every training has come: one row a model whose loss was looked at.
+
+    Returns:
+        ``connector, seed, train_loss`` (mean of the last 20 steps), ``validation_loss, limit``
+        (of it; NaN: none) and ``converged``.
+    """
+    found = sorted(models.glob(f"*/seed*/{CONVERGENCE}"))
+    rows = [
+        {"connector": path.parts[-3], "seed": int(path.parts[-2].removeprefix("seed"))}
+        | json.loads(path.read_text())
+        for path in found
+    ]
+    columns = ["connector", "seed", "train_loss", "validation_loss", "limit", "converged"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def train_model(
@@ -80,7 +105,7 @@ def train_model(
     report: Report,
 ) -> list[Row]:
     """Train one model from its aligned connector, save it and return its curve."""
-    from diysink.training import LanguageTraining
+    from diysink.training import LanguageTraining, validation_loss
 
     assembled, seed = untrained(unit.name, model, profile, align)
     connector = load_tensors(aligned_connectors / unit.name / "connector.safetensors")
@@ -89,7 +114,20 @@ def train_model(
         assembled.model, finetune.lora, **optimization(finetune, seed, finetune.max_steps)
     )
     data = encoded_records(records, finetune, finetune.cache_size, assembled)
-    rows = fit_records(training, data, finetune, seed, unit.scratch, report)
+    rows = []
+    if finetune.max_steps:
+        rows = fit_records(training, data, finetune, seed, unit.scratch, report)
+    if (held_out := finetune.validation) is not None:
+        validation = finetune.model_copy(update={"split": held_out.split})
+        data = encoded_records(records, validation, 0, assembled)
+        loss = validation_loss(training, data, finetune.trainer, finetune.batch_size)
+        found = {
+            "train_loss": fmean(row["loss"] for row in rows[-20:]) if rows else None,
+            "validation_loss": loss,
+            "limit": held_out.max_loss,
+            "converged": held_out.max_loss is None or loss <= held_out.max_loss,
+        }
+        write_json(unit.result / CONVERGENCE, found)
     assembled.model = training.merged().cpu()
     assembled.save(unit.result)
     profile.save(unit.result / "profile.json")

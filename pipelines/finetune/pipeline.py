@@ -22,7 +22,7 @@ def create_pipeline() -> Pipeline:
                     "params:num_processes",
                     "params:workspace",
                 ],
-                ["finetuned_models", "finetune_curves"],
+                ["finetuned_models", "finetune_curves", "convergence"],
                 name="finetune_models",
             )
         ]

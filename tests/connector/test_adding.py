@@ -51,5 +51,5 @@ def test_a_connector_from_outside_trains_saves_loads_and_is_a_setting(
     assert (type(loaded), loaded.repeats) == (MeanConnector, 3)
 
     align = settings_of("base")["align"]
-    options = {"mean": {"repeats": 3}}
-    assert changed(align, connectors=["mean"], connector_options=options).connectors == ("mean",)
+    mean = {"connector": "mean", "options": {"repeats": 3}}
+    assert changed(align, connectors={"mine": mean}).kinds == {"mine": "mean"}

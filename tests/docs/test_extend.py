@@ -100,7 +100,7 @@ def test_the_parameters_of_the_pages_pass():
     arguments = {**settings.CONFIG_LOADER_ARGS, "default_run_env": "base"}
     values = OmegaConfigLoader(conf_source="conf", env="base", **arguments)["parameters"]
     assert len(values["claims"]["entries"]) == 13
-    values["align"]["connectors"].append("linear")
+    values["align"]["connectors"]["linear"] = {}
     values["evaluate"]["benchmarks"]["street"] = {}
     variants = values["variant_sets"]["trained"]["variants"]
     variants["linear"] = {"connector": "linear"}

@@ -97,7 +97,10 @@ NAMES = ["../x", "/some/where", "a/b", "", ".hidden", "a b", 2024, True, None]
         *(("seeds", value) for value in ([], [0, 0], 0, None, ["0"], [-1], [2**32], [True])),
         *(("seed", value) for value in (-1, 2**32, 0.5, "0", None)),
         *(("device", value) for value in ("gpu", 0, None, "cuda:x")),
-        *(("align.connectors", value) for value in ([], "dual", ["duel"], ["dual", "dual"])),
+        *(("align.connectors", value) for value in ({}, [], "dual", {"duel": {}}, None)),
+        *(("align.connectors.dual.views", value) for value in ("both", None, 1)),
+        *(("align.connectors.dual.connector", value) for value in ("duel", 1)),
+        *(("align.connectors.dual.options", value) for value in ({"hidden": 8}, {"bias": 1})),
         *(("variant_sets.trained.variants.dual.arrangement", value) for value in ("middle", 3)),
         *(("sinks.calibration.method", value) for value in ("gaps", None, 1)),
         *(("model.encoder", value) for value in (2024, True, None, "")),
@@ -267,7 +270,7 @@ def test_a_variant_of_what_is_not_trained(
 
 def test_one_mistake_is_not_told_again_for_all_that_hangs_on_it(given: dict[str, Any]) -> None:
     for where, value in (
-        ("align.connectors", ["single", "parameter-matched", "duel"]),
+        ("align.connectors", {"single": {}, "parameter-matched": {}, "duel": {}}),
         ("seeds", "0"),
         ("reweight.selectors.reweight", 3),
         ("prepare.generate.test", {}),

@@ -15,6 +15,7 @@ from diysink.engine import threads
 from diysink.records import Records, write_shards
 from pipelines import training
 from pipelines.align.nodes import align_connectors
+from pipelines.finetune.nodes import finetune_models
 from pipelines.training import Monitor, encoded_records, processes_of, train_units
 from tests.pipelines.test_conf import changed, parameters, settings_of
 from tests.pipelines.test_profiles import profile
@@ -40,8 +41,7 @@ def stage(parts, tiny_records, tmp_path):
     )
     align = changed(
         BASE["align"],
-        connectors=("single", "resampler"),
-        connector_options={"resampler": {"queries": 4, "heads": 2}},
+        connectors={"single": {}, "resampler": {"options": {"queries": 4, "heads": 2}}},
         require_sinks=False,
         max_steps=3,
         batch_size=2,
@@ -157,3 +157,28 @@ def test_dialogues_are_cut_to_the_parameter_or_to_the_models_positions(
 @pytest.mark.parametrize("stage", ["align", "finetune", "reweight"])
 def test_every_stage_that_trains_has_the_parameter(stage):
     assert parameters("base")[stage]["max_length"] is None
+
+
+@pytest.mark.parametrize(("limit", "converged"), [(1e-6, False), (1e6, True), (None, True)])
+def test_a_training_that_has_not_converged_is_named(stage, parts, tmp_path, limit, converged):
+    connectors, _ = stage(1, str(tmp_path / "work"))
+    records, profiles, model, align, seeds = stage.args
+    finetune = changed(
+        BASE["finetune"],
+        split="align",
+        validation={"split": "align", "max_loss": limit},
+        max_steps=2,
+        batch_size=2,
+        trainer=asdict(TRAINER) | {"enable_progress_bar": False},
+    )
+    _, curves, found = finetune_models(
+        records, profiles, connectors, model, finetune, align, seeds, 1, str(tmp_path / "work")
+    )
+    assert sorted(zip(found["connector"], found["seed"], strict=True)) == [
+        ("resampler", 0), ("resampler", 1), ("single", 0), ("single", 1)
+    ]  # fmt: skip
+    assert list(found["converged"]) == [converged] * 4
+    last = curves.groupby("unit")["loss"].mean()
+    for row in found.itertuples():
+        assert row.train_loss == pytest.approx(last[f"{row.connector}/seed{row.seed}"])
+        assert 0 < row.validation_loss < 10

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from diysink.selection import (
+    Choice,
     LanguageModelSentences,
     LayerGates,
     LayerGatesSettings,
@@ -16,6 +17,7 @@ from diysink.selection import (
     Reweight,
     ReweightSelection,
     ReweightSettings,
+    Route,
     SentenceEncoder,
 )
 from diysink.training import (
@@ -26,6 +28,7 @@ from diysink.training import (
     RecordsDataModule,
     SelectionTraining,
     fit,
+    validation_loss,
 )
 from tests.tiny_models import assemble_tiny
 
@@ -70,6 +73,33 @@ def test_stage_1_trains_both_parts_of_the_connector_and_nothing_else(made, data,
     assert all(name.startswith("model.multi_modal_projector.") for name in changed)
     assert {name.split(".")[2] for name in changed} == {"sink", "nonsink"}
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_views_say_which_tokens_a_record_is_asked_of(made, data):
+    batch = data.collate([data[0], data[1], data[2]])
+    batch["groups"] = ("global", "local", None)
+    routes = [Route.SINK, Route.NONSINK, Route.BOTH]
+
+    def step(views):
+        return ConnectorTraining(made.model, views, **options()).training_step(batch, 0)
+
+    plain = ConnectorTraining(made.model, **options())
+    apart = [plain.loss(batch, Choice.of([route] * 3)) for route in routes[:2]]
+    torch.testing.assert_close(step("own"), sum(apart) / 2)
+    torch.testing.assert_close(step("all"), plain.loss(batch))
+    torch.testing.assert_close(step("answerable"), plain.loss(batch, Choice.of(routes)))
+    assert (
+        len({round(float(step(views).detach()), 6) for views in ("own", "all", "answerable")}) == 3
+    )
+
+
+def test_validation_loss_is_the_mean_over_all_answers_tokens(made, data):
+    training = LanguageTraining(made.model, **options())
+    found = validation_loss(training, data, SETTINGS, batch_size=5)
+    made.model.eval()
+    with torch.no_grad():
+        whole = training.loss(data.collate([data[i] for i in range(len(data))]))
+    assert found == pytest.approx(float(whole), rel=1e-5)
 
 
 def test_each_part_learns_from_its_own_view(made, data):

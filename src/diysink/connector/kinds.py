@@ -44,8 +44,9 @@ def build_connector(
         kind: one of `CONNECTORS`.
         in_dim: width of the vision encoder.
         out_dim: width of the language model.
-        options: keyword arguments of this kind's own, such as ``queries`` of a resampler.
-        shared: ``bias`` and ``activation``, for the connectors that take them.
+        options: keyword arguments of this kind, such as ``queries`` of a resampler.
+        shared: ``bias`` and ``activation``, for the connectors that take them, where no option
+            says otherwise.
 
     Raises:
         ValueError: an unknown kind or option, or a value that the connector refuses.
@@ -59,18 +60,17 @@ def build_connector(
         )
     taken = inspect.signature(connector).parameters
     given = {name: value for name, value in shared.items() if name in taken}
-    return connector(in_dim, out_dim, **given, **(options or {}))
+    return connector(in_dim, out_dim, **{**given, **(options or {})})
 
 
 def connector_options(kind: str) -> dict[str, Any]:
     """The options that a kind of connector takes, with their defaults.
 
-    >>> connector_options("dual-resampler")
-    {'queries': 64, 'sink_queries': 8, 'heads': 8}
+    >>> connector_options("dual")
+    {'hidden_dim': None, 'bias': True, 'activation': 'gelu'}
 
     Raises:
         ValueError: an unknown kind.
     """
     taken = inspect.signature(connector_class(kind)).parameters
-    shared = {"in_dim", "out_dim", "bias", "activation"}
-    return {name: p.default for name, p in taken.items() if name not in shared}
+    return {n: p.default for n, p in taken.items() if n not in ("in_dim", "out_dim")}

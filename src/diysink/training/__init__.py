@@ -1,12 +1,13 @@
 """Training with Lightning: what each stage trains, on which batches, resumable at any moment."""
 
 from diysink.training.batches import BatchSchedule, EncodedRecords, RecordsDataModule
-from diysink.training.fit import FitSettings, fit
+from diysink.training.fit import FitSettings, fit, validation_loss
 from diysink.training.modules import (
     ConnectorTraining,
     LanguageTraining,
     SelectionTraining,
     StageTraining,
+    Views,
 )
 
 __all__ = [
@@ -18,5 +19,7 @@ __all__ = [
     "RecordsDataModule",
     "SelectionTraining",
     "StageTraining",
+    "Views",
     "fit",
+    "validation_loss",
 ]

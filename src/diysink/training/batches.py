@@ -125,6 +125,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
             "labels": encoded.labels,
             "pixel_values": self.image_processor(images) if images else None,
             "question": first_question(record),
+            "group": record.group,
             "truncated": (record.id, encoded.has_labels) if encoded.truncated else None,
         }
         if len(self._cache) < self.cache_size:
@@ -134,8 +135,8 @@ class EncodedRecords(Dataset[dict[str, Any]]):
     def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A batch, padded on the right; the images of all its items in one tensor.
 
-        ``questions`` are the texts that a selection reads; ``truncated`` are the records that
-        were too long: their ids, and whether any label is left.
+        ``questions`` are the texts that a selection reads; ``groups`` those of the records;
+        ``truncated`` are the records that were too long: their ids, and whether any label is left.
         """
         ids, mask = self.chat_encoder.pad([item["input_ids"] for item in items], side="right")
         labels, _ = self.chat_encoder.pad(
@@ -148,6 +149,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
             "labels": labels,
             "pixel_values": torch.cat(images) if images else None,
             "questions": tuple(item["question"] for item in items),
+            "groups": tuple(item["group"] for item in items),
             "truncated": tuple(
                 item["truncated"] for item in items if item["truncated"] is not None
             ),

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import lightning
 from annotated_types import Ge
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from torch.utils.data import DataLoader
 
 from diysink.artifact import write_json
-from diysink.training.batches import RecordsDataModule
+from diysink.training.batches import EncodedRecords, RecordsDataModule
 from diysink.training.checkpoints import AtomicCheckpointIO, newest
 from diysink.training.modules import StageTraining
 
@@ -142,6 +143,32 @@ def fit(
     return rows
 
 
+def validation_loss(
+    training: StageTraining, data: EncodedRecords, settings: FitSettings, batch_size: int
+) -> float:
+    """Mean loss over the answers' tokens of records that were not trained on, over all tokens.
+
+    Args:
+        training: what was trained.
+        data: the records.
+        settings: of Lightning's trainer; one device is enough.
+        batch_size: records at a time.
+    """
+    loader = DataLoader(data, batch_size=batch_size, collate_fn=data.collate)
+    with quiet():
+        trainer = lightning.Trainer(
+            accelerator=settings.accelerator,
+            devices=1,
+            precision=settings.precision,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        [found] = trainer.validate(training, loader, verbose=False)
+    return float(found["validation_loss"])
+
+
 def _trainer(
     training: StageTraining,
     settings: FitSettings,
@@ -183,6 +210,8 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*does not have many workers")
             warnings.filterwarnings("ignore", ".*exists and is not empty")
             warnings.filterwarnings("ignore", ".*smaller than the logging interval")
+            # Validation is a pass of its own, after the training.
+            warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
             # Resumed at the very end: there is nothing left to train.
             warnings.filterwarnings("ignore", "Total length of .* across ranks is zero")
             warnings.filterwarnings("ignore", ".*in eval mode at the start")  # frozen: intended

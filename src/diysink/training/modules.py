@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -15,7 +15,16 @@ from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from diysink.model import IGNORE, DIYSinkForConditionalGeneration
-from diysink.selection import Choice, QuestionBatch, Route, TrainedSelection
+from diysink.selection import (
+    Choice,
+    OracleSelection,
+    QuestionBatch,
+    Route,
+    TrainedSelection,
+)
+
+Views = Literal["own", "all", "answerable"]
+"""What the two parts of a connector see in stage 1: see :class:`ConnectorTraining`."""
 
 
 class StageTraining(lightning.LightningModule):
@@ -89,6 +98,12 @@ class StageTraining(lightning.LightningModule):
         """Frozen parameters are not in the checkpoint."""
         return False
 
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Log the loss over all tokens, which Lightning averages over answers' tokens."""
+        tokens = int((batch["labels"][:, 1:] != IGNORE).sum())
+        if tokens:
+            self.log("validation_loss", self.loss(batch), batch_size=tokens)
+
     def loss(self, batch: dict[str, Any], choice: Choice | None = None) -> Tensor:
         """Next-token loss of a batch under a choice; 0 where no token has a label.
 
@@ -110,23 +125,43 @@ class StageTraining(lightning.LightningModule):
 class ConnectorTraining(StageTraining):
     """Stage 1: only the connector is trained.
 
-    Connectors of one part see all tokens, as LLaVA's does. The loss of one with two parts is the
-    mean of two: sinks only through f_sink, nonsinks only through f_nonsink. An image without sinks
-    has no sink view: it falls back to nonsinks, which teaches the dual MLPs' f_sink nothing (a
-    dual resampler's sink queries read the whole image then).
+    Connectors of one part see all tokens, as LLaVA's does. Those of two parts:
+
+    - ``own`` (the paper's): the loss is the mean of two, sinks only through f_sink and nonsinks
+      only through f_nonsink. Either part is asked everything, also what its tokens cannot answer.
+    - ``all``: one loss over all tokens, as for a connector of one part.
+    - ``answerable`` (ours): each record goes to the part that its group needs: global to f_sink,
+      local to f_nonsink; mixed ones, and those without a group, go to both, over all tokens.
+
+    An image without sinks has no sink view: it falls back to nonsinks, which teaches the dual MLPs'
+    f_sink nothing (a dual resampler's sink queries read the whole image then).
+
+    Args:
+        model: the whole model.
+        views: of a connector of two parts.
+        options: see :class:`StageTraining`.
     """
 
-    def __init__(self, model: DIYSinkForConditionalGeneration, **options: Any) -> None:
+    def __init__(
+        self, model: DIYSinkForConditionalGeneration, views: Views = "own", **options: Any
+    ) -> None:
         super().__init__(model, **options)
+        self.views = views if model.model.multi_modal_projector.two_parts else "all"
         model.model.multi_modal_projector.requires_grad_(True)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of the views of one batch."""
-        if not self.model.model.multi_modal_projector.two_parts:
-            return self.loss(batch)
         items = len(batch["input_ids"])
-        views = [Choice.of([route] * items) for route in (Route.SINK, Route.NONSINK)]
-        return torch.stack([self.loss(batch, view) for view in views]).mean()
+        match self.views:
+            case "all":
+                return self.loss(batch)
+            case "answerable":
+                nothing = ("",) * items
+                asked = QuestionBatch(batch["questions"], nothing, batch["groups"], nothing)
+                return self.loss(batch, OracleSelection()(asked))
+            case _:
+                views = [Choice.of([route] * items) for route in (Route.SINK, Route.NONSINK)]
+                return torch.stack([self.loss(batch, view) for view in views]).mean()
 
 
 class LanguageTraining(StageTraining):
