@@ -13,6 +13,7 @@ from diysink.model import SELECTIONS
 from pipelines.adopt.settings import Adopt
 from pipelines.align.settings import Align
 from pipelines.analyze.settings import Analyze
+from pipelines.dose.settings import Doses
 from pipelines.evaluate.settings import Evaluate, Lvlm
 from pipelines.finetune.settings import Finetune
 from pipelines.prepare.settings import Prepare
@@ -219,6 +220,23 @@ def named_lvlm(run: Run) -> Iterator[Problem]:
         yield Problem("lvlm.path", "null", "a folder or hub id: --params lvlm.path=...")
 
 
+def compared_doses(run: Run) -> Iterator[Problem]:
+    """A dose of variants that are not evaluated, or of connectors that are not trained."""
+    if not run.has("dose"):
+        return
+    variants = run[Evaluate].variants.trained
+    for name, dose in run[Doses].doses.items():
+        kinds = {**run[Align].connectors, **dose.connectors}
+        for variant in dose.compare:
+            where = f"dose.doses.{name}.compare"
+            if variant not in variants:
+                known = ", ".join(variants) or "none"
+                yield Problem(where, repr(variant), f"one of evaluate.variants: {known}")
+            elif variants[variant].connector not in kinds:
+                came = f"{variant!r}, whose connector is not trained"
+                yield Problem(where, came, f"variants of {', '.join(kinds)} (align.connectors)")
+
+
 CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
     trained_connectors,
     trained_seeds,
@@ -228,4 +246,5 @@ CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
     measured_profile,
     adopted_checkpoint,
     named_lvlm,
+    compared_doses,
 )

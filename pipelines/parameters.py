@@ -18,6 +18,7 @@ from pipelines.align.settings import Align
 from pipelines.analyze.settings import Declared
 from pipelines.claims.settings import Claims
 from pipelines.contradictions import Run, contradictions
+from pipelines.dose.settings import Doses
 from pipelines.evaluate.settings import Evaluate, Lvlm, VariantSet, named_set
 from pipelines.finetune.settings import Finetune
 from pipelines.miniature.settings import Miniature
@@ -49,6 +50,7 @@ BLOCKS: dict[str, Any] = {
     "adopt": Adopt,
     "variant_sets": dict[Name, VariantSet],
     "evaluate": Evaluate,
+    "dose": Doses,
     "analyze": Declared,
     "claims": Claims,
     "register": Register,

@@ -50,8 +50,16 @@ class FineTuned:
         generator.max_new_tokens = self.evaluate.max_new_tokens
         return generator, generator.model.config.arrangement
 
-    def model(self, variant: "Variant", training: int) -> "AnsweringModel":
-        """The model of a variant and a training seed."""
+    def model(
+        self, variant: "Variant", training: int, *, interference: float = 0.0
+    ) -> "AnsweringModel":
+        """The model of a variant and a training seed.
+
+        Args:
+            variant: says under which selection.
+            training: seed.
+            interference: share of nonsinks that are another image's.
+        """
         from diysink.evaluation.finetuned import FineTunedModel
 
         generator, arrangement = self._loaded(f"{variant.connector}/seed{training}")
@@ -61,7 +69,10 @@ class FineTuned:
             variant.selection, generator, self.evaluate.cot, trained, self.sentence, training
         )
         return FineTunedModel(
-            generator, self.images, random_matched=self.seed if variant.random_matched else None
+            generator,
+            self.images,
+            random_matched=self.seed if variant.random_matched else None,
+            interference=(interference, self.seed),
         )
 
 

@@ -31,6 +31,7 @@ from diysink.drawing import (
     rows_of,
     short,
 )
+from diysink.evaluation.interference import donor_of
 from diysink.evaluation.metrics import METRICS
 from diysink.sinks.random_matched import random_matched_tokens
 
@@ -182,21 +183,6 @@ def with_contents(
                 order = torch.arange(int(mask.sum()), device=given.device) % max(len(given), 1)
                 changed[i, mask] = given[order] if len(given) else 0
     return changed
-
-
-def donor_of(images: Sequence[str]) -> list[int] | None:
-    """For each item the next item, around the batch, whose image is another; None without one.
-
-    >>> donor_of(["x", "x", "y"]), donor_of(["x", "x"])
-    ([2, 2, 0], None)
-    """
-    if len(set(images)) < 2:
-        return None
-    number = len(images)
-    return [
-        next((i + j) % number for j in range(1, number) if images[(i + j) % number] != image)
-        for i, image in enumerate(images)
-    ]
 
 
 def draw_replacement(table: pd.DataFrame, level: float) -> Drawing:

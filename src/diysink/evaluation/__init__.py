@@ -4,6 +4,7 @@
 themselves: they need torch, and what judges their table does not.
 """
 
+from diysink.evaluation.dose import dose_response, in_order
 from diysink.evaluation.metrics import METRICS, contains, exact_match, normalize
 from diysink.evaluation.routes import route_table
 from diysink.evaluation.statistics import accuracy_table, comparisons, pairs_to_compare
@@ -16,7 +17,9 @@ __all__ = [
     "accuracy_table",
     "comparisons",
     "contains",
+    "dose_response",
     "exact_match",
+    "in_order",
     "measured",
     "normalize",
     "pairs_to_compare",

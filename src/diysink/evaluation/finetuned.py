@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diysink.artifact import digest_bytes, digest_json, digest_tensors
+from diysink.evaluation.interference import with_interference
 from diysink.evaluation.predict import Replies
 from diysink.evaluation.random_matched import random_in_place_of_sinks
 from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Visual
@@ -87,6 +88,8 @@ class FineTunedModel:
         images: keeps encoded images for other variants; None: for this one alone.
         random_matched: seed of the random nonsinks that stand in place of the sinks; None: the
             sinks are the measured ones.
+        interference: share of nonsinks that are another image's, and the seed that draws them; see
+            :func:`diysink.evaluation.interference.with_interference`.
     """
 
     def __init__(
@@ -95,14 +98,21 @@ class FineTunedModel:
         images: EncodedImages | None = None,
         *,
         random_matched: int | None = None,
+        interference: tuple[float, int] = (0.0, 0),
     ) -> None:
         self.generator = generator
         self.images = EncodedImages() if images is None else images
         self.random_matched = random_matched
+        self.interference = interference
 
     def answer(self, records: Sequence[Record]) -> Replies:
         """Greedy answers to a batch, and the choice that they were given under."""
         questions = self.images.questions(self.generator, records)
+        share, seed = self.interference
+        if share and isinstance(questions.visual, Visual):
+            keys = _digests(questions.pixel_values)
+            visual = with_interference(questions.visual, questions.images, keys, share, seed)
+            questions = replace(questions, visual=visual)
         if self.random_matched is not None and isinstance(questions.visual, Visual):
             visual = random_in_place_of_sinks(
                 questions.visual,

@@ -1,0 +1,166 @@
+"""Dose-responses: a comparison at several levels of what it should answer to.
+
+They are positive controls. At the null end of a dose there is nothing to win, and along it there is
+more and more. An apparatus that shows this tells "no difference" from "not able to see one".
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from diysink.artifact import Workspace, atomic_path, digest_folder, each_unit
+from pipelines.align.nodes import align_connectors
+from pipelines.evaluate.models import FineTuned
+from pipelines.finetune.nodes import finetune_models
+from pipelines.schema import NumProcesses
+
+if TYPE_CHECKING:
+    from pipelines.align.settings import Align
+    from pipelines.dose.settings import Dose, Doses, Level
+    from pipelines.evaluate.settings import Evaluate
+    from pipelines.finetune.settings import Finetune
+    from pipelines.shared import Model
+
+COLUMNS = ["dose", "level", "variant", "seed", "id", "image", "group", "correct"]
+
+
+def measure_doses(
+    records: Path,
+    sink_profiles: Path,
+    model: "Model",
+    align: "Align",
+    finetune: "Finetune",
+    evaluate: "Evaluate",
+    dose: "Doses",
+    seeds: Sequence[int],
+    seed: int,
+    num_processes: NumProcesses,
+    workspace: str,
+    device: str,
+) -> pd.DataFrame:
+    """Train at every level of every dose, and answer the first benchmark there.
+
+    Levels that differ only while questions are answered share their models, and levels that differ
+    only in stage 2 share the connectors of stage 1.
+
+    Returns:
+        Predictions with ``dose`` and ``level`` (its value); without rows where there is no dose.
+    """
+    tables = []
+    for name, one in dose.doses.items():
+        for level in one.levels:
+            stage_1, stage_2 = changed(one, level, dose, align, finetune, evaluate)
+            trained = (records, sink_profiles)
+            connectors, _ = align_connectors(
+                *trained, model, stage_1, seeds, num_processes, workspace
+            )
+            models, _, _ = finetune_models(
+                *trained, connectors, model, stage_2, stage_1, seeds, num_processes, workspace
+            )
+            table = answers(records, models, evaluate, one, level, seeds, seed, workspace, device)
+            tables.append(table.assign(dose=name, level=level.value))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def changed(
+    one: "Dose",
+    level: "Level",
+    doses: "Doses",
+    align: "Align",
+    finetune: "Finetune",
+    evaluate: "Evaluate",
+) -> tuple["Align", "Finetune"]:
+    """The settings of both stages of training at a level, with the connectors it needs alone."""
+    needed = {evaluate.variants.chosen[name].connector for name in one.compare}
+    own = {**align.connectors, **one.connectors}
+    connectors = {
+        name: trained.model_copy(update={"options": {**trained.options, **level.options}})
+        for name, trained in own.items()
+        if name in needed
+    }
+    stage_1: dict[str, Any] = {"connectors": connectors}
+    stage_2: dict[str, Any] = {}
+    if doses.align_steps is not None:
+        stage_1["max_steps"] = doses.align_steps
+    steps = doses.finetune_steps if level.max_steps is None else level.max_steps
+    if steps is not None:
+        stage_2["max_steps"] = steps
+    return align.model_copy(update=stage_1), finetune.model_copy(update=stage_2)
+
+
+def answers(
+    records: Path,
+    models: Path,
+    evaluate: "Evaluate",
+    one: "Dose",
+    level: "Level",
+    seeds: Sequence[int],
+    seed: int,
+    workspace: str,
+    device: str,
+) -> pd.DataFrame:
+    """Predictions of both variants of a dose at one level."""
+    from diysink.evaluation.predict import predict
+
+    variants = {name: evaluate.variants.chosen[name] for name in one.compare}
+    inputs = {
+        "records": digest_folder(records),
+        "models": digest_folder(models),
+        "evaluate": evaluate.model_dump(mode="json", include={"batch", "max_new_tokens", "cot"}),
+        "variants": {name: how.plain() for name, how in variants.items()},
+        "interference": level.interference,
+        "seeds": list(seeds),
+        "seed": seed,
+    }
+    work = Workspace(workspace, "dose", inputs)
+    finetuned = FineTuned(models, models, "language-model", evaluate, seed, device)
+    benchmark = evaluate.rows()[0]
+
+    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
+        variant, training = name.split("/seed")
+        table = predict(
+            finetuned.model(variants[variant], int(training), interference=level.interference),
+            benchmark.records(records),
+            benchmark=benchmark,
+            variant=variant,
+            seed=int(training),
+            batch=evaluate.batch,
+        )
+        with atomic_path(result / "predictions.parquet") as temporary:
+            table.to_parquet(temporary)
+        return [{"questions": len(table)}]
+
+    units = [f"{name}/seed{training}" for training in seeds for name in variants]
+    results, _ = each_unit(work, units, unit)
+    return pd.concat(
+        [pd.read_parquet(results / name / "predictions.parquet") for name in units],
+        ignore_index=True,
+    )
+
+
+def summarize_doses(
+    dose_predictions: pd.DataFrame, dose: "Doses", evaluate: "Evaluate", seed: int
+) -> pd.DataFrame:
+    """What each dose did: the comparison at every level, by group.
+
+    Returns:
+        ``dose, knob, planted, first`` (group to read first), ``level, level_name, group`` and the
+        columns of :func:`diysink.evaluation.comparisons`, with ``accuracy`` and
+        ``baseline_accuracy``. ``p_holm`` is over the levels and groups of one dose.
+    """
+    from diysink.evaluation import dose_response
+    from diysink.resampling import Bootstrap
+
+    bootstrap = Bootstrap(evaluate.resamples, evaluate.level, seed)
+    tables = []
+    for name, one in dose.doses.items():
+        rows = dose_predictions[dose_predictions["dose"] == name]
+        if rows.empty:
+            continue
+        names = {level.value: level.name or f"{level.value:g}" for level in one.levels}
+        table = dose_response(rows, one.compare, bootstrap=bootstrap)
+        own = {"dose": name, "knob": one.knob, "planted": one.planted, "first": one.group}
+        tables.append(table.assign(**own, level_name=table["level"].map(names)))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -1,0 +1,67 @@
+"""Settings of the dose-responses; each is explained in ``conf/base/parameters_dose.yml``."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeInt, model_validator
+
+from pipelines.align.settings import TrainedConnector
+from pipelines.schema import Entries, Pair, Settings, Share, Text
+
+
+class Level(Settings):
+    """One level of a dose: what is changed of the run's own settings.
+
+    Attributes:
+        value: of the knob, on the axis of the figure.
+        name: under the axis; None: the value.
+        max_steps: of stage 2; 0: the language model stays as it is. None: ``finetune``'s.
+        options: of every connector, beside its own (``activation: linear``, ``hidden_dim: 16``).
+        interference: share of nonsinks that are another image's while questions are answered.
+    """
+
+    value: float
+    name: Text | None = None
+    max_steps: NonNegativeInt | None = None
+    options: dict[str, int | str | bool] = Field(default_factory=dict)
+    interference: Share = 0.0
+
+
+class Dose(Settings):
+    """A knob at several levels, and the comparison that should answer to it.
+
+    Attributes:
+        knob: what is turned, in words.
+        planted: whether the gain should rise or fall with the value.
+        compare: variant and baseline, of ``evaluate.variants``.
+        group: of the questions that are told first.
+        connectors: of ``align.connectors``, changed for this dose.
+        levels: at least two.
+    """
+
+    knob: Text
+    planted: Literal["rises", "falls"]
+    compare: Pair
+    group: Text = "all"
+    connectors: Entries[TrainedConnector] = Field(default_factory=dict)
+    levels: Annotated[tuple[Level, ...], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        values = [level.value for level in self.levels]
+        if values != sorted(set(values)):
+            raise ValueError("levels in the order of their values, each once")
+        return self
+
+
+class Doses(Settings):
+    """``dose`` in the parameters.
+
+    Attributes:
+        align_steps: of stage 1, for all doses; None: ``align.max_steps``.
+        finetune_steps: of stage 2, where a level says nothing; None: ``finetune.max_steps``.
+        doses: by name; none: the stage does nothing.
+    """
+
+    align_steps: Annotated[int, Field(ge=1)] | None = None
+    finetune_steps: Annotated[int, Field(ge=1)] | None = None
+    doses: Entries[Dose]
