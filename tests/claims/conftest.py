@@ -22,8 +22,15 @@ _ENTRIES = TypeAdapter(dict[int, Claim]).validate_python(_BASE["claims"]["entrie
 CLAIMS = {number: claim.named(_NAMES) for number, claim in _ENTRIES.items()}
 
 
-def row(value, half=0.05, **columns):
-    return {**columns, "value": value, "low": value - half, "high": value + half, "n_images": 200}
+def row(value, half=0.05, where="llm", **columns):
+    return {
+        "where": where,
+        **columns,
+        "value": value,
+        "low": value - half,
+        "high": value + half,
+        "n_images": 200,
+    }
 
 
 def make_costs(reweight=1.05, cot=2.8, name="answer-miniature", spread=0.02):
@@ -130,7 +137,7 @@ def make_tables():
         ),
         "relevance": pd.DataFrame(
             [
-                row(value, 0.1, metric="entropy", layer=layer, head=head, condition=condition)
+                row(value, 0.1, "vit", metric="entropy", layer=layer, head=head, condition=condition)
                 for layer in (0, 1) for head in (-1, 0, 1)
                 for condition, value in (
                     ("sink", 3.0), ("random-matched", 2.0), ("sink - random-matched", 1.0))

@@ -18,7 +18,7 @@ Decision = tuple[Verdict, Finding]
 def decide(
     estimate: Estimate,
     limit: Estimate,
-    smallest: float | None = None,
+    smallest: int | float | None = None,
     nothing: float | None = None,
 ) -> Decision:
     """What an interval says of "above the limit".
@@ -29,7 +29,7 @@ def decide(
         smallest: effect of interest, at or above the limit; None: the limit.
         nothing: where there is no effect at all, at or below ``smallest``; None: the limit.
 
-    >>> decide(Estimate(0.0, -0.001, 0.001), Estimate.exact(0), 0.02)
+    >>> decide(Estimate(0.0, -0.001, 0.001), Estimate.exact(0.0), 0.02)
     (<Verdict.REFUTED: 'refuted'>, <Finding.NONE: 'no effect'>)
     """
     if not (estimate.has_interval and limit.has_interval):

@@ -57,7 +57,7 @@ class Part:
     limit: int | float | str | None = None
     per: str | None = None
     than: Mapping[str, Any] | None = None
-    smallest: float | None = None
+    smallest: int | float | None = None
     less: Mapping[str, Any] | None = None
     negative: bool = False
     value: str = "value"

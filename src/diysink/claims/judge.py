@@ -131,7 +131,7 @@ def _judge(part: Part, where: Mapping[str, Any], rows: list[Row], tables: Tables
     )
     return Result(
         text, criterion, *decision, estimate, unit,
-        smallest=NAN if part.smallest is None else part.smallest,
+        smallest=NAN if part.smallest is None else float(part.smallest),
         detectable=detectable(estimate, tables.level),
         trainings=trainings(row),
     )  # fmt: skip
@@ -139,9 +139,7 @@ def _judge(part: Part, where: Mapping[str, Any], rows: list[Row], tables: Tables
 
 def _compared(part: Part, row: Row, estimate: Estimate, text: str, level: float) -> Result:
     """A planned comparison: the test after Holm's correction must agree with the interval."""
-    verdict, finding = decide(
-        estimate, Estimate.exact(0), part.smallest, NOTHING["difference"]
-    )
+    verdict, finding = decide(estimate, Estimate.exact(0.0), part.smallest, NOTHING["difference"])
     apart, several = bool(row["separate"]), int(row["n_seeds"])
     if apart and several == 1:
         verdict, finding = Verdict.UNDECIDED, Finding.ONE_TRAINING
@@ -149,7 +147,7 @@ def _compared(part: Part, row: Row, estimate: Estimate, text: str, level: float)
         verdict, finding = Verdict.UNDECIDED, Finding.UNCORRECTED
     return Result(
         text, f"above 0 and p < {1 - level:.2g}", verdict, finding, estimate, "difference",
-        smallest=NAN if part.smallest is None else part.smallest,
+        smallest=NAN if part.smallest is None else float(part.smallest),
         detectable=float(row["detectable"]), p=float(row["p_holm"]),
         trainings=several, trained_apart=apart,
     )  # fmt: skip

@@ -37,7 +37,7 @@ def dimension_appears(tables: Tables, table: str) -> list[Result]:
     alike = "the same at as many random nonsinks"
     results = [
         Result(f"{of}, after training", "massive", *yes_or_no(bool(after["massive"])), trained),
-        _above(grown, "above 0", trained.less(before), Estimate.exact(0), tables.level)
+        _above(grown, "above 0", trained.less(before), Estimate.exact(0.0), tables.level)
         if before
         else Result.missing(grown),
         _above(alike, "below that of the measurement", random.negative(), trained.negative(),
