@@ -137,7 +137,8 @@ def make_tables():
         ),
         "relevance": pd.DataFrame(
             [
-                row(value, 0.1, "vit", metric="entropy", layer=layer, head=head, condition=condition)
+                row(value, 0.1, "vit", metric="entropy", layer=layer, head=head,
+                    condition=condition)
                 for layer in (0, 1) for head in (-1, 0, 1)
                 for condition, value in (
                     ("sink", 3.0), ("random-matched", 2.0), ("sink - random-matched", 1.0))

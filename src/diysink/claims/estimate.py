@@ -81,8 +81,8 @@ class Estimate:
 
     def times(self, factor: float) -> "Estimate":
         """A multiple, by a factor above 0."""
-        ends = (factor * end for end in (self.value, self.low, self.high))
-        return Estimate(*ends, self.n_images)
+        value, low, high = (factor * end for end in (self.value, self.low, self.high))
+        return Estimate(value, low, high, self.n_images)
 
     def negative(self) -> "Estimate":
         """The same difference, taken the other way round."""

@@ -29,8 +29,9 @@ def size(row: Row, column: str) -> str:
 def criterion(part: Row) -> str:
     """The rule of a part, with p where there is a test."""
     control = "control: " if part["control"] else ""
-    p = "" if pd.isna(part["p"]) else f"; p = {part['p']:.2g} (Holm)"
-    return f"{control}{part['criterion']}{p}"
+    p: float = part["p"]
+    tested = "" if pd.isna(p) else f"; p = {p:.2g} (Holm)"
+    return f"{control}{part['criterion']}{tested}"
 
 
 def reason(row: Row) -> str:
