@@ -1,8 +1,8 @@
 """Costs of ways of answering, from results of a benchmark, as a table for claims.
 
 Seconds belong to a machine; ratios to a plain answer travel better. They come from
-``benchmarks/answer.py``, which times every way in turn, round after round. A way's number is the
-median of its ratios, and the rounds are what was sampled: the interval is a bootstrap over them.
+``benchmarks/answer.py``, which times every way once a round. A way's number is the median of its
+ratios, and the rounds are what was sampled: the interval is a bootstrap over them.
 Nothing of it is measured in the run.
 """
 
