@@ -108,10 +108,10 @@ class Estimate:
 
 
 def amount(value: float, unit: str) -> str:
-    """A size without an interval and a sign, as it is read.
+    """A size without an interval and a sign, as it is read: three digits.
 
-    >>> amount(0.0062, "difference"), amount(0.2, "ratio")
-    ('0.6 points', '0.20 times')
+    >>> amount(0.00962, "difference"), amount(0.2, "ratio")
+    ('0.962 points', '0.2 times')
     """
-    factor, _, digits, name = UNITS[unit]
-    return f"{factor * value:.{digits}f}{name}"
+    factor, _, _, name = UNITS[unit]
+    return f"{factor * value:.3g}{name}"
