@@ -1,10 +1,11 @@
 """What does each way of answering cost, next to a plain answer?
 
-One interleaved run over the same questions: every way in turn, round after round; medians as ratios
-to `base`. Memory: the peak that a way allocates on top of the weights. FLOPs of reading the prompt
-(and of everything asked before answering, and of the image) are counted by PyTorch while it runs;
-at `--shapes 7b` with one and with two language-model layers, from which all 32 follow exactly,
-because every layer costs the same.
+One interleaved run over the same questions: every way once a round, in another order each round, as
+a ratio to `base` in the same round. All rounds are kept, so that a reader can put an interval on
+the median (`diysink.claims.cost`). Memory: the peak that a way allocates on top of the weights.
+FLOPs of reading the prompt (and of everything asked before answering, and of the image) are counted
+by PyTorch while it runs; at `--shapes 7b` with one and with two language-model layers, from which
+all 32 follow exactly, because every layer costs the same.
 
     python benchmarks/answer.py                         # the miniature's shapes, on a CPU
     python benchmarks/answer.py --flops                 # LLaVA-1.5-7B's shapes: counted, not timed
@@ -18,6 +19,7 @@ import argparse
 import dataclasses
 import json
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -221,28 +223,27 @@ def run_ways(bench: Bench, new_tokens: int) -> dict[str, Way]:
     return {name: call(name, selection) for name, selection in ways(bench).items()}
 
 
-def timed(run: dict[str, Way], rounds: int, device: str) -> dict[str, dict[str, float]]:
-    """Median seconds of each way, and its ratio to base in the same round (median, quartiles)."""
+def timed(run: dict[str, Way], rounds: int, device: str) -> dict[str, dict[str, Any]]:
+    """Median seconds of each way, and in each round its ratio to base."""
     # On a CPU: processor time of one thread, which a busy machine disturbs least.
     clock = time.perf_counter if device.startswith("cuda") else time.process_time
     seconds: dict[str, list[float]] = {name: [] for name in run}
     for turn in range(rounds + 1):
-        for name, way in run.items():
+        # In another order each round: what runs after a large one finds colder caches.
+        for name in random.Random(turn).sample(list(run), len(run)):
             start = clock()
-            way()
+            run[name]()
             if device.startswith("cuda"):
                 torch.cuda.synchronize()
             if turn:  # the first round warms up
                 seconds[name].append(clock() - start)
-    base = seconds["base"]
-    table = {}
-    for name, times in seconds.items():
-        ratios = [t / b for t, b in zip(times, base, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        table[name] = {
-            "seconds": statistics.median(times), "ratio": middle, "q25": low, "q75": high
-        }  # fmt: skip
-    return table
+    return {
+        name: {
+            "seconds": statistics.median(times),
+            "ratios": [round(t / b, 4) for t, b in zip(times, seconds["base"], strict=True)],
+        }
+        for name, times in seconds.items()
+    }
 
 
 def peak(way: Way, device: str) -> int:
@@ -289,6 +290,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--flops", action="store_true", help="count 7b's FLOPs in place of timing")
+    parser.add_argument("--note", help="on the machine: kept with the results")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1 if not args.flops else torch.get_num_threads())
@@ -301,6 +303,7 @@ def main() -> None:
         "shapes": shapes,
         "device": torch.cuda.get_device_name() if cuda else platform.machine(),
         "threads": torch.get_num_threads(),
+        **({"note": args.note} if args.note else {}),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
     }
     if args.flops:
@@ -314,7 +317,7 @@ def main() -> None:
         peaks = {name: peak(way, args.device) for name, way in run.items()}
         for name, size in peaks.items():
             result["latency"][name] |= {"peak_mb": size / 1e6, "peak_ratio": size / peaks["base"]}
-        column = {name: row["ratio"] for name, row in result["latency"].items()}
+        column = {n: statistics.median(row["ratios"]) for n, row in result["latency"].items()}
     for name, ratio in column.items():
         print(f"{name:32} {ratio:.3f}")
     if args.out:

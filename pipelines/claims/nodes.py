@@ -52,17 +52,16 @@ def judge_claims(
     from diysink.miniature.card import is_induced
     from diysink.resampling import Bootstrap
 
-    share = sinks.calibration.credible.share
-    entries = claims.named(profile=model.profile, share=share)
+    entries = claims.named(profile=model.profile)
     bootstrap = Bootstrap(analyze.resamples, analyze.level, seed)
     planned = planned_comparisons(primary(predictions), entries.values(), bootstrap)
-    costs = cost_table(benchmark_results)
+    costs = cost_table(benchmark_results, bootstrap)
     suffix = "_analysis"
     tidy = {name.removesuffix(suffix): t for name, t in analyses.items() if name.endswith(suffix)}
     tables = Tables(
         {
             **tidy,
-            "sinks": sinks_table(sink_verdicts, sink_evidence, sinks.expect),
+            "sinks": sinks_table(sink_verdicts, sink_evidence, sinks.expect, analyze.level),
             "comparisons": planned,
             "costs": costs,
         },

@@ -21,7 +21,7 @@ class Claims(Settings):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Claims":
-        self.named(profile="", share=0.0)
+        self.named(profile="")
         return self
 
     def named(self, **names: Any) -> dict[int, Claim]:

@@ -14,11 +14,13 @@ from pipelines.hooks.stages import stage_of
 
 RESULTS_FILE = "data/08_reporting/results.json"
 REPORT_FILE = "data/08_reporting/report.html"
+CLAIMS_FILE = "data/08_reporting/claims/claim_verdicts.parquet"
 _RESULT_STAGES = {"evaluate", "report"}
+_CLAIM_STAGES = {"claims", "report"}
 
 
 class Summary:
-    """Prints accuracy by variant and group, the report's path and the MLflow run."""
+    """Prints accuracy by variant and group, the claims, the report's path and the MLflow run."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console
@@ -45,19 +47,34 @@ class Summary:
         """Print, if this run made results."""
         ran = self._ran
         project = Path(run_params["project_path"])
-        if not ran & _RESULT_STAGES or not (project / RESULTS_FILE).is_file():
+        answered = ran & _RESULT_STAGES and (project / RESULTS_FILE).is_file()
+        claims = claims_line(project / CLAIMS_FILE) if ran & _CLAIM_STAGES else ""
+        if not answered and not claims:
             return
         console = self._console or Console()
-        results = json.loads((project / RESULTS_FILE).read_text())
-        digits = 1 if console.width >= 100 else 0
-        console.print(accuracy_table(results["accuracy"], digits=digits))
-        for sentence in results.get("verdict", []):
-            console.print(sentence, markup=False)
+        if answered:
+            results = json.loads((project / RESULTS_FILE).read_text())
+            digits = 1 if console.width >= 100 else 0
+            console.print(accuracy_table(results["accuracy"], digits=digits))
+            for sentence in results.get("verdict", []):
+                console.print(sentence, markup=False)
+        if claims:
+            console.print(f"Claims      {claims}", markup=False, soft_wrap=True)
         if "report" in ran:
             console.print(f"Report      {project / REPORT_FILE}", markup=False, soft_wrap=True)
         if self._run_id:
             console.print(f"MLflow run  {self._run_id}", markup=False, soft_wrap=True)
             console.print("            see it with: kedro mlflow ui", markup=False)
+
+
+def claims_line(path: Path) -> str:
+    """How many claims are shown, refuted and undecided, and which; nothing if none was judged."""
+    import pandas as pd
+
+    from diysink.claims import tally
+
+    claims = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+    return tally(claims) if len(claims) else ""
 
 
 def accuracy_table(rows: Sequence[Mapping[str, Any]], *, digits: int = 1) -> Table:

@@ -38,9 +38,10 @@ def judged(claims=None, card=None, folder=None, **tables):
 
 def test_base_parameters_judge_planted_tables():
     claims, parts, planned, robustness, costs, page = judged()
-    assert claims.set_index("number")["verdict"].to_dict() == dict.fromkeys(NUMBERS, "holds")
+    verdicts = claims.set_index("number")["verdict"].to_dict()
+    assert verdicts == dict.fromkeys(NUMBERS, "shown") | {10: "undecided"}  # one training
     assert set(parts["number"]) == NUMBERS
-    assert len(planned) == 15
+    assert len(planned) == 17
     assert set(robustness["parameter"]) == {"tau", "layer"}
     assert set(costs["metric"]) == {"latency", "memory", "flops"}
     assert page.count("## Claim ") == len(NUMBERS)
@@ -49,7 +50,7 @@ def test_base_parameters_judge_planted_tables():
 def test_a_control_encoder_is_one_that_is_expected_to_have_no_sinks():
     found = make_sinks()["sink_verdicts"].assign(found=True)
     claims = judged(sink_verdicts=found)[0]
-    assert claims.set_index("number").loc[2, "verdict"] == "does not hold"
+    assert claims.set_index("number").loc[2, "verdict"] == "undecided"
 
 
 @pytest.mark.parametrize(("card", "built"), [(f"# {INDUCED}", "partly"), ("real", "not induced")])
@@ -59,13 +60,14 @@ def test_the_model_card_of_the_encoder_decides_what_is_built_in(tmp_path, card, 
 
 def test_an_entry_is_added_changed_or_taken_out_by_a_preset():
     toy = {
-        "claim": "a toy", "paper": "none", "built_in": "no", "why": "",
+        "name": "toy", "claim": "a toy", "paper": "none", "basis": "ours", "built_in": "no",
+        "why": "",
         "parts": [{"table": "words", "where": {"condition": "sink", "control": "none"},
                    "rule": "above", "limit": 0.5, "text": "words of sinks"}],
     }  # fmt: skip
     claims = judged({"entries": {6: None, 13: toy}})[0]
     assert claims["number"].tolist() == [13]
-    assert claims["verdict"].tolist() == ["holds"]
+    assert claims["verdict"].tolist() == ["shown"]
     *tables, page = judged({"entries": None})
     assert all(table.empty for table in tables[:3])
     assert "## Claim" not in page
@@ -78,6 +80,7 @@ def test_an_entry_is_added_changed_or_taken_out_by_a_preset():
         {"unit": "tims"},
         {"limits": 3},
         {"limit": None},
+        {"smallest": -1},
         {"where": {"variant": "$dule"}},
     ],
 )
@@ -88,9 +91,24 @@ def test_a_mistake_in_an_entry_is_an_error_of_the_settings(mistake):
         Claims(**{**GIVEN["claims"], "entries": {5: {**entry, "parts": [part]}}})
 
 
+def test_a_claim_says_where_its_limits_are_from():
+    entry = {
+        name: value for name, value in GIVEN["claims"]["entries"][5].items() if name != "basis"
+    }
+    with pytest.raises(ValidationError):
+        Claims(**{**GIVEN["claims"], "entries": {5: entry}})
+
+
+def test_parts_on_answers_name_their_smallest_effect():
+    for entry in Claims(**GIVEN["claims"]).entries.values():
+        for part in entry.parts:
+            if part.rule == "ahead":
+                assert (part.smallest is None) == part.control
+
+
 def test_a_preset_changes_roles_in_one_place():
     preset = settings_of("checkpoint")["claims"]
-    variants = {p.where["variant"] for p in preset.named(profile="x", share=0.2)[11].parts}
+    variants = {p.where["variant"] for p in preset.named(profile="x")[11].parts}
     assert "single-cot" in variants
 
 
@@ -98,7 +116,7 @@ def test_analyses_that_were_left_out_leave_claims_open():
     empty = {f"{name}_analysis": pd.DataFrame() for name in make_tables()}
     claims, _, _, robustness, *_ = judged(**empty)
     verdicts = claims.set_index("number")["verdict"]
-    assert verdicts[[1, 3, 4, 5, 6, 7, 8]].eq("not measurable here").all()
+    assert verdicts[[1, 3, 4, 5, 6, 7]].eq("not measurable here").all()
     assert robustness.empty
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import pytest
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, MemoryDataset
@@ -202,6 +203,23 @@ def test_the_closing_table_names_every_variant_and_where_to_look(
     assert "dual [beats] single" in printed
     assert str(tmp_path / "data/08_reporting/report.html") in printed
     assert active.info.run_id in printed
+
+
+def test_claims_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "data/08_reporting/claims/claim_verdicts.parquet"
+    path.parent.mkdir(parents=True)
+    pipeline = stage("claims", node(lambda: 1, None, "a", name="one"))
+
+    def printed(**columns: list[Any]) -> str:
+        pd.DataFrame(columns).to_parquet(path)
+        text = io.StringIO()
+        run(tmp_path, pipeline, catalog_of(tmp_path), [Summary(Console(file=text))])
+        return text.getvalue()
+
+    verdicts = ["shown", "refuted", "undecided", "undecided"]
+    line = printed(number=[1, 2, 3, 4], verdict=verdicts).strip()
+    assert line == "Claims      1 shown (1), 1 refuted (2), 2 undecided (3, 4)"
+    assert printed() == ""
 
 
 def test_a_run_without_results_prints_no_table(tmp_path: Path) -> None:

@@ -183,9 +183,9 @@ def make_claim_tables():
     robust = [
         {"parameter": "tau", "setting": setting, "claim": claim, "value": 1.0, "low": 0.5,
          "high": 1.5, "n_images": 40 if setting == 1 else 30, "verdict": verdict,
-         "chosen": setting == 1.0, "flips": verdict != "holds"}
-        for claim, verdicts in (("few sinks", ("holds",) * 3),
-                                ("attention", ("does not hold", "holds", "not measurable here")))
+         "chosen": setting == 1.0, "flips": verdict == "refuted"}
+        for claim, verdicts in (("few sinks", ("shown",) * 3),
+                                ("attention", ("refuted", "shown", "undecided")))
         for setting, verdict in zip((0.5, 1.0, 2.0), verdicts, strict=True)
     ]  # fmt: skip
     return {

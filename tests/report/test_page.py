@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from diysink.analysis import ANALYSES
+from diysink.claims import size
 from diysink.report import Inputs, render
 from diysink.report.sections import sheet
 
@@ -76,22 +77,37 @@ def test_claims_come_before_results_each_with_its_parts(inputs, page, text):
     for row in claims.to_dict("records"):
         assert row["claim"] in page.text
         assert row["paper"] in page.text
+        assert row["basis"] in page.text
         assert row["why_built_in"] in page.text
         assert f'<details id="claim-{row["number"]}">' in text
     for part in parts.to_dict("records"):
         assert part["part"] in page.text
-    assert "12 holds" in page.text
     assert "partly built in" in page.text
 
 
-def test_a_verdict_is_read_from_the_table(inputs):
-    claims = inputs.tables["claim_verdicts"].assign(verdict="does not hold")
+def test_the_first_screen_says_once_of_each_claim_what_was_found(inputs):
+    claims = inputs.tables["claim_verdicts"].copy()
+    claims.loc[claims["number"] == 10, ["verdict", "finding"]] = "undecided", "one training"
+    claims.loc[claims["number"] == 5, ["verdict", "finding"]] = "refuted", "contrary"
     tables = {**inputs.tables, "claim_verdicts": claims}
     text = render(dataclasses.replace(inputs, tables=tables))
-    assert text.count('<span class="badge does-not-hold">✗ does not hold</span>') == 12
-    assert '<span class="badge holds">✓ holds</span>' not in text
-    assert "12 does not hold" in text
-    assert "0 holds" in text
+    found = re.search(r'<section class="overview".*?</section>', text, flags=re.DOTALL)[0]
+    assert text.index(found) < text.index("<nav")
+    shown, refuted, undecided = re.findall(r"<p>(.*?)</p>", found)
+    assert all(name in shown for name in claims.loc[claims["verdict"] == "shown", "name"])
+    assert claims.set_index("number").loc[5, "name"] in refuted
+    assert claims.set_index("number").loc[10, "name"] in undecided
+    assert all(found.count(name) == 1 for name in claims["name"])
+    assert text.count('<span class="badge undecided">? undecided</span>') == 1
+    assert text.count('<span class="badge refuted">✗ refuted</span>') == 1
+    assert text.count('<span class="badge shown">✓ shown</span>') == 10
+
+
+def test_what_the_design_detects_stands_beside_each_part(inputs, page):
+    parts = inputs.tables["claim_parts"].dropna(subset="detectable")
+    assert "smallest true effect" in page.text
+    for part in parts.to_dict("records"):
+        assert size(part, "detectable") in page.text
 
 
 def test_robustness_names_what_turns(page):
@@ -202,7 +218,9 @@ NASTY = "<script>alert(\"1\")</script><img src=x onerror=alert(2)> $\\frac{1}{2}
 
 def nasty(table):
     """What a table says in words that only the page reads, with markup in it."""
-    names = {"part", "claim", "paper", "wanted", "group", "sets"} & set(table.columns)
+    names = {"part", "claim", "name", "basis", "paper", "wanted", "group", "sets"} & set(
+        table.columns
+    )
     return table.assign(**dict.fromkeys(names, NASTY))
 
 

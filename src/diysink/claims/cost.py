@@ -1,29 +1,33 @@
 """Costs of ways of answering, from results of a benchmark, as a table for claims.
 
 Seconds belong to a machine; ratios to a plain answer travel better. They come from
-``benchmarks/answer.py``, which times every way in turn, round after round, so their quartiles are
-over rounds: no images are sampled here, and nothing of it is measured in the run.
+``benchmarks/answer.py``, which times every way once a round. A way's number is the median of its
+ratios, and the rounds are what was sampled: the interval is a bootstrap over them.
+Nothing of it is measured in the run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from diysink.claims.estimate import NAN
+from diysink.resampling import Bootstrap
 
 
-def cost_table(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def cost_table(results: Mapping[str, Mapping[str, Any]], bootstrap: Bootstrap) -> pd.DataFrame:
     """The benchmark's results as one table; files that are not of this benchmark are left out.
 
     Args:
         results: contents of the result files, by name.
+        bootstrap: of the intervals over rounds.
 
     Returns:
         ``metric`` (latency, memory, flops), ``condition`` (the way), ``value`` (ratio to a plain
-        answer) with its quartiles over rounds ``low, high`` (NaN where nothing was repeated),
-        ``amount, unit``; ``source`` (the file), ``machine``, ``date`` and ``width`` (of the
-        language model).
+        answer; of latency, the median over rounds) with its interval over rounds ``low, high`` (NaN
+        where nothing was repeated), ``n_rounds``, ``amount, unit``; ``source`` (the file),
+        ``machine``, ``date`` and ``width`` (of the language model).
     """
     rows: list[dict[str, Any]] = []
     for source, result in sorted(results.items()):
@@ -38,17 +42,30 @@ def cost_table(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
             "width": int(text["hidden_size"]),
         }
         for way, cost in (result.get("latency") or {}).items():
-            own = {**shared, "condition": way}
-            ends = {"value": cost["ratio"], "low": cost["q25"], "high": cost["q75"]}
-            rows.append(
-                {**own, "metric": "latency", **ends, "amount": cost["seconds"], "unit": "s"}
-            )
+            own, ratios = {**shared, "condition": way}, cost["ratios"]
+            low, high = median_interval(ratios, bootstrap)
+            rows.append({**own, "metric": "latency", "value": float(np.median(ratios)), "low": low,
+                         "high": high, "n_rounds": len(ratios), "amount": cost["seconds"],
+                         "unit": "s"})  # fmt: skip
             if "peak_ratio" in cost:
-                alone = {"value": cost["peak_ratio"], "low": NAN, "high": NAN}
-                rows.append({**own, "metric": "memory", **alone, "amount": cost["peak_mb"],
-                             "unit": "MB"})  # fmt: skip
+                rows.append({**own, "metric": "memory", **_alone(cost["peak_ratio"]),
+                             "amount": cost["peak_mb"], "unit": "MB"})  # fmt: skip
         for way, cost in (result.get("prefill_flops") or {}).items():
-            alone = {"value": cost["ratio"], "low": NAN, "high": NAN}
-            rows.append({**shared, "condition": way, "metric": "flops", **alone,
+            rows.append({**shared, "condition": way, "metric": "flops", **_alone(cost["ratio"]),
                          "amount": cost["tflop"], "unit": "TFLOP"})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def median_interval(values: Sequence[float], bootstrap: Bootstrap) -> tuple[float, float]:
+    """The percentile bootstrap interval of the median; NaN of fewer than two values."""
+    if len(values) < 2:
+        return NAN, NAN
+    rng = np.random.default_rng(bootstrap.seed)
+    drawn = rng.choice(np.asarray(values), (bootstrap.resamples, len(values)))
+    (low,), (high,) = bootstrap.interval(np.median(drawn, axis=1)[:, None])
+    return float(low), float(high)
+
+
+def _alone(value: float) -> dict[str, float]:
+    """A number that was measured once."""
+    return {"value": value, "low": NAN, "high": NAN, "n_rounds": 1}

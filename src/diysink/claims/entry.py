@@ -11,10 +11,10 @@ from diysink.claims.estimate import UNITS
 from diysink.claims.names import known
 from diysink.claims.special import SPECIAL
 
-INTERVAL = ("above", "below", "at most")
+INTERVAL = ("above", "below")
 """Rules for the whole interval of a number."""
-VALUE = ("value above", "value below", "value at least")
-"""Rules for a number alone."""
+VALUE = ("value at least", "value below")
+"""Rules for a number that no sampling of images made."""
 AHEAD = "ahead"
 """A variant is ahead in a comparison of answers that was planned (`diysink.claims.planned`)."""
 FLAG = ("is", "is not")
@@ -35,7 +35,10 @@ class Part:
             many were averaged.
         limit: a number, a column of the row, or ``error``, which is 1 - level.
         per: a column that ``limit`` is multiplied with.
-        than: the row that is compared with, in place of a limit: how it differs from ``where``.
+        than: the row that is compared with: how it differs from ``where``; ``limit`` is a factor
+            of its number then, and 1 if there is none.
+        smallest: smallest effect of interest, of ``above`` and ``ahead``; where there is none, the
+            limit is it.
         less: a row that is subtracted: how it differs from ``where``.
         negative: the number is taken with the other sign.
         value: column of the number.
@@ -43,7 +46,8 @@ class Part:
         control: this is the claim's control.
 
     Raises:
-        ValueError: an unknown rule or unit, or no limit where the rule needs one.
+        ValueError: an unknown rule or unit, no limit where the rule needs one, or a smallest effect
+            that the rule does not take or that is below the limit.
     """
 
     where: Mapping[str, Any]
@@ -53,6 +57,7 @@ class Part:
     limit: int | float | str | None = None
     per: str | None = None
     than: Mapping[str, Any] | None = None
+    smallest: int | float | None = None
     less: Mapping[str, Any] | None = None
     negative: bool = False
     value: str = "value"
@@ -81,6 +86,12 @@ class Part:
         limited = self.limit is not None or (self.than is not None and self.rule in INTERVAL)
         if self.rule in (*INTERVAL, *VALUE, *FLAG) and not limited:
             raise ValueError(f"the rule {self.rule!r} without a limit")
+        if self.smallest is not None and (self.rule not in ("above", AHEAD) or self.control):
+            what = "a control" if self.control else f"the rule {self.rule!r}"
+            raise ValueError(f"a smallest effect of {what}: only above and ahead take one")
+        limit = 0 if self.rule == AHEAD else self.limit
+        if self.smallest is not None and isinstance(limit, int | float) and self.smallest < limit:
+            raise ValueError(f"a smallest effect of {self.smallest}, below the limit of {limit}")
 
 
 @dataclass(frozen=True)
@@ -105,17 +116,21 @@ class Claim:
     """One claim.
 
     Attributes:
+        name: in a few words.
         claim: in our words.
         paper: the paper's figure.
-        parts: all must be met.
+        basis: where limits and smallest effects of interest are from.
+        parts: all must be shown.
         built_in: true by construction where sinks were induced.
         why: what makes it so, or leaves it open.
-        needs: parts without which it cannot be measured.
+        needs: parts without which nothing is measured: the measure must see what is there.
         robustness: what is judged again over an index.
     """
 
+    name: str
     claim: str
     paper: str
+    basis: str
     parts: Sequence[Part]
     built_in: Literal["yes", "partly", "no"]
     why: str

@@ -17,6 +17,8 @@ UNITS = {  # factor, sign, digits, unit as it is written
     "change": (1.0, True, 3, ""),
 }
 """Shares and their differences are of 1 in the tables, and written in percent."""
+NOTHING = {"ratio": 1.0, "correlation": 0.0, "difference": 0.0, "change": 0.0}
+"""Where there is no effect at all, of the units that have such a point."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,21 @@ class Estimate:
 
     @classmethod
     def of(cls, row: Row, value: str = "value") -> "Estimate":
-        """A column of a table's row; only ``value`` and ``difference`` have an interval."""
-        interval = value in ("value", "difference")
-        low, high = (float(row[end]) if interval else NAN for end in ("low", "high"))
+        """A column of a table's row; only ``value`` has an interval."""
+        low, high = (float(row[end]) if value == "value" else NAN for end in ("low", "high"))
         return cls(float(row[value]), low, high, int(row.get("n_images", 0)))
+
+    @classmethod
+    def of_comparison(cls, row: Row) -> "Estimate":
+        """A difference of answers: over trainings and images where there are several trainings."""
+        ends = ("low", "high") if row["n_seeds"] == 1 else ("training_low", "training_high")
+        low, high = (float(row[end]) for end in ends)
+        return cls(float(row["difference"]), low, high, int(row["n_images"]))
+
+    @classmethod
+    def exact(cls, value: float) -> "Estimate":
+        """A number that is known."""
+        return cls(value, value, value)
 
     @classmethod
     def mean(cls, estimates: Sequence["Estimate"]) -> "Estimate":
@@ -66,6 +79,11 @@ class Estimate:
             min(self.n_images, other.n_images),
         )
 
+    def times(self, factor: float) -> "Estimate":
+        """A multiple, by a factor above 0."""
+        value, low, high = (factor * end for end in (self.value, self.low, self.high))
+        return Estimate(value, low, high, self.n_images)
+
     def negative(self) -> "Estimate":
         """The same difference, taken the other way round."""
         return Estimate(-self.value, -self.high, -self.low, self.n_images)
@@ -87,3 +105,13 @@ class Estimate:
             f"{factor * number:{sign}.{digits}f}" for number in (self.value, self.low, self.high)
         )
         return f"{value}{name}" + (f" [{low}, {high}]" if self.has_interval else "")
+
+
+def amount(value: float, unit: str) -> str:
+    """A size without an interval and a sign, as it is read: three digits.
+
+    >>> amount(0.00962, "difference"), amount(0.2, "ratio")
+    ('0.962 points', '0.2 times')
+    """
+    factor, _, _, name = UNITS[unit]
+    return f"{factor * value:.3g}{name}"

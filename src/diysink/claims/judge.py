@@ -2,18 +2,23 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from diysink.claims.entry import AHEAD, FLAG, INTERVAL, VALUE, Claim, Part
-from diysink.claims.estimate import UNITS, Estimate, Row
+from diysink.claims.decision import Decision, decide, detectable, yes_or_no
+from diysink.claims.entry import AHEAD, FLAG, INTERVAL, Claim, Part
+from diysink.claims.estimate import NAN, NOTHING, UNITS, Estimate, Row
 from diysink.claims.names import known
-from diysink.claims.results import Result, conclude
+from diysink.claims.results import Finding, Result, Verdict, conclude
 from diysink.claims.special import SPECIAL
-from diysink.claims.tables import EACH, Tables
+from diysink.claims.tables import EACH, Tables, trainings
 from diysink.evaluation.verdict import AHEAD as IS_AHEAD
 from diysink.evaluation.verdict import outcome
+
+OF_THE_PART = ("part", "value", "low", "high", "unit", "n_images", "smallest", "detectable",
+               "finding")  # fmt: skip
 
 
 def judge(
@@ -27,10 +32,11 @@ def judge(
         induced: the encoder's sinks were induced in training.
 
     Returns:
-        ``number, claim, paper, value, low, high, unit, n_images, verdict, built_in,
-        why_built_in``: the number is that of the first part that was measured and is no control;
-        ``built_in`` is ``not induced`` where no sinks were. And ``number, part, value, low, high,
-        unit, n_images, p, criterion, met, control``.
+        ``number, name, claim, paper, basis, verdict``; ``part, value, low, high, unit, n_images,
+        smallest, detectable, finding`` of the part that decides; ``trainings``, the fewest that a
+        part rests on (0: none rests on any); ``trained_apart``: whether parts compare models that
+        were trained apart (yes, partly, no); ``built_in`` (``not induced`` where no sinks were) and
+        ``why_built_in``. And the parts, each with ``number`` and the columns of `Result.row`.
 
     Raises:
         ValueError: a claim names an unknown table or column, or several rows as one.
@@ -41,15 +47,19 @@ def judge(
             results = judge_claim(claim, tables)
         except ValueError as error:
             raise ValueError(f"claim {number}: {error}") from error
-        measured = [r for r in results if r.estimate is not None and not r.control]
-        first = (measured[0] if measured else Result("", "", None)).row()
+        verdict, decisive = conclude(results)
+        own = (decisive or Result.missing("")).row()
         rows.append(
             {
                 "number": number,
+                "name": claim.name,
                 "claim": claim.claim,
                 "paper": claim.paper,
-                **{name: first[name] for name in ("value", "low", "high", "unit", "n_images")},
-                "verdict": str(conclude(results)),
+                "basis": claim.basis,
+                "verdict": str(verdict),
+                **{name: own[name] for name in OF_THE_PART},
+                "trainings": min((r.trainings for r in results if r.trainings), default=0),
+                "trained_apart": _some(r.trained_apart for r in results if r.estimate is not None),
                 "built_in": claim.built_in if induced else "not induced",
                 "why_built_in": claim.why if induced else "",
             }
@@ -58,24 +68,27 @@ def judge(
     return pd.DataFrame(rows), pd.DataFrame(parts)
 
 
-def judge_claim(claim: Claim, tables: Tables) -> list[Result]:
-    """The results of all parts; of what the claim needs, where that is not there."""
-    needs = judge_parts(claim.needs, tables)
-    if lacking := [need for need in needs if not need.met]:
-        return [Result(need.text, "measured", None) for need in lacking]
-    return judge_parts(claim.parts, tables)
+def judge_claim(
+    claim: Claim, tables: Tables, where: Mapping[str, Any] | None = None
+) -> list[Result]:
+    """The results of all parts and of what the claim needs; of the latter alone where it lacks.
+
+    Args:
+        claim: whose parts.
+        tables: of the run.
+        where: in place of the same columns of each part.
+    """
+    needs = [need.as_control() for need in judge_parts(claim.needs, tables, where)]
+    lacking = [need for need in needs if need.verdict != Verdict.SHOWN]
+    if lacking:
+        return [replace(need, verdict=Verdict.NOT_MEASURABLE) for need in lacking]
+    return [*judge_parts(claim.parts, tables, where), *needs]
 
 
 def judge_parts(
     parts: Sequence[Part], tables: Tables, where: Mapping[str, Any] | None = None
 ) -> list[Result]:
-    """The results of parts.
-
-    Args:
-        parts: of one claim.
-        tables: of the run.
-        where: in place of the same columns of each part.
-    """
+    """The results of parts; for the arguments see `judge_claim`."""
     results = []
     for part in parts:
         if part.rule in SPECIAL:
@@ -84,9 +97,10 @@ def judge_parts(
         chosen = {c: (where or {}).get(c, value) for c, value in part.where.items()}
         rows = tables.rows(part.table, chosen)
         if EACH in chosen.values():
-            results += [_judge(part, chosen, [row], tables) for row in rows]
+            found = [_judge(part, chosen, [row], tables) for row in rows]
         else:
-            results.append(_judge(part, chosen, rows, tables))
+            found = [_judge(part, chosen, rows, tables)]
+        results += [one.as_control() if part.control else one for one in found]
     return results
 
 
@@ -100,48 +114,56 @@ def _judge(part: Part, where: Mapping[str, Any], rows: list[Row], tables: Tables
     row = rows[0] if rows else {}
     text = part.text.format_map(defaultdict(lambda: "?", {**where, **row, "rows": len(rows)}))
     if estimate is None or estimate.value != estimate.value:
-        return Result(text, "measured", None, None, unit, part.control)
-    match part.rule:
-        case rule if rule in FLAG:
-            flag = bool(row[str(part.limit)]) == (rule == "is")
-            return Result(text, f"{rule} {part.limit}", flag, estimate, unit, part.control)
-        case rule if rule == AHEAD:
-            ahead = outcome(row, tables.level) == IS_AHEAD
-            text += _trainings(row)
-            criterion = f"interval above 0 and p < {1 - tables.level:.2g}"
-            return Result(text, criterion, ahead, estimate, unit, part.control, row["p_holm"])
-    if part.than is not None:
-        limit = _other(part, where, part.than, tables)
-        than = "the measurement" if part.control else ", ".join(map(str, part.than.values()))
-        criterion = f"interval {part.rule} that of {than}"
-    else:
-        number = _limit(part, row, tables.level)
-        limit = Estimate(number, number, number)
-        rule = f"interval {part.rule}" if part.rule in INTERVAL else part.rule
-        criterion = f"{rule.removeprefix('value ')} {UNITS[unit][0] * number:g}"
-    if part.rule in VALUE:
+        return Result.missing(text, unit, control=part.control)
+    if part.rule == AHEAD:
+        return _compared(part, row, estimate, text, tables.level)
+    if part.rule in FLAG:
+        decision = yes_or_no(bool(row[str(part.limit)]) == (part.rule == "is"))
+        return Result(text, f"{part.rule} {part.limit}", *decision, estimate, unit,
+                      trainings=trainings(row))  # fmt: skip
+    limit, criterion = _limit(part, where, row, tables)
+    if part.rule not in INTERVAL:
         estimate = Estimate(estimate.value, n_images=estimate.n_images)
-    met = None if limit is None else _met(part.rule, estimate, limit)
-    return Result(text, criterion, met, estimate, unit, part.control)
+    decision = (
+        (Verdict.NOT_MEASURABLE, Finding.NOT_MEASURED)
+        if limit is None
+        else _decide(part, estimate, limit)
+    )
+    return Result(
+        text, criterion, *decision, estimate, unit,
+        smallest=NAN if part.smallest is None else float(part.smallest),
+        detectable=detectable(estimate, tables.level),
+        trainings=trainings(row),
+    )  # fmt: skip
 
 
-def _met(rule: str, estimate: Estimate, limit: Estimate) -> bool | None:
-    """Whether a number keeps a rule; None where the rule needs an interval that is not there."""
-    if rule in INTERVAL and not (estimate.has_interval and limit.has_interval):
-        return None
-    match rule:
+def _compared(part: Part, row: Row, estimate: Estimate, text: str, level: float) -> Result:
+    """A planned comparison: the test after Holm's correction must agree with the interval."""
+    verdict, finding = decide(estimate, Estimate.exact(0.0), part.smallest, NOTHING["difference"])
+    apart, several = bool(row["separate"]), int(row["n_seeds"])
+    if apart and several == 1:
+        verdict, finding = Verdict.UNDECIDED, Finding.ONE_TRAINING
+    elif verdict == Verdict.SHOWN and outcome(row, level) != IS_AHEAD:
+        verdict, finding = Verdict.UNDECIDED, Finding.UNCORRECTED
+    return Result(
+        text, f"above 0 and p < {1 - level:.2g}", verdict, finding, estimate, "difference",
+        smallest=NAN if part.smallest is None else float(part.smallest),
+        detectable=float(row["detectable"]), p=float(row["p_holm"]),
+        trainings=several, trained_apart=apart,
+    )  # fmt: skip
+
+
+def _decide(part: Part, estimate: Estimate, limit: Estimate) -> Decision:
+    match part.rule:
         case "above":
-            return estimate.low > limit.high
+            nothing = None if part.than is not None else NOTHING.get(part.unit)
+            return decide(estimate, limit, part.smallest, nothing)
         case "below":
-            return estimate.high < limit.low
-        case "at most":
-            return estimate.high <= limit.low
-        case "value above":
-            return estimate.value > limit.value
-        case "value below":
-            return estimate.value < limit.value
-        case _:  # value at least
-            return estimate.value >= limit.value
+            return decide(estimate.negative(), limit.negative())
+        case "value at least":
+            return yes_or_no(estimate.value >= limit.value)
+        case _:  # value below
+            return yes_or_no(estimate.value < limit.value)
 
 
 def _estimate(part: Part, rows: list[Row]) -> Estimate | None:
@@ -150,8 +172,9 @@ def _estimate(part: Part, rows: list[Row]) -> Estimate | None:
         return None
     if len(rows) > 1 and "mean" not in part.where.values():
         raise ValueError(f"{part.where} is true of {len(rows)} rows of the table {part.table}")
-    value = "difference" if part.rule == AHEAD else part.value
-    mean = Estimate.mean([Estimate.of(row, value) for row in rows])
+    if part.rule == AHEAD:
+        return Estimate.of_comparison(rows[0])
+    mean = Estimate.mean([Estimate.of(row, part.value) for row in rows])
     return mean.negative() if part.negative else mean
 
 
@@ -167,7 +190,22 @@ def _other(
     return None if less is None else estimate.less(less)
 
 
-def _limit(part: Part, row: Mapping[Any, Any], level: float) -> float:
+def _limit(
+    part: Part, where: Mapping[str, Any], row: Row, tables: Tables
+) -> tuple[Estimate | None, str]:
+    """The limit, and the criterion in words."""
+    if part.than is None:
+        number = _number(part, row, tables.level)
+        rule = part.rule.removeprefix("value ")
+        return Estimate.exact(number), f"{rule} {UNITS[part.unit][0] * number:g}"
+    factor = 1.0 if part.limit is None else _number(part, row, tables.level)
+    other = _other(part, where, part.than, tables)
+    of = "the measurement" if part.control else ", ".join(map(str, part.than.values()))
+    times = "" if factor == 1 else f"{factor:g} times "
+    return other and other.times(factor), f"{part.rule} {times}that of {of}"
+
+
+def _number(part: Part, row: Row, level: float) -> float:
     facts = {**row, "error": 1 - level}
     for column in (part.limit, part.per):
         if isinstance(column, str):
@@ -176,9 +214,6 @@ def _limit(part: Part, row: Mapping[Any, Any], level: float) -> float:
     return float(limit) * (1.0 if part.per is None else float(row[part.per]))
 
 
-def _trainings(row: Row) -> str:
-    """What other trainings would change, where there were several."""
-    if row["n_seeds"] == 1:
-        return ""
-    ends = f"{100 * row['training_low']:+.1f} to {100 * row['training_high']:+.1f} points"
-    return f" ({row['n_seeds']} trainings; over trainings and images {ends})"
+def _some(flags: Any) -> str:
+    flags = list(flags)
+    return "yes" if flags and all(flags) else "partly" if any(flags) else "no"

@@ -5,18 +5,20 @@ from typing import Any
 
 import pandas as pd
 
-from diysink.claims.estimate import Estimate
-from diysink.claims.results import Verdict
+from diysink.claims.sentences import criterion, measured, reason, sentences, size
 
 _HEAD = """# Claims
 
 <!-- Written by `kedro run --pipelines claims` (data/08_reporting/claims.md): do not edit. -->
 
 Claims of the paper ([arXiv 2510.08510](https://arxiv.org/abs/2510.08510)), each against the tables
-of one run. A claim *holds* if every part does. A rule applies to the whole interval; where answers
-are compared, to p after Holm's correction as well. The control must stay clear of the measurement.
-*Does not hold* means that a part is not shown here. It is no proof of the opposite.
-*Not measurable here* names what was not measured.
+of one run.
+"""
+_RULES = """
+A claim is *shown* if every part is: its whole interval is beyond the limit, after Holm's correction
+where answers are compared, and the control stays clear. It is *refuted* if the whole interval of a
+part holds no effect as large as the smallest of interest, which is the paper's. Else it is
+*undecided*. *Detects*: the smallest true effect that this design shows with 80 % power.
 [How verdicts are made](guides/report.md#claims).
 """
 _INDUCED = """
@@ -35,18 +37,24 @@ def claims_page(claims: pd.DataFrame, parts: pd.DataFrame, *, level: float, indu
         level: of the intervals.
         induced: the encoder's sinks were induced.
     """
-    verdicts = list(claims["verdict"]) if len(claims) else []
-    numbers = ", ".join(f"{verdict}: {verdicts.count(str(verdict))}" for verdict in Verdict)
-    lines = [
-        _HEAD + (_INDUCED if induced else ""),
-        f"{len(claims)} claims. {numbers}. Intervals: {100 * level:g} %, over images.",
+    lines = [_HEAD + (_INDUCED if induced else "")]
+    lines += [line for sentence in sentences(claims) for line in (sentence, "")]
+    lines += [
+        _RULES.strip(),
+        "",
+        f"Intervals: {100 * level:g} %, over images; over trainings and images where answers of "
+        "several trainings are compared. *Trainings*: how many the numbers rest on; 0 where none "
+        "of this run matters. Analyses look at one checkpoint, of one training.",
         "",
         *_table(
-            ("", "claim", "verdict", "measured", "images", "built in"),
+            ("", "claim", "verdict", "decided by", "measured", "detects", "images", "trainings",
+             "built in"),
             (
                 (
                     f"[{row['number']}](#claim-{row['number']})", row["claim"],
-                    f"**{row['verdict']}**", measured(row), row["n_images"] or "–", row["built_in"],
+                    f"**{row['verdict']}**", f"{row['part']}: {reason(row)}", measured(row),
+                    size(row, "detectable"), row["n_images"] or "–", row["trainings"],
+                    row["built_in"],
                 )
                 for row in claims.to_dict("records")
             ),
@@ -54,44 +62,45 @@ def claims_page(claims: pd.DataFrame, parts: pd.DataFrame, *, level: float, indu
     ]  # fmt: skip
     for row in claims.to_dict("records"):
         own = parts[parts["number"] == row["number"]].to_dict("records")
-        lines += [
-            f"## Claim {row['number']}",
-            "",
-            row["claim"],
-            "",
-            f"*The paper*: {row['paper']}.",
-            "",
-            f"**{str(row['verdict']).capitalize()}.**",
-            "",
-            *_table(
-                ("part", "measured", "criterion", "met", "images"),
-                (
-                    (part["part"], measured(part), criterion(part), part["met"],
-                     part["n_images"] or "–")
-                    for part in own
-                ),
-            ),
-        ]  # fmt: skip
-        if row["why_built_in"]:
-            lines += [f"*Built in: {row['built_in']}.* {row['why_built_in']}", ""]
+        lines += _claim(row, own)
     return "\n".join(lines)
 
 
-def measured(row: Mapping[Any, Any]) -> str:
-    """The row's number with its interval; a dash where nothing was measured.
+def _claim(row: Mapping[Any, Any], parts: list[dict[Any, Any]]) -> list[str]:
+    lines = [
+        f"## Claim {row['number']}",
+        "",
+        row["claim"],
+        "",
+        f"*The paper*: {row['paper']}.",
+        "",
+        f"*Limits and smallest effects of interest*: {row['basis']}",
+        "",
+        f"**{str(row['verdict']).capitalize()}.** {apart(row)}".rstrip(),
+        "",
+        *_table(
+            ("part", "measured", "criterion", "smallest of interest", "detects", "verdict",
+             "images", "trainings"),
+            (
+                (part["part"], measured(part), criterion(part), size(part, "smallest"),
+                 size(part, "detectable"), f"{part['verdict']}: {reason(part)}",
+                 part["n_images"] or "–", part["trainings"])
+                for part in parts
+            ),
+        ),
+    ]  # fmt: skip
+    if row["why_built_in"]:
+        lines += [f"*Built in: {row['built_in']}.* {row['why_built_in']}", ""]
+    return lines
 
-    >>> measured({"value": 3.0, "low": NAN, "high": NAN, "n_images": 1, "unit": "ratio"})
-    '3.00 times'
-    """
-    estimate = Estimate.of(row)
-    return "–" if estimate.value != estimate.value else estimate.written(str(row["unit"]))
 
-
-def criterion(part: Mapping[Any, Any]) -> str:
-    """The rule of a part, with p where there is a test."""
-    control = "control: " if part["control"] else ""
-    p = "" if pd.isna(part["p"]) else f"; p = {part['p']:.2g} (Holm)"
-    return f"{control}{part['criterion']}{p}"
+def apart(row: Mapping[Any, Any]) -> str:
+    """Whether its parts compare models that were trained apart; nothing where none does."""
+    return {
+        "yes": "It compares models that were trained apart: one training of each decides nothing.",
+        "partly": "Some of its parts compare models that were trained apart, which one training of "
+        "each does not decide; the others are inside one model.",
+    }.get(str(row["trained_apart"]), "")
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:

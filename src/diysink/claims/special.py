@@ -1,10 +1,12 @@
 """Rules that fit one claim only: functions from a part to its results, by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from diysink.claims.decision import decide, detectable, yes_or_no
 from diysink.claims.estimate import Estimate, Row
 from diysink.claims.results import Result
-from diysink.claims.tables import Tables
+from diysink.claims.tables import Tables, trainings
 
 Special = Callable[[Tables, str], list[Result]]
 
@@ -25,22 +27,37 @@ def dimension_appears(tables: Tables, table: str) -> list[Result]:
     after = max(rows("finetuned", "vsink"), key=lambda row: row["value"], default=None)
     if after is None or not first:
         text = "massive dimensions at V-sinks after training and at the first token before it"
-        return [Result(text, "measured", None)]
+        return [Result.missing(text)]
     layer, dimension = int(after["layer"]), int(after["dimension"])
     before = _at(rows("untrained", "vsink", layer=layer), dimension)
     random = _at(rows("finetuned", "vsink", layer=layer, control="random-matched"), dimension)
     of = f"dimension {dimension} in layer {layer} at V-sinks, over the state's RMS"
     trained, largest = Estimate.of(after), max(first, key=lambda row: row["value"])
-    change = trained.less(before) if before else None
-    return [
-        Result(f"{of}, after training", "massive", bool(after["massive"]), trained, "ratio"),
-        Result("the same, after training less before", "interval above 0",
-               change.low > 0 if change else None, change, "ratio"),
-        Result("the same at as many random nonsinks", "interval below that of the measurement",
-               random.high < trained.low if random else None, random, "ratio", control=True),
-        Result("largest dimension of the first token, before training", "massive", True,
-               Estimate.of(largest), "ratio", control=True),
+    grown = "the same, after training less before"
+    alike = "the same at as many random nonsinks"
+    results = [
+        Result(f"{of}, after training", "massive", *yes_or_no(bool(after["massive"])), trained),
+        _above(grown, "above 0", trained.less(before), Estimate.exact(0.0), tables.level)
+        if before
+        else Result.missing(grown),
+        _above(alike, "below that of the measurement", random.negative(), trained.negative(),
+               tables.level, shown=random).as_control()
+        if random
+        else Result.missing(alike, control=True),
+        Result("largest dimension of the first token, before training", "massive",
+               *yes_or_no(True), Estimate.of(largest)).as_control(),
     ]  # fmt: skip
+    return [replace(result, unit="ratio", trainings=trainings(after)) for result in results]
+
+
+def _above(
+    text: str, criterion: str, estimate: Estimate, limit: Estimate, level: float,
+    shown: Estimate | None = None,
+) -> Result:  # fmt: skip
+    """What is decided by an interval; ``shown``: the number as it is written."""
+    verdict, finding = decide(estimate, limit)
+    return Result(text, criterion, verdict, finding, shown or estimate,
+                  detectable=detectable(estimate, level))  # fmt: skip
 
 
 def _at(rows: list[Row], dimension: int) -> Estimate | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from diysink.analysis.table import ALL
 from diysink.claims.estimate import NAN, Row
@@ -88,8 +89,21 @@ def _chosen(rows: list[Row], column: str, value: Any) -> list[Row]:
             return [row for row in rows if row[column] == first]
 
 
+def trainings(row: Row) -> int:
+    """How many trainings a row rests on; 0: on none, such as what is measured in the encoder.
+
+    Analyses look at one checkpoint, whatever number of them a run trained.
+    """
+    if "n_seeds" in row:
+        return int(row["n_seeds"])
+    return int(row.get("where") in ("llm", "answers"))
+
+
 def sinks_table(
-    verdicts: pd.DataFrame, evidence: pd.DataFrame, expect: Mapping[str, str | None]
+    verdicts: pd.DataFrame,
+    evidence: pd.DataFrame,
+    expect: Mapping[str, str | None],
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """Sinks of every encoder as rows with ``metric`` and ``condition`` (the encoder).
 
@@ -97,11 +111,13 @@ def sinks_table(
         verdicts: one row an encoder.
         evidence: one row a question of a verdict.
         expect: ``found`` or ``none``, by encoder.
+        level: of the interval of ``common``.
 
     Returns:
         Metrics: ``sinks`` (in an image; NaN of an encoder that was not measured), ``sinks per
-        image`` (with its interval, from the share of tokens) and the evidence's own. ``limit`` is
-        the evidence's, ``found`` the verdict, ``expected`` what is expected.
+        image`` (with its interval, from the share of tokens) and the evidence's own; ``common``,
+        the share of images with a sink, with the exact binomial interval (Clopper-Pearson).
+        ``limit`` is the evidence's, ``found`` the verdict, ``expected`` what is expected.
     """
     rows: list[dict[str, Any]] = []
     measured = {row["encoder"]: row for row in verdicts.to_dict("records")}
@@ -120,6 +136,10 @@ def sinks_table(
             continue
         for one in evidence[evidence["encoder"] == encoder].to_dict("records"):
             ends = {name: one[name] for name in ("value", "low", "high")}
+            if one["question"] == "common" and one["value"] == one["value"]:
+                having = binomtest(round(one["value"] * shared["n_images"]), shared["n_images"])
+                between = having.proportion_ci(level)
+                ends |= {"low": float(between.low), "high": float(between.high)}
             fact = {**shared, "metric": one["question"], **ends, "limit": one["threshold"]}
             rows.append(fact)
             if one["question"] == "few":

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from diysink.analysis import ANALYSES
-from diysink.claims import Verdict, criterion, measured
+from diysink.claims import apart, criterion, measured, reason, sentences, size
 from diysink.report import figures
 from diysink.report.inputs import Inputs
 
@@ -85,25 +85,35 @@ def sheet(name: str, table: pd.DataFrame) -> Sheet:
 
 
 def claims(inputs: Inputs) -> dict[str, Any]:
-    """Verdicts with their parts, and robustness."""
+    """Verdicts with their parts, all of them in a few sentences, and robustness."""
     rows, parts = inputs.rows("claim_verdicts"), inputs.rows("claim_parts")
     robust = inputs.rows("robustness")
     level = float(inputs.results["settings"]["level"])
     judged = [
         {
             **row,
-            "measured": measured(row),
+            **_said(row),
+            "apart": apart(row),
             "parts": [
-                {**part, "measured": measured(part), "criterion": criterion(part)}
+                {**part, **_said(part), "criterion": criterion(part)}
                 for part in parts
                 if part["number"] == row["number"]
             ],
         }
         for row in rows
     ]
-    verdicts = [row["verdict"] for row in rows]
     return {
         "claims": judged,
-        "counts": [(str(verdict), verdicts.count(str(verdict))) for verdict in Verdict],
+        "claim_sentences": sentences(pd.DataFrame(rows)) if rows else [],
         "robustness": figures.draw_robustness(robust, level) if robust else None,
+    }
+
+
+def _said(row: dict[str, Any]) -> dict[str, str]:
+    """The numbers and the finding of a claim, or of a part, as they are read."""
+    return {
+        "measured": measured(row),
+        "least": size(row, "smallest"),
+        "detects": size(row, "detectable"),
+        "reason": reason(row),
     }

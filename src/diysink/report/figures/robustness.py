@@ -20,8 +20,9 @@ from diysink.drawing import (
 
 Rows = Sequence[Mapping[str, Any]]
 _MARKS = {
-    "holds": (BOTH, "✓"),
-    "does not hold": (SINK, "✗"),
+    "shown": (BOTH, "✓"),
+    "refuted": (SINK, "✗"),
+    "undecided": (INK, "?"),
     "not measurable here": (MUTED, "–"),
 }
 _NAMES = {"tau": "times tau", "layer": "layer"}
@@ -75,7 +76,7 @@ def draw_robustness(rows: Rows, level: float) -> Drawing:
     return drawing(
         "robustness",
         _title(rows, lines),
-        "✓ holds, ✗ does not hold, – not measurable, each by the claim's own rule from "
+        "✓ shown, ✗ refuted, ? undecided, – not measurable, each by the claim's rule from "
         f"{level_name(level)} intervals over {_images(rows)} images and its control. Outlined: "
         "what the claim itself looks at. Accuracies are not here: they need the models again.",
         0.5 + 0.27 * len(places),
