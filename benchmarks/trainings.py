@@ -42,7 +42,7 @@ def stages(data: Path, steps: int, num_processes: Any, work: str) -> tuple[dict[
     seconds, start = {}, time.perf_counter()
     connectors, _ = align_connectors(records, profiles, s["model"], s["align"], *last)
     seconds["align"] = time.perf_counter() - start
-    models, _ = finetune_models(
+    models, _, _ = finetune_models(
         records, profiles, connectors, s["model"], s["finetune"], s["align"], *last
     )
     seconds["finetune"] = time.perf_counter() - start - seconds["align"]

@@ -141,14 +141,21 @@ def answers(
 
 
 def summarize_doses(
-    dose_predictions: pd.DataFrame, dose: "Doses", evaluate: "Evaluate", seed: int
+    dose_predictions: pd.DataFrame,
+    benchmark_results: dict[str, Any],
+    dose: "Doses",
+    evaluate: "Evaluate",
+    seed: int,
 ) -> pd.DataFrame:
     """What each dose did: the comparison at every level, by group.
+
+    A run without doses shows those that were recorded (``benchmarks/results/dose.json``).
 
     Returns:
         ``dose, knob, planted, first`` (group to read first), ``level, level_name, group`` and the
         columns of :func:`diysink.evaluation.comparisons`, with ``accuracy`` and
-        ``baseline_accuracy``. ``p_holm`` is over the levels and groups of one dose.
+        ``baseline_accuracy``, and ``recorded``: of which revision, where it was not this run.
+        ``p_holm`` is over the levels and groups of one dose.
     """
     from diysink.evaluation import dose_response
     from diysink.resampling import Bootstrap
@@ -163,4 +170,7 @@ def summarize_doses(
         table = dose_response(rows, one.compare, bootstrap=bootstrap)
         own = {"dose": name, "knob": one.knob, "planted": one.planted, "first": one.group}
         tables.append(table.assign(**own, level_name=table["level"].map(names)))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    if tables:
+        return pd.concat(tables, ignore_index=True).assign(recorded="")
+    recorded = benchmark_results.get("dose", {"rows": [], "revision": ""})
+    return pd.DataFrame(recorded["rows"]).assign(recorded=recorded["revision"])

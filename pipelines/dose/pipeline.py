@@ -30,7 +30,13 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 summarize_doses,
-                ["dose_predictions", "params:dose", "params:evaluate", "params:seed"],
+                [
+                    "dose_predictions",
+                    "benchmark_results",
+                    "params:dose",
+                    "params:evaluate",
+                    "params:seed",
+                ],
                 "dose_response",
                 name="summarize_doses",
             ),

@@ -22,6 +22,8 @@ TABLES = (
     "claim_verdicts",
     "claim_parts",
     "robustness",
+    "convergence",
+    "dose_response",
 )
 """Tables that the page shows, besides those of the analyses."""
 
@@ -36,6 +38,7 @@ PARAMETERS = (
     "finetune",
     "reweight",
     "evaluate",
+    "dose",
     "analyze",
     "claims",
 )

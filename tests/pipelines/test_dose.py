@@ -91,7 +91,7 @@ def test_every_level_answers_with_both_variants_and_every_training(stage):
     counts = answered.groupby(["level", "variant", "seed"]).size()
     assert len(counts) == 3 * 2 * 2
     assert set(counts) == {16}
-    table = summarize_doses(answered, dose, stage.args[5], 0)
+    table = summarize_doses(answered, {}, dose, stage.args[5], 0)
     assert sorted(table["level"].unique()) == [0, 1, 2]
     assert set(table["group"]) == {"all", "global", "local", "mixed"}
     assert (table["n_seeds"] == 2).all()
@@ -126,5 +126,9 @@ def test_levels_share_the_trainings_that_they_have_in_common(stage, monkeypatch)
 def test_without_a_dose_nothing_is_done(stage):
     answered = stage(dose=Doses(doses={}))
     assert answered.empty
-    assert summarize_doses(answered, Doses(doses={}), stage.args[5], 0).empty
+    nothing = Doses(doses={})
+    assert summarize_doses(answered, {}, nothing, stage.args[5], 0).empty
+    recorded = {"dose": {"revision": "abc", "rows": [{"dose": "mine", "level": 0}]}}
+    shown = summarize_doses(answered, recorded, nothing, stage.args[5], 0)
+    assert shown.to_dict("records") == [{"dose": "mine", "level": 0, "recorded": "abc"}]
     assert isinstance(answered, pd.DataFrame)

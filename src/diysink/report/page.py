@@ -37,7 +37,7 @@ def render(inputs: Inputs) -> str:
     template = environment.from_string((here / "page.html.jinja").read_text("utf-8"))
     return template.render(
         css=(here / "page.css").read_text("utf-8"), i=inputs, **_results(inputs), **_sinks(inputs),
-        **claims(inputs), sections=sections(inputs), **_analyses(inputs), **_provenance(inputs),
+        **_training(inputs), **claims(inputs), sections=sections(inputs), **_analyses(inputs), **_provenance(inputs),
     )  # fmt: skip
 
 
@@ -57,6 +57,21 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "differing": tables.differing(
             inputs.predictions, settings["candidate"], settings["baseline"], inputs.differing
         ),
+    }
+
+
+def _training(inputs: Inputs) -> dict[str, Any]:
+    level = float(inputs.results["settings"]["level"])
+    curves = [
+        figures.draw_curves(stage, table) for stage, table in inputs.curves.items() if len(table)
+    ]
+    dose = inputs.tables.get("dose_response")
+    doses = [] if dose is None or dose.empty else [t for _, t in dose.groupby("dose", sort=False)]
+    return {
+        "curves": curves,
+        "convergence": inputs.rows("convergence"),
+        "doses": [figures.draw_dose(table, level) for table in doses],
+        "dose_recorded": "" if not doses else str(doses[0]["recorded"].iloc[0]),
     }
 
 
@@ -91,13 +106,7 @@ def _by_encoder(examples: Sequence[figures.Example]) -> dict[str, list[figures.E
 
 
 def _analyses(inputs: Inputs) -> dict[str, Any]:
-    return {
-        "curves": [
-            figures.draw_curves(stage, table)
-            for stage, table in inputs.curves.items()
-            if not table.empty
-        ],
-    }
+    return {}
 
 
 def _provenance(inputs: Inputs) -> dict[str, Any]:

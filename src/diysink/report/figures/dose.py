@@ -1,0 +1,69 @@
+"""The gain at every level of a dose, with its interval: where there is none, and where it is seen."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from diysink.drawing import (
+    BOTH,
+    MARKERS,
+    MUTED,
+    Drawing,
+    drawing,
+    legend_above,
+    level_name,
+    rows_of,
+    short,
+)
+from diysink.evaluation.dose import in_order
+
+
+def draw_dose(table: pd.DataFrame, level: float) -> Drawing:
+    """One dose: the difference of variant and baseline over its levels, in two groups.
+
+    Args:
+        table: rows of one dose, as `diysink.evaluation.dose_response` gives them, with ``dose``,
+            ``knob``, ``planted``, ``first`` and ``level_name``.
+        level: of the intervals.
+    """
+    one = table.iloc[0]
+    groups = list(dict.fromkeys([one["first"], "all"]))
+    several = bool((table["n_seeds"] > 1).all())
+    low, high = ("training_low", "training_high") if several else ("low", "high")
+    lines = {group: rows_of(table[table["group"] == group]) for group in groups}
+    colours = dict(zip(groups, (BOTH, MUTED), strict=False))
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(0, color=MUTED, linewidth=1)
+        for i, (group, rows) in enumerate(lines.items()):
+            places = [place + 0.08 * i for place in range(len(rows))]
+            for place, row in zip(places, rows, strict=True):
+                axes.plot([place] * 2, [100 * row[low], 100 * row[high]], color=colours[group])
+            gains = [100 * row["difference"] for row in rows]
+            axes.plot(places, gains, MARKERS[i], color=colours[group], linestyle="-",
+                      linewidth=0.9, markersize=4.5, label=f"{group} questions")  # fmt: skip
+        names = [short(row["level_name"], 14) for row in lines[groups[0]]]
+        axes.set_xticks(range(len(names)), names)
+        axes.set_ylabel(f"{one['variant']}\nless {one['baseline']} (points)")
+        legend_above(axes)
+
+    first = lines[groups[0]]
+    gains = [row["difference"] for row in first]
+    kept = in_order(gains, one["planted"])
+    seeds = f"{one['n_seeds']} trainings and images" if several else "images, one training"
+    return drawing(
+        f"dose-{one['dose']}",
+        f"{one['dose']}: {one['variant']} less {one['baseline']} goes from {100 * gains[0]:+.1f} to "
+        f"{100 * gains[-1]:+.1f} points on {groups[0]} questions; planted: it {one['planted']}, "
+        f"{'and so it does at every level' if kept else 'and not every level keeps the order'}",
+        f"Along the axis: {one['knob']}. Lines: {level_name(level)} intervals over {seeds}. "
+        f"At the null end this design detects {100 * null_end(first, one['planted']):.1f} points "
+        "with 80 % power.",
+        2.6,
+        draw,
+    )
+
+
+def null_end(rows: list[dict[str, object]], planted: str) -> float:
+    """The smallest effect that the design detects where nothing is to be won."""
+    row = rows[0] if planted == "rises" else rows[-1]
+    return float(str(row["detectable"]))
