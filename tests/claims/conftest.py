@@ -146,7 +146,8 @@ def make_tables():
         "comparisons": pd.DataFrame(
             [
                 {"variant": a, "baseline": b, "group": group, "difference": 0.05, "low": 0.02,
-                 "high": 0.08, "p_holm": 0.001, "n_images": 200, "n_seeds": 1}
+                 "high": 0.08, "p_holm": 0.001, "n_images": 200, "n_seeds": 1,
+                 "separate": False}
                 for a, b, group in plan(CLAIMS.values())
             ]
         ),

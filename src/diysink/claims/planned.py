@@ -44,4 +44,4 @@ def planned_comparisons(
         predictions, pairs, bootstrap=bootstrap
     ).set_index(["variant", "baseline", "group"])  # fmt: skip
     answered = table.loc[[row for row in planned if row in table.index]].reset_index()
-    return answered.assign(p_holm=holm(answered["p_mcnemar"].tolist()))
+    return answered.assign(p_holm=holm(answered["p"].tolist()))
