@@ -106,6 +106,7 @@ def test_identical_predictions_differ_by_nothing():
         axis=None
     )
     assert (made[["p", "p_holm"]] == 1).all(axis=None)
+    assert made["detectable"].isna().all()
 
 
 def test_differences_counted_by_hand():

@@ -39,7 +39,7 @@ def answers(predictions: pd.DataFrame, by: str, value: str = "correct") -> Answe
     """A column of numbers in one order for all variants, which must have answered the same items.
 
     Args:
-        predictions: one row per variant, seed and item (the design document's "Predictions").
+        predictions: one row per variant, seed and item.
         by: the column that groups the items, such as ``group`` or ``subtask``.
         value: the column of numbers.
 

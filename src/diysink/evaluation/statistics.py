@@ -131,8 +131,8 @@ def comparisons(
           and never smaller than over images alone. ``p_holm`` corrects it for all rows.
         - ``separate``: the two variants are of different models, so they were trained apart.
         - ``detectable``: the smallest true difference that this design finds with 80 % power,
-          two-sided at this level, not corrected. NaN where it finds none: one training of
-          ``separate`` models.
+          two-sided at this level, not corrected. NaN where it finds none (one training of
+          ``separate`` models) and where no image differs.
         - ``only_variant``: number of pairs of item and seed where the variant's value is the higher
           (it alone is right); ``only_baseline`` likewise.
         - ``seed_min, seed_max``: lowest and highest difference of one training seed.
@@ -197,6 +197,7 @@ def _difference(
     if seeds > 1:
         p = max(p, mean.p)
     ends = mean.interval(level) if seeds > 1 else (np.nan, np.nan)
+    detects = mean.error > 0 and not (separate and seeds == 1)
     return {
         "difference": mean.mean,
         "low": over_images[0],
@@ -207,7 +208,7 @@ def _difference(
         "df": mean.df,
         "p": p,
         "separate": separate,
-        "detectable": np.nan if separate and seeds == 1 else mean.detectable(level),
+        "detectable": mean.detectable(level) if detects else np.nan,
         "seed_min": mean.by_training.min(),
         "seed_max": mean.by_training.max(),
         "n_items": int(counts.sum()),

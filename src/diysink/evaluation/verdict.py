@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from diysink.resampling import limit_of_none
+
 Row = Mapping[Any, Any]
 AHEAD, UNDECIDED, BEHIND = 1, 0, -1
 NAMES = {AHEAD: "ahead", UNDECIDED: "undecided", BEHIND: "behind"}
@@ -86,13 +88,22 @@ def one_training(row: Row) -> bool:
     return row["n_seeds"] == 1 and bool(row["separate"])
 
 
-def within(row: Row, margin: float) -> bool:
+def within(row: Row, level: float, margin: float) -> bool:
     """Whether the interval holds 0 and lies within the margin: a difference that does not matter.
 
     Never so of models that were trained apart, once each.
     """
     low, high = ends(row)
-    return low <= 0 <= high and max(-low, high) <= margin and not one_training(row)
+    return low <= 0 <= high and largest(row, level) <= margin and not one_training(row)
+
+
+def largest(row: Row, level: float) -> float:
+    """The largest difference, either way, that the interval allows.
+
+    Where no image differs at all, images that do may still be as many as the binomial limit.
+    """
+    low, high = ends(row)
+    return limit_of_none(row["n_images"], level) if low == high == 0 else max(-low, high)
 
 
 def ends(row: Row) -> tuple[float, float]:
@@ -126,9 +137,8 @@ def finding(row: Row, level: float, margin: float, p: str = "p_holm") -> str:
         return NAMES[result]
     if one_training(row):
         return "undecided: one training"
-    low, high = ends(row)
-    if within(row, margin):
-        return f"no difference larger than {100 * max(-low, high):.1f} points"
+    if within(row, level, margin):
+        return f"no difference larger than {100 * largest(row, level):.1f} points"
     if pd.isna(row["detectable"]):
         return NAMES[UNDECIDED]
     return f"undecided: 80 % power from {100 * row['detectable']:.1f} points on"
@@ -160,7 +170,7 @@ def _others(rows: list[dict[Any, Any]], level: float, margin: float) -> str:
     """How many came out how; which ones are ahead or behind."""
     rest = [row for row in rows if outcome(row, level) == UNDECIDED]
     once = [row for row in rest if one_training(row)]
-    small = [row for row in rest if within(row, margin)]
+    small = [row for row in rest if within(row, level, margin)]
     parts = [_named(rows, result, level) for result in (AHEAD, BEHIND)]
     parts += [f"{len(small)} no difference larger than {100 * margin:g} points"] if small else []
     parts += [f"{len(rest) - len(small)} {NAMES[UNDECIDED]}"]
