@@ -84,7 +84,8 @@ def predict_answers(
     """Generated answers of every variant and training seed to every question of the benchmarks.
 
     Returns:
-        The predictions; and, by name, why a change cannot be made to the LVLM.
+        The predictions, with the trained ``model`` that answered: its connector, or ``lvlm``; and,
+        by name, why a change cannot be made to the LVLM.
     """
     from diysink.architectures import UnsupportedInterventionError
     from diysink.evaluation.predict import predict
@@ -155,7 +156,10 @@ def predict_answers(
     reasons = {name.split("/seed")[0]: reason for name, reason in refused.items()}
     if not tables:
         raise ValueError(f"No variant can be evaluated: {reasons}")
-    return pd.concat(tables, ignore_index=True), reasons
+    predictions = pd.concat(tables, ignore_index=True)
+    models = {name: how.connector or "lvlm" for name, how in variants.chosen.items()}
+    predictions.insert(1, "model", predictions["variant"].map(models))
+    return predictions, reasons
 
 
 def summarize(
@@ -178,10 +182,11 @@ def summarize(
         predictions,
         compare=variants.compare,
         bootstrap=Bootstrap(evaluate.resamples, evaluate.level, seed),
+        margin=evaluate.margin,
         trained=candidate.connector is not None,
         **settings,
     )
-    settings |= evaluate.model_dump(include={"level", "resamples"})
+    settings |= evaluate.model_dump(include={"level", "resamples", "margin"})
     results |= {"settings": settings, "refused": refused}
     results["verdict"] += [f"{name} was left out: {reason}" for name, reason in refused.items()]
     metrics = accuracies(results["accuracy"])

@@ -9,7 +9,7 @@ from diysink.connector import Arrangement
 from diysink.selection import CoTTemplates
 from diysink.sinks import CalibrationSettings
 from pipelines.problems import ContradictionError, Problem
-from pipelines.schema import Dtype, Entries, Level, Metric, Name, Pair, Settings, Text
+from pipelines.schema import Dtype, Entries, Level, Metric, Name, Pair, Settings, Share, Text
 from pipelines.sinks.settings import Resampling
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class Evaluate(Settings):
     batch: PositiveInt
     max_new_tokens: PositiveInt
     level: Level
+    margin: Share
     resamples: PositiveInt
     cot: CoTTemplates
 

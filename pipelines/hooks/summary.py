@@ -80,15 +80,19 @@ def claims_line(path: Path) -> str:
 def accuracy_table(rows: Sequence[Mapping[str, Any]], *, digits: int = 1) -> Table:
     """Variants down, groups across; each cell an accuracy in percent with its interval.
 
+    Intervals are over trainings and images where there were several trainings.
+
     Args:
-        rows: mappings with ``variant``, ``group``, ``accuracy``, ``low``, ``high`` (shares of 1)
-            and ``n_items``.
+        rows: mappings with ``variant``, ``group``, ``accuracy``, ``low``, ``high``,
+            ``training_low``, ``training_high`` (shares of 1), ``n_items`` and ``n_seeds``.
         digits: decimals of the intervals' ends.
     """
+    from diysink.evaluation.verdict import over
+
     groups = list(dict.fromkeys(row["group"] for row in rows))
     counts = {row["group"]: row["n_items"] for row in rows}
     cells = {(row["variant"], row["group"]): _cell(row, digits) for row in rows}
-    title = "Accuracy on the test items, % \\[interval]"
+    title = f"Accuracy on the test items, % \\[interval over {over(rows)}]"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("variant", no_wrap=True)
     for group in groups:
@@ -99,7 +103,10 @@ def accuracy_table(rows: Sequence[Mapping[str, Any]], *, digits: int = 1) -> Tab
 
 
 def _cell(row: Mapping[str, Any], digits: int) -> str:
+    from diysink.evaluation.verdict import ends
+
     middle = f"{100 * row['accuracy']:.1f}"
     if row["low"] is None or row["high"] is None:
         return middle
-    return f"{middle} \\[{100 * row['low']:.{digits}f}, {100 * row['high']:.{digits}f}]"
+    low, high = ends(row)
+    return f"{middle} \\[{100 * low:.{digits}f}, {100 * high:.{digits}f}]"

@@ -9,14 +9,18 @@ from diysink.resampling import Bootstrap
 BOOTSTRAP = Bootstrap(200)
 
 
-def table(right, seeds=(0,), groups=("global", "local")):
-    """Predictions from {variant: array [images, groups, seeds] of right or wrong}."""
+def table(right, seeds=(0,), groups=("global", "local"), model=""):
+    """Predictions from {variant: array [images, groups, seeds] of right or wrong}.
+
+    All variants are of one model, or each of its own.
+    """
     rows = []
     for variant, array in right.items():
         for (i, g, s), correct in np.ndenumerate(np.asarray(array)):
             rows.append(
                 {
                     "variant": variant,
+                    "model": model or variant,
                     "seed": seeds[s],
                     "id": f"{i:04d}-{g}",
                     "image": f"image{i}",
@@ -101,7 +105,8 @@ def test_identical_predictions_differ_by_nothing():
     assert (made[["difference", "low", "high", "only_variant", "only_baseline"]] == 0).all(
         axis=None
     )
-    assert (made[["p_mcnemar", "p_holm"]] == 1).all(axis=None)
+    assert (made[["p", "p_holm"]] == 1).all(axis=None)
+    assert made["detectable"].isna().all()
 
 
 def test_differences_counted_by_hand():
@@ -112,7 +117,7 @@ def test_differences_counted_by_hand():
     row = cell(comparisons(predictions, [("a", "b")], bootstrap=BOOTSTRAP), group="all")
     assert row["difference"] == pytest.approx(7 / 20)
     assert (row["only_variant"], row["only_baseline"]) == (10, 3)
-    assert row["p_mcnemar"] == pytest.approx(756 / 8192)
+    assert row["p"] == pytest.approx(756 / 8192)
     assert row["p_holm"] == pytest.approx(2 * 756 / 8192)  # two rows: all and the one group
 
 
@@ -120,7 +125,7 @@ def test_questions_of_one_image_are_one_piece_of_evidence():
     """Ten images, both questions of each won: ten coins that fell alike, not twenty."""
     a, b = np.ones((10, 2, 1)), np.zeros((10, 2, 1))
     made = comparisons(table({"a": a, "b": b}), [("a", "b")], bootstrap=BOOTSTRAP)
-    assert cell(made, group="all")["p_mcnemar"] == pytest.approx(2 * 0.5**10)
+    assert cell(made, group="all")["p"] == pytest.approx(2 * 0.5**10)
     assert cell(made, group="all")["only_variant"] == 20
 
 
@@ -146,7 +151,7 @@ def test_swapping_sides_mirrors_everything():
     )
     np.testing.assert_allclose(there["difference"], -back["difference"])
     np.testing.assert_allclose(there["low"], -back["high"])
-    np.testing.assert_allclose(there["p_mcnemar"], back["p_mcnemar"])
+    np.testing.assert_allclose(there["p"], back["p"])
     np.testing.assert_array_equal(there["only_variant"], back["only_baseline"])
 
 
@@ -163,14 +168,17 @@ def test_pairing_makes_the_interval_narrower_than_that_of_either_side():
 
 
 def test_repeating_a_seed_adds_no_certainty():
-    """Five seeds that answer alike are one seed: neither interval nor p may shrink."""
+    """Five seeds that answer alike are one seed: no interval and no p may shrink."""
     rng = np.random.default_rng(0)
     a, b = (rng.uniform(size=(40, 2, 1)) < chance for chance in (0.6, 0.5))
     one = comparisons(table({"a": a, "b": b}), [("a", "b")], bootstrap=BOOTSTRAP)
     five = table({"a": a.repeat(5, 2), "b": b.repeat(5, 2)}, range(5))
     five = comparisons(five, [("a", "b")], bootstrap=BOOTSTRAP)
-    for name in ("difference", "low", "high", "p_mcnemar"):
+    for name in ("difference", "low", "high", "error", "df"):
         np.testing.assert_allclose(one[name], five[name])
+    assert (five["p"] >= one["p"] - 1e-12).all()
+    wide = five["training_high"] - five["training_low"]
+    assert (wide > 0.95 * (five["high"] - five["low"])).all()
 
 
 def test_two_variants_named_twice_are_one_hypothesis():
@@ -219,3 +227,6 @@ def test_refuses_unknown_variants_and_other_seeds():
     fewer = predictions[(predictions["variant"] != "a") | (predictions["seed"] != 2)]
     with pytest.raises(ValueError, match=r"training seeds \(0, 1\), 'b' with \(0, 1, 2\)"):
         comparisons(fewer, [("a", "b")], bootstrap=BOOTSTRAP)
+    two = predictions.assign(model=predictions["seed"].astype(str))
+    with pytest.raises(ValueError, match="Variant 'a' is of more than one model"):
+        comparisons(two, [("a", "b")], bootstrap=BOOTSTRAP)

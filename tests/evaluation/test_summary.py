@@ -1,5 +1,6 @@
 """All tables of one evaluation: benchmark by benchmark, and without controls."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,6 +47,20 @@ def test_each_benchmark_is_summarized_by_itself(predictions):
     assert primary(pd.concat([predictions, other]))["benchmark"].unique().tolist() == ["test"]
     assert accuracies(both["accuracy"])["other"]["dual"]["all"] == 1
     assert accuracies(alone["test"]["accuracy"])["dual-sinks"]["all"] < 1
+
+
+def test_likelihoods_are_compared_beside_accuracies(predictions):
+    alone = summarize(predictions, **SETTINGS)
+    assert alone["likelihoods"] == []
+    unknown = summarize(predictions.assign(log_likelihood=np.nan), **SETTINGS)
+    assert unknown == alone
+    given = predictions.assign(log_likelihood=predictions["correct"] - 1.5)
+    made = summarize(given, **SETTINGS)
+    assert made["comparisons"] == alone["comparisons"]
+    keys = ("benchmark", "variant", "baseline", "group", "n_items")
+    for row, other in zip(made["likelihoods"], alone["comparisons"], strict=True):
+        assert [row[key] for key in keys] == [other[key] for key in keys]
+        assert row["difference"] == pytest.approx(other["difference"])
 
 
 def test_without_the_candidate_there_are_tables_and_no_verdict(predictions):

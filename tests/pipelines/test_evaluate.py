@@ -201,6 +201,8 @@ def test_results_compare_with_stock_and_with_the_controls_that_are_named(
         ("front-random-matched", "stock"),
         ("front", "front-random-matched"),
     }
+    assert set(predictions["model"]) == {"lvlm"}
+    assert not any(row["separate"] for row in results["comparisons"])
     share = predictions[predictions["variant"] == "front"]["correct"].mean()
     assert metrics["front"]["all"] == pytest.approx(share)
     assert metrics["lvlm"]["tau"] == results["sinks"]["tau"]
@@ -381,6 +383,8 @@ def test_the_miniatures_own_model_answers_as_an_lvlm_what_it_answers_as_fine_tun
         )
         for path in (project, whole)
     )
+    models = theirs.groupby("variant")["model"].unique()
+    assert (set(models["single-front"]), set(models["dual-sinks"])) == ({"single"}, {"dual"})
     for here, there in (("stock", "single"), ("front", "single-front"), ("end", "single-end")):
         for column in ("prediction", "correct", "visual_tokens", "question", "reference"):
             assert mine.loc[here, column].equals(theirs.loc[there, column]), (here, column)

@@ -179,7 +179,10 @@ def row(variant: str, group: str, accuracy: float) -> dict[str, Any]:
         "accuracy": accuracy,
         "low": low,
         "high": high,
+        "training_low": None,
+        "training_high": None,
         "n_items": 500,
+        "n_seeds": 1,
     }
 
 
@@ -239,6 +242,14 @@ def test_missing_cells_and_intervals_leave_no_hole() -> None:
     line = next(line for line in text.getvalue().splitlines() if "dual" in line)
     assert "90.0 " in line
     assert "80.0 [78.0, 82.0]" in line
+
+
+def test_with_several_trainings_intervals_are_over_trainings_too() -> None:
+    text = io.StringIO()
+    several = {"n_seeds": 3, "training_low": 0.61, "training_high": 0.99}
+    Console(file=text, width=100).print(accuracy_table([row("dual", "all", 0.8) | several]))
+    assert "80.0 [61.0, 99.0]" in text.getvalue()
+    assert "over trainings and images]" in " ".join(text.getvalue().split())
 
 
 def test_the_table_fits_a_narrow_terminal() -> None:

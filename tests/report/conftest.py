@@ -29,6 +29,7 @@ VARIANTS = {  # chance of a right answer on global, local, mixed questions
     "dual-random": (0.75, 0.6, 0.5),
     "dual-oracle": (0.93, 0.86, 0.8),
 }
+MODELS = {"parameter-matched": "parameter-matched"}  # others: the name's first word
 BOOTSTRAP = Bootstrap(200)
 
 
@@ -46,6 +47,7 @@ def make_predictions(images=60, seeds=(0, 1), seed=0):
                     rows.append(
                         {
                             "variant": variant,
+                            "model": MODELS.get(variant, variant.split("-")[0]),
                             "seed": training,
                             "control": "none",
                             "benchmark": "test",

@@ -10,6 +10,7 @@ from diysink.analysis import ANALYSES
 from diysink.claims import size
 from diysink.report import Inputs, render
 from diysink.report.sections import sheet
+from tests.report.conftest import make_results
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 SECTIONS = (
@@ -69,6 +70,19 @@ def test_the_verdict_comes_first(inputs, page):
     assert first < page.text.index("Results")
     for sentence in inputs.results["verdict"]:
         assert sentence in page.text
+
+
+def test_intervals_say_what_they_are_over(inputs, page, text):
+    once = "<small>one training</small>"
+    assert "intervals over trainings and images" in page.text  # two training seeds
+    assert once not in text
+    one_seed = make_results(inputs.predictions[inputs.predictions["seed"] == 0])
+    single = render(dataclasses.replace(inputs, results=one_seed))
+    assert "trainings and images" not in Page(single).text
+    apart = [row["group"] for row in one_seed["comparisons"] if row["separate"]]
+    assert single.count(once) == len(apart) + apart.count("all") > 0  # both tables
+    row = next(row for row in inputs.results["comparisons"] if row["group"] == "all")
+    assert f"{100 * row['training_low']:+.1f}, {100 * row['training_high']:+.1f}" in page.text
 
 
 def test_claims_come_before_results_each_with_its_parts(inputs, page, text):

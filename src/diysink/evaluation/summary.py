@@ -13,6 +13,9 @@ from diysink.evaluation.statistics import accuracy_table, comparisons, pairs_to_
 from diysink.evaluation.verdict import verdict
 from diysink.resampling import Bootstrap
 
+LIKELIHOOD = "log_likelihood"
+"""Of the right answer, in nats per token; not every model gives it."""
+
 
 def measured(predictions: pd.DataFrame) -> pd.DataFrame:
     """The rows of what was measured, without those of its controls."""
@@ -32,11 +35,12 @@ def summarize(
     oracle: str | None,
     compare: Sequence[Sequence[str]],
     bootstrap: Bootstrap,
+    margin: float = 0.02,
     trained: bool = True,
 ) -> dict[str, Any]:
     """Accuracies, differences, routes and the verdict in words.
 
-    Holm's correction is over all comparisons of one benchmark.
+    Holm's correction is over all comparisons of one number on one benchmark.
 
     Args:
         predictions: one row per variant, seed, benchmark and item.
@@ -45,14 +49,17 @@ def summarize(
         oracle: the variant that takes the right routes; None: there is none.
         compare: more pairs to compare.
         bootstrap: over images; makes the intervals.
+        margin: the smallest difference that would matter, for the verdict.
         trained: whether another training seed is a question.
 
     Returns:
-        ``accuracy``, ``subtasks``, ``comparisons`` and ``routes`` as rows with ``benchmark`` and
-        ``metric``, and ``verdict``, a list of sentences.
+        ``accuracy``, ``subtasks``, ``comparisons``, ``likelihoods`` and ``routes`` as rows with
+        ``benchmark`` and ``metric``, and ``verdict``, a list of sentences. ``likelihoods`` are the
+        same comparisons of the log-likelihood of the right answer; none where no model gave it.
     """
     results: dict[str, list[Any]] = {
-        name: [] for name in ("accuracy", "subtasks", "comparisons", "routes", "verdict")
+        name: []
+        for name in ("accuracy", "subtasks", "comparisons", "likelihoods", "routes", "verdict")
     }
     several = predictions["benchmark"].nunique() > 1
     compared = {name for pair in compare for name in pair}
@@ -65,6 +72,7 @@ def summarize(
             "accuracy": accuracy_table(rows, by="group", bootstrap=bootstrap),
             "subtasks": accuracy_table(rows, by="subtask", bootstrap=bootstrap),
             "comparisons": differences,
+            "likelihoods": _likelihoods(rows, pairs, bootstrap),
             "routes": route_table(rows, oracle, bootstrap=bootstrap) if oracle else pd.DataFrame(),
         }
         of = {"benchmark": benchmark, "metric": rows["metric"].iloc[0]}
@@ -76,6 +84,7 @@ def summarize(
                 candidate=candidate,
                 baseline=baseline,
                 level=bootstrap.level,
+                margin=margin,
                 trained=trained,
             )
             if {candidate, baseline} <= set(variants)
@@ -98,6 +107,15 @@ def accuracies(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         home = metrics.setdefault(row["benchmark"], {}) if several else metrics
         home.setdefault(row["variant"], {})[row["group"]] = row["accuracy"]
     return metrics
+
+
+def _likelihoods(
+    predictions: pd.DataFrame, pairs: Sequence[tuple[str, str]], bootstrap: Bootstrap
+) -> pd.DataFrame:
+    """Comparisons of the log-likelihood of the right answer; empty where no model gave it."""
+    if LIKELIHOOD not in predictions or predictions[LIKELIHOOD].isna().all():
+        return pd.DataFrame()
+    return comparisons(predictions, pairs, bootstrap=bootstrap, value=LIKELIHOOD)
 
 
 def _rows(table: pd.DataFrame) -> Iterator[dict[Any, Any]]:

@@ -19,7 +19,8 @@ class Comparison:
     """Challenger minus champion, in shares of 1, over paired items.
 
     ``low`` and ``high`` bound the difference (paired bootstrap over images, at ``level``);
-    ``p_mcnemar`` is of the exact McNemar test.
+    ``p`` is of the exact paired test over images. Both models are compared as they are: nothing is
+    said of other trainings.
     """
 
     challenger: float
@@ -28,7 +29,7 @@ class Comparison:
     low: float
     high: float
     level: float
-    p_mcnemar: float
+    p: float
     n_items: int
     n_images: int
 
@@ -41,7 +42,7 @@ class Comparison:
         return (
             f"challenger {_percent(self.challenger)}, champion {_percent(self.champion)}: "
             f"{100 * self.difference:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}] "
-            f"at {100 * self.level:g} %, McNemar p = {self.p_mcnemar:.2g}, {self.n_items} items of "
+            f"at {100 * self.level:g} %, p = {self.p:.2g}, {self.n_items} items of "
             f"{self.n_images} images"
         )
 
@@ -79,8 +80,8 @@ def compare(
         )
     both = pd.concat(
         [
-            challenger.assign(variant="challenger", seed=0),
-            champion.assign(variant="champion", seed=0),
+            challenger.assign(variant="challenger", model="challenger", seed=0),
+            champion.assign(variant="champion", model="champion", seed=0),
         ],
         ignore_index=True,
     )
@@ -93,7 +94,7 @@ def compare(
         low=float(row["low"]),
         high=float(row["high"]),
         level=bootstrap.level,
-        p_mcnemar=float(row["p_mcnemar"]),
+        p=float(row["p"]),
         n_items=int(row["n_items"]),
         n_images=int(row["n_images"]),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from diysink.evaluation.verdict import outcome, p_value, points
+from diysink.evaluation.verdict import ends, one_training, outcome, over, p_value, points
 from diysink.report import figures, tables
 from diysink.report.inputs import Inputs
 from diysink.report.sections import claims, sections
@@ -25,6 +25,7 @@ def render(inputs: Inputs) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
+        ends=ends,
         percent=lambda share: f"{100 * share:.1f}",
         points=points,
         p=lambda p: p_value(p).removeprefix("= "),
@@ -37,7 +38,7 @@ def render(inputs: Inputs) -> str:
     template = environment.from_string((here / "page.html.jinja").read_text("utf-8"))
     return template.render(
         css=(here / "page.css").read_text("utf-8"), i=inputs, **_results(inputs), **_sinks(inputs),
-        **_training(inputs), **claims(inputs), sections=sections(inputs), **_analyses(inputs), **_provenance(inputs),
+        **_training(inputs), **claims(inputs), sections=sections(inputs), **_provenance(inputs),
     )  # fmt: skip
 
 
@@ -51,7 +52,11 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "accuracy_grid": tables.grid(accuracy),
         "subtask_grid": tables.grid(results["subtasks"], by="subtask"),
         "differences": figures.draw_differences(differences, settings),
-        "comparisons": [{**row, "outcome": outcome(row, settings["level"])} for row in differences],
+        "over": over(accuracy),
+        "comparisons": [
+            {**row, "outcome": outcome(row, settings["level"]), "once": one_training(row)}
+            for row in differences
+        ],
         "choices": tables.choices(inputs.predictions),
         "routes": results["routes"],
         "differing": tables.differing(

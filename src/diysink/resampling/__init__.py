@@ -1,28 +1,31 @@
-"""How sure a number is that was measured on images: intervals and an exact paired test.
+"""How sure a number is that was measured on images: intervals and paired tests.
 
-Everything here treats the *image* as what was sampled. Questions about one image, tokens of one
-image and answers of several training seeds to one image are not independent of each other; images
-are.
+What was sampled is the *image*: questions about one image and tokens of one image are not
+independent of each other; images are. Where models were trained several times, the *training* was
+sampled as well (`diysink.resampling.trainings`).
 """
 
 from diysink.resampling.bootstrap import (
     Bootstrap,
     draw_images,
     interval,
+    limit_of_none,
     never_certain,
     ratio_interval,
     resampled_ratios,
 )
 from diysink.resampling.exact import holm, sign_flip_test
-from diysink.resampling.trainings import over_trainings
+from diysink.resampling.trainings import CrossedMean, crossed_mean
 
 __all__ = [
     "Bootstrap",
+    "CrossedMean",
+    "crossed_mean",
     "draw_images",
     "holm",
     "interval",
+    "limit_of_none",
     "never_certain",
-    "over_trainings",
     "ratio_interval",
     "resampled_ratios",
     "sign_flip_test",

@@ -84,13 +84,22 @@ def never_certain(
     """Give the interval of a share that is 0 or 1 in every image the width it should have.
 
     Where all images are alike, every resample is too, and the bootstrap says "certain". The exact
-    binomial (Clopper-Pearson) limit for none (or all) of so many images takes its place.
+    binomial limit for none (or all) of so many images takes its place.
     """
-    reach = 1 - ((1 - level) / 2) ** (1 / images)
+    reach = limit_of_none(images, level)
     return (
         np.where((low == 1) & (high == 1), 1 - reach, low),
         np.where((low == 0) & (high == 0), reach, high),
     )
+
+
+def limit_of_none(images: int, level: float) -> float:
+    """Upper (Clopper-Pearson) limit of a share of which no image of so many had one.
+
+    >>> round(limit_of_none(500, 0.95), 4)
+    0.0074
+    """
+    return float(1 - ((1 - level) / 2) ** (1 / images))
 
 
 def ratio_interval(

@@ -16,7 +16,7 @@ from diysink.drawing import (
     level_name,
     short,
 )
-from diysink.evaluation.verdict import AHEAD, BEHIND, UNDECIDED, outcome
+from diysink.evaluation.verdict import AHEAD, BEHIND, UNDECIDED, ends, outcome, over
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -36,8 +36,8 @@ def draw_accuracy(rows: Rows, settings: Mapping[str, Any]) -> Drawing:
         "accuracy",
         title,
         f"Exact match on {best['n_items']} questions about {best['n_images']} images, "
-        f"{_seeds(best['n_seeds'])}. Bars: {level_name(settings['level'])} bootstrap intervals "
-        "over images.",
+        f"{_seeds(best['n_seeds'])}. Bars: {level_name(settings['level'])} intervals "
+        f"over {over(overall)}.",
         _height(rows),
         lambda axes: _points(axes, rows, "accuracy", "right answers (%)"),
     )
@@ -64,9 +64,10 @@ def draw_differences(rows: Rows, settings: Mapping[str, Any]) -> Drawing | None:
         "differences",
         title,
         f"Paired differences on {overall[0]['n_items']} questions about {overall[0]['n_images']} "
-        f"images, {_seeds(overall[0]['n_seeds'])}. Bars: {level_name(level)} bootstrap intervals "
-        "over images. Filled: a difference after Holm's correction over all comparisons; the title "
-        "counts these over all questions.",
+        f"images, {_seeds(overall[0]['n_seeds'])}. Bars: {level_name(level)} intervals "
+        f"over {over(overall)}. Filled: a difference after Holm's correction over all comparisons; "
+        "the title counts these over all questions. One training decides nothing between models "
+        "that were trained apart.",
         _height(rows),
         draw,
     )
@@ -81,7 +82,7 @@ def _points(axes: Axes, rows: Rows, value: str, label: str, level: float | None 
         g = groups.index(row["group"])
         y = variants.index(row["variant"]) + (g - (len(groups) - 1) / 2) * step
         colour = SERIES[g % len(SERIES)]
-        axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, linewidth=1.6)
+        axes.plot([100 * end for end in ends(row)], [y, y], color=colour, linewidth=1.6)
         filled = level is None or outcome(row, level) != UNDECIDED
         axes.plot(
             100 * row[value],

@@ -1,31 +1,30 @@
 """The table of predictions as arrays that can be compared: every variant, the same items."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 ALL = "all"
-_COLUMNS = ("variant", "seed", "id", "image", "correct")
 
 
 @dataclass(frozen=True)
-class Correctness:
-    """Right or wrong, by variant, item and training seed.
+class Answers:
+    """A number for every answer, such as right (1) or wrong (0), by variant, item and seed.
 
     Attributes:
         images: which image each item asks about, as a number from 0.
         labels: what each item belongs to (its group, its subtask); None where it is not known.
-        correct: per variant, whether it answered each item right with each of its seeds.
-        seeds: per variant, its training seeds, in the order of the columns of ``correct``.
+        values: per variant, the number of each item with each of its seeds; NaN: not known.
+        seeds: per variant, its training seeds, in the order of the columns of ``values``.
     """
 
     images: Int[ndarray, " items"]
     labels: tuple[str | None, ...]
-    correct: dict[str, Bool[ndarray, "items seeds"]]
+    values: dict[str, Float[ndarray, "items seeds"]]
     seeds: dict[str, tuple[int, ...]]
 
     def groups(self) -> Iterator[tuple[str, Bool[ndarray, " items"]]]:
@@ -36,22 +35,19 @@ class Correctness:
             yield label, (labels == label).astype(np.bool_)
 
 
-def correctness(predictions: pd.DataFrame, by: str) -> Correctness:
-    """Right or wrong in one order for all variants, which must have answered the same items.
+def answers(predictions: pd.DataFrame, by: str, value: str = "correct") -> Answers:
+    """A column of numbers in one order for all variants, which must have answered the same items.
 
     Args:
-        predictions: one row per variant, seed and item (the design document's "Predictions").
+        predictions: one row per variant, seed and item.
         by: the column that groups the items, such as ``group`` or ``subtask``.
+        value: the column of numbers.
 
     Raises:
         ValueError: a column is missing, an item was answered twice or not at all by some variant
             and seed, or an item has two images or two labels.
     """
-    if missing := [name for name in (*_COLUMNS, by) if name not in predictions]:
-        raise ValueError(
-            f"The predictions have no column {', '.join(missing)}; there are "
-            f"{', '.join(map(str, predictions.columns))}."
-        )
+    check_columns(predictions, ("variant", "seed", "id", "image", by, value))
     if predictions.empty:
         raise ValueError("There are no predictions: nothing was evaluated.")
     items = predictions[["id", "image", by]].drop_duplicates().sort_values("id")
@@ -64,17 +60,26 @@ def correctness(predictions: pd.DataFrame, by: str) -> Correctness:
         raise ValueError(
             f"A {by} is called {ALL!r}, which names the row over all items: rename it."
         )
-    correct, seeds = {}, {}
+    values, seeds = {}, {}
     for name, rows in predictions.groupby("variant", sort=False):
         variant = str(name)
-        correct[variant], seeds[variant] = _of_variant(variant, rows, items["id"])
+        values[variant], seeds[variant] = _of_variant(variant, rows, items["id"], value)
     labels = tuple(None if pd.isna(label) else str(label) for label in items[by])
-    return Correctness(pd.factorize(items["image"], sort=True)[0], labels, correct, seeds)
+    return Answers(pd.factorize(items["image"], sort=True)[0], labels, values, seeds)
+
+
+def check_columns(predictions: pd.DataFrame, names: Iterable[str]) -> None:
+    """Raises ValueError if a column is missing."""
+    if missing := [name for name in names if name not in predictions]:
+        raise ValueError(
+            f"The predictions have no column {', '.join(missing)}; there are "
+            f"{', '.join(map(str, predictions.columns))}."
+        )
 
 
 def _of_variant(
-    variant: str, rows: pd.DataFrame, ids: pd.Series
-) -> tuple[Bool[ndarray, "items seeds"], tuple[int, ...]]:
+    variant: str, rows: pd.DataFrame, ids: pd.Series, value: str
+) -> tuple[Float[ndarray, "items seeds"], tuple[int, ...]]:
     if rows.duplicated(["seed", "id"]).any():
         one = rows[rows.duplicated(["seed", "id"])].iloc[0]
         raise ValueError(
@@ -88,5 +93,5 @@ def _of_variant(
             f"({len(ids)} items, {len(seeds)} seeds). Compare variants on the same items only: "
             "evaluate it again, or leave it out."
         )
-    table = rows.pivot(index="id", columns="seed", values="correct").loc[ids, seeds]
-    return table.to_numpy().astype(np.bool_), tuple(int(seed) for seed in seeds)
+    table = rows.pivot(index="id", columns="seed", values=value).loc[ids, seeds]
+    return table.to_numpy().astype(np.float64), tuple(int(seed) for seed in seeds)
