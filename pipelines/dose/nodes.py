@@ -127,7 +127,7 @@ def answers(
             variant=variant,
             seed=int(training),
             batch=evaluate.batch,
-        )
+        ).assign(model=variants[variant].connector)
         with atomic_path(result / "predictions.parquet") as temporary:
             table.to_parquet(temporary)
         return [{"questions": len(table)}]

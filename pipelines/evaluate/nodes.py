@@ -17,6 +17,7 @@ from diysink.artifact import (
     write_manifest,
 )
 from pipelines.evaluate.models import FineTuned, forget_lvlm, loaded_lvlm, lvlm_variant
+from pipelines.finetune.nodes import late_models
 from pipelines.parts import check_checkpoints
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ def predict_answers(
     """Generated answers of every variant and training seed to every question of the benchmarks.
 
     Returns:
-        The predictions, with the trained ``model`` that answered: its connector, or ``lvlm``; and,
-        by name, why a change cannot be made to the LVLM.
+        The predictions, with the trained ``model`` that answered: its connector, or ``lvlm``, and
+        whether its training has ``converged``; and, by name, why a change cannot be made to the
+        LVLM.
     """
     from diysink.architectures import UnsupportedInterventionError
     from diysink.evaluation.predict import predict
@@ -159,6 +161,9 @@ def predict_answers(
     predictions = pd.concat(tables, ignore_index=True)
     models = {name: how.connector or "lvlm" for name, how in variants.chosen.items()}
     predictions.insert(1, "model", predictions["variant"].map(models))
+    late = late_models(finetuned_models) if variants.trained else set()
+    of_model = zip(predictions["model"], predictions["seed"], strict=True)
+    predictions.insert(2, "converged", [pair not in late for pair in of_model])
     return predictions, reasons
 
 

@@ -93,6 +93,13 @@ def convergence(models: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def late_models(models: Path) -> set[tuple[str, int]]:
+    """Connector and seed of the trainings that have not converged."""
+    found = convergence(models)
+    late = found[~found["converged"].astype(bool)]
+    return set(zip(late["connector"], late["seed"], strict=True))
+
+
 def train_model(
     records: Path,
     profile: "SinkProfile",

@@ -67,7 +67,7 @@ COUNTS = [
     *(
         "align.batch_size",
         "align.max_steps",
-        "finetune.max_steps",
+        "finetune.batch_size",
         "reweight.epochs",
         "evaluate.batch",
     ),

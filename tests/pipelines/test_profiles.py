@@ -47,11 +47,16 @@ def test_two_parts_and_tokens_for_one_are_refused(kind, connector, tmp_path):
     changes, why = EMPTY[kind]
     profiles = profile(tmp_path, **changes)
     with pytest.raises(ValueError, match=why) as caught:
-        load_profile(profiles, MODEL, require=False, train=["single", connector])
-    for said in ("'mine'", connector, "align.connectors", "sinks.calibration.method"):
+        load_profile(profiles, MODEL, require=False, train={"single": "single", "mine": connector})
+    for said in ("'mine'", "align.connectors", "sinks.calibration.method"):
         assert said in str(caught.value)
     # One part learns from all tokens, whatever they are called; and to look is not to train.
-    load_profile(profiles, MODEL, require=False, train=["single", "parameter-matched", "resampler"])
+    load_profile(
+        profiles,
+        MODEL,
+        require=False,
+        train={n: n for n in ("single", "parameter-matched", "resampler")},
+    )
     load_profile(profiles, MODEL, require=False)
 
 
@@ -59,7 +64,7 @@ def test_two_parts_and_tokens_for_one_are_refused(kind, connector, tmp_path):
 def test_few_images_with_sinks_are_worth_a_warning(tmp_path, caplog, without, warned):
     profiles = profile(tmp_path, sinks_per_image=(without, 10 - without))
     with caplog.at_level(logging.WARNING, "pipelines"):
-        load_profile(profiles, MODEL, require=False, train=["single", "dual"])
+        load_profile(profiles, MODEL, require=False, train={"single": "single", "mine": "dual"})
     assert [record.args[0] for record in caplog.records] == ([100 * without / 10] if warned else [])
 
 

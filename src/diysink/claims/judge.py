@@ -15,7 +15,7 @@ from diysink.claims.results import Finding, Result, Verdict, conclude
 from diysink.claims.special import SPECIAL
 from diysink.claims.tables import EACH, Tables, trainings
 from diysink.evaluation.verdict import AHEAD as IS_AHEAD
-from diysink.evaluation.verdict import outcome
+from diysink.evaluation.verdict import lags, outcome
 
 OF_THE_PART = ("part", "value", "low", "high", "unit", "n_images", "smallest", "detectable",
                "finding")  # fmt: skip
@@ -143,6 +143,8 @@ def _compared(part: Part, row: Row, estimate: Estimate, text: str, level: float)
     apart, several = bool(row["separate"]), int(row["n_seeds"])
     if apart and several == 1:
         verdict, finding = Verdict.UNDECIDED, Finding.ONE_TRAINING
+    elif lags(row):
+        verdict, finding = Verdict.UNDECIDED, Finding.NOT_CONVERGED
     elif verdict == Verdict.SHOWN and outcome(row, level) != IS_AHEAD:
         verdict, finding = Verdict.UNDECIDED, Finding.UNCORRECTED
     return Result(

@@ -40,6 +40,8 @@ class Finding(StrEnum):
     """The interval excludes the limit, the test after Holm's correction does not."""
     ONE_TRAINING = "one training"
     """Two models that were trained apart, once each."""
+    NOT_CONVERGED = "not converged"
+    """Two models that were trained apart, one of which had not converged."""
     CONTROL = "control fails"
     """The control does not stay clear of the measurement, or is too wide to tell."""
     NOT_MEASURED = "not measured"

@@ -54,6 +54,8 @@ def reason(row: Row) -> str:
             return f"not after Holm's correction: {detects}"
         case Finding.ONE_TRAINING:
             return "two models trained apart, with one training each"
+        case Finding.NOT_CONVERGED:
+            return "a training has not converged"
         case other:
             return str(other)
 

@@ -110,7 +110,7 @@ def comparisons(
 
     Args:
         predictions: one row per variant, seed and item; ``model`` says which trained model
-            answered.
+            answered, and ``converged``, if it is there, whether its training had converged.
         pairs: (variant, baseline), each with the same training seeds.
         by: the column that groups the items.
         bootstrap: over images; makes the intervals over images, and has the level of all.
@@ -119,7 +119,7 @@ def comparisons(
 
     Returns:
         ``variant, baseline, <by>, difference, low, high, training_low, training_high, error, df,
-        p, separate, detectable, seed_min, seed_max, n_items, n_images, n_seeds, only_variant,
+        p, separate, converged, detectable, seed_min, seed_max, n_items, n_images, n_seeds, only_variant,
         only_baseline, p_holm``; no row where a pair has no items.
 
         - ``difference``: the variant's mean minus the baseline's.
@@ -130,6 +130,7 @@ def comparisons(
         - ``p``: two-sided; with one training over images, with several over trainings and images,
           and never smaller than over images alone. ``p_holm`` corrects it for all rows.
         - ``separate``: the two variants are of different models, so they were trained apart.
+        - ``converged``: every training of both has; of models that nobody looked at, too.
         - ``detectable``: the smallest true difference that this design finds with 80 % power,
           two-sided at this level, not corrected. NaN where it finds none (one training of
           ``separate`` models) and where no image differs.
@@ -142,7 +143,7 @@ def comparisons(
             models.
     """
     table = answers(predictions, by, value)
-    models = _models(predictions)
+    models, converged = _models(predictions), _converged(predictions)
     for pair in pairs:
         _check_pair(table, pair)
     whole = all(np.array_equal(v, np.round(v), equal_nan=True) for v in table.values.values())
@@ -166,6 +167,7 @@ def comparisons(
                     whole=whole,
                 )
                 | {
+                    "converged": all(converged.get(name, True) for name in pair),
                     "only_variant": int((gains[pair] > 0).sum()),
                     "only_baseline": int((gains[pair] < 0).sum()),
                 }
@@ -246,6 +248,15 @@ def _models(predictions: pd.DataFrame) -> Mapping[str, str]:
             f"Variant {twice.iloc[0]!r} is of more than one model: give each a name of its own."
         )
     return dict(zip(models["variant"], models["model"], strict=True))
+
+
+def _converged(predictions: pd.DataFrame) -> Mapping[str, bool]:
+    """Whether all trainings of a variant have converged, where it is known."""
+    if "converged" not in predictions:
+        return {}
+    return {
+        str(n): bool(all_) for n, all_ in predictions.groupby("variant")["converged"].all().items()
+    }
 
 
 def _check_pair(table: Answers, pair: tuple[str, str]) -> None:

@@ -91,7 +91,20 @@ def summarize(
             else [f"{candidate} was not compared with {baseline}: one of them has no answers."]
         )
         results["verdict"] += [f"{benchmark}: {one}" if several else one for one in sentences]
+    if laggards := not_converged(predictions):
+        results["verdict"].append(
+            f"Not converged: {', '.join(laggards)}. Their answers are in every table; a comparison "
+            "of them with models that were trained apart decides nothing."
+        )
     return results
+
+
+def not_converged(predictions: pd.DataFrame) -> list[str]:
+    """The trainings that have not converged, ``<model>/seed<n>``, where it is known."""
+    if "converged" not in predictions:
+        return []
+    late = predictions.loc[~predictions["converged"].astype(bool), ["model", "seed"]]
+    return [f"{model}/seed{seed}" for model, seed in late.drop_duplicates().itertuples(index=False)]
 
 
 def accuracies(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

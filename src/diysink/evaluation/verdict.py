@@ -75,9 +75,9 @@ def outcome(row: Row, level: float, p: str = "p_holm") -> int:
     """``AHEAD`` or ``BEHIND`` if the interval and the p-value agree, else ``UNDECIDED``.
 
     The interval is over trainings and images where there were several trainings. Between two models
-    that were trained apart, once each, nothing is decided.
+    that were trained apart, once each, nothing is decided, nor where one of them has not converged.
     """
-    if row[p] >= 1 - level or one_training(row):
+    if row[p] >= 1 - level or one_training(row) or lags(row):
         return UNDECIDED
     low, high = ends(row)
     return int(low > 0) - int(high < 0)
@@ -88,13 +88,20 @@ def one_training(row: Row) -> bool:
     return row["n_seeds"] == 1 and bool(row["separate"])
 
 
+def lags(row: Row) -> bool:
+    """Whether two models were compared that were trained apart, and a training did not converge."""
+    return bool(row["separate"]) and not row.get("converged", True)
+
+
 def within(row: Row, level: float, margin: float) -> bool:
     """Whether the interval holds 0 and lies within the margin: a difference that does not matter.
 
-    Never so of models that were trained apart, once each.
+    Never so of models that were trained apart, once each or without having converged.
     """
+    if one_training(row) or lags(row):
+        return False
     low, high = ends(row)
-    return low <= 0 <= high and largest(row, level) <= margin and not one_training(row)
+    return low <= 0 <= high and largest(row, level) <= margin
 
 
 def largest(row: Row, level: float) -> float:
@@ -137,6 +144,8 @@ def finding(row: Row, level: float, margin: float, p: str = "p_holm") -> str:
         return NAMES[result]
     if one_training(row):
         return "undecided: one training"
+    if lags(row):
+        return "undecided: a training has not converged"
     if within(row, level, margin):
         return f"no difference larger than {100 * largest(row, level):.1f} points"
     if pd.isna(row["detectable"]):

@@ -1,4 +1,4 @@
-"""The gain at every level of a dose, with its interval: where there is none, and where it is seen."""
+"""The gain at every level of a dose, with its interval: where there is none, where it is seen."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -52,9 +52,9 @@ def draw_dose(table: pd.DataFrame, level: float) -> Drawing:
     seeds = f"{one['n_seeds']} trainings and images" if several else "images, one training"
     return drawing(
         f"dose-{one['dose']}",
-        f"{one['dose']}: {one['variant']} less {one['baseline']} goes from {100 * gains[0]:+.1f} to "
-        f"{100 * gains[-1]:+.1f} points on {groups[0]} questions; planted: it {one['planted']}, "
-        f"{'and so it does at every level' if kept else 'and not every level keeps the order'}",
+        f"{one['dose']}: {one['variant']} less {one['baseline']} goes from {100 * gains[0]:+.1f} "
+        f"to {100 * gains[-1]:+.1f} points on {groups[0]} questions; planted: it "
+        f"{one['planted']}, {'as it does' if kept else 'and not every level keeps the order'}",
         f"Along the axis: {one['knob']}. Lines: {level_name(level)} intervals over {seeds}. "
         f"At the null end this design detects {100 * null_end(first, one['planted']):.1f} points "
         "with 80 % power.",
