@@ -119,8 +119,8 @@ def comparisons(
 
     Returns:
         ``variant, baseline, <by>, difference, low, high, training_low, training_high, error, df,
-        p, separate, converged, detectable, seed_min, seed_max, n_items, n_images, n_seeds, only_variant,
-        only_baseline, p_holm``; no row where a pair has no items.
+        p, separate, converged, detectable, seed_min, seed_max, n_items, n_images, n_seeds,
+        only_variant, only_baseline, p_holm``; no row where a pair has no items.
 
         - ``difference``: the variant's mean minus the baseline's.
         - ``low, high``: over images, trainings held fixed. ``training_low, training_high``: over
