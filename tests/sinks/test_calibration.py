@@ -45,7 +45,7 @@ def test_two_populations_are_found():
     assert profile.sinks_per_image == (0, 0, 0, 200)
     assert (profile.images, profile.mean_sinks, profile.share_without) == (200, 3.0, 0.0)
     assert sum(profile.histogram) == 200 * TOKENS
-    assert len(profile.reasons) == len(profile.evidence) == 8
+    assert len(profile.reasons) == len(profile.evidence) == 9
 
 
 def test_one_mode_is_not():

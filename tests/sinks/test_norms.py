@@ -29,7 +29,7 @@ from tests.sinks.populations import (
 )
 
 ALONE = Layout(replicates=LAYOUT.replicates)
-SEEN = ("populations", "norm", "stability", "few", "common")
+SEEN = ("grid", "populations", "norm", "stability", "few", "common")
 
 
 def alone(norms):
@@ -49,7 +49,7 @@ def profile_of(statistics, **settings):
 @pytest.mark.parametrize("method", ["gap", "median", "fixed"])
 def test_the_same_norms_give_the_same_counts_gap_tau_and_evidence(norms, method):
     full, part = count(norms, attended(norms > 30)), alone(norms)
-    assert set(part.tables) == {"images", "norms", "counts"}
+    assert set(part.tables) == {"images", "norms", "octaves", "counts"}
     for name, table in part.tables.items():
         assert torch.equal(table, full.tables[name])
     mine, whole = profile_of(part, method=method), profile_of(full, method=method)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from diysink.encoders import EncoderIdentity
 from diysink.sinks.gap import find_gap
+from diysink.sinks.grid import within_grid
 from diysink.sinks.profile import Method, SinkProfile
 from diysink.sinks.statistics import SCALE, Statistics
 from diysink.sinks.verdict import Credibility, Positive, Share, median_norm, weigh
@@ -26,10 +27,12 @@ class CalibrationSettings:
 
     Attributes:
         method: ``gap``, ``fixed`` or ``median``.
-        fixed: tau of the ``fixed`` method (the paper's 100).
+        fixed: tau of the ``fixed`` method (the paper's 100), and the middle of the grid of norms,
+            which has ten octaves on either side.
         multiple: of the median norm, for the ``median`` method; without a gap the verdict looks
             at the tokens above it, or at the highest hundredth if those are more.
-        min_share: least share of tokens that make a second population.
+        min_share: least share of tokens that make a second population; with more than this
+            beyond the grid, no tau is looked for.
         credible: what the verdict asks for.
     """
 
@@ -81,9 +84,15 @@ def calibrate(
             raise ValueError(
                 f"method is {settings.method!r}; it must be 'gap', 'fixed' or 'median'."
             )
+    grid = within_grid(statistics, settings.min_share)
+    if not grid.passed and settings.method != "fixed":
+        edge = interval = None
     # Without a threshold the verdict still looks at the highest norms, to say what they are.
     looked_at = min(high[0], _top(norms[0])) if edge is None else edge
-    evidence = tuple(weigh(statistics, looked_at, gap, replicates, asked))
+    evidence = (
+        grid,
+        *(weigh(statistics, looked_at, gap, replicates, asked) if grid.passed else ()),
+    )
     return SinkProfile(
         encoder=encoder,
         tau=None if edge is None else float(edges[edge]),

@@ -12,6 +12,7 @@ from torch import Tensor
 PER_OCTAVE = 16  # bins to a doubling of the norm: a bin is 4.4 % wide
 OCTAVES = 10  # on either side of the anchor
 BINS = 2 * OCTAVES * PER_OCTAVE
+REACH = 160  # octaves on either side of the anchor: every float32 number but 0, near enough
 MOST_COUNTED = 128  # images with this many sinks or more are counted together
 DROP_BINS = 128  # sixteenths of an octave, for the largest drop between an image's sorted norms
 
@@ -22,7 +23,7 @@ class Layout:
 
     The grid is logarithmic and has ``anchor`` as one of its edges, so that counts at that
     threshold are exact. Bin b holds edges[b] <= norm < edges[b + 1]; the first and last bin hold
-    what lies beyond as well.
+    what lies beyond as well, and a table of whole octaves says how many tokens that are.
 
     Attributes:
         rows, columns: of patches; 0, and ``dim`` too, where norms alone are counted
@@ -64,6 +65,15 @@ class Layout:
         """The bin of each norm."""
         inner = torch.from_numpy(self.edges[1:-1]).to(norms)
         return torch.bucketize(norms, inner, right=True)
+
+    @cached_property
+    def octave_edges(self) -> Float[np.ndarray, " octaves"]:
+        """Norms at the edges of whole octaves, far beyond the grid."""
+        return np.float64(np.float32(self.anchor)) * 2.0 ** np.arange(-REACH, REACH + 1)
+
+    def octaves(self, norms: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """The octave of each norm: 0 below all of `octave_edges`, o from edge o - 1 upwards."""
+        return torch.bucketize(norms.double(), torch.from_numpy(self.octave_edges), right=True)
 
     def nearest_edge(self, norm: float) -> int:
         """Index of the edge nearest to a norm, in logarithms."""

@@ -30,10 +30,10 @@ from diysink.artifact import (
     load_tensors,
 )
 from diysink.sinks.criteria import has_massive_activation, token_norms
-from diysink.sinks.layout import BINS, DROP_BINS, MOST_COUNTED, PER_OCTAVE, Layout
+from diysink.sinks.layout import BINS, DROP_BINS, MOST_COUNTED, PER_OCTAVE, REACH, Layout
 
 SCALE = 2**20  # fixed point: one unit is a millionth, about
-NORM_TABLES = ("images", "norms", "counts")  # what norms alone give
+NORM_TABLES = ("images", "norms", "octaves", "counts")  # what norms alone give
 POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)])
 
 
@@ -48,7 +48,8 @@ class Statistics:
     Attributes:
         layout: the grid and the shapes.
         tables: int64 tensors by name; R is replicates + 1, B bins, P patches, D the width.
-            ``images`` (R): weights of the images. ``norms`` (R, B): tokens by norm.
+            ``images`` (R): weights of the images. ``norms`` (R, B): tokens by norm. ``octaves``:
+            tokens by octave of the norm (`Layout.octaves`), those beyond the grid too.
             ``attention``, ``contrast`` (R, B): by norm, fixed-point sums of attention received
             over its even share, and of the patch's pixel contrast over its image's mean.
             ``counts`` (B, most + 1): images by how many tokens are at or above the bin's lower
@@ -56,7 +57,7 @@ class Statistics:
             fixed-point sums of each dimension's share of the squared norm. ``massive`` (B): tokens
             with a massive activation. ``drops``, ``drop_ranks``: images by size of the largest
             drop between sorted norms, in sixteenths of an octave, and by tokens above it.
-            Where the layout is of norms alone: ``images``, ``norms`` and ``counts`` only.
+            Where the layout is of norms alone: the tables of ``NORM_TABLES`` only.
     """
 
     layout: Layout
@@ -107,6 +108,14 @@ class Statistics:
             raise BrokenFileError(
                 path, f"not statistics of norms ({error!r}). Measure the encoder again"
             ) from error
+        known = cls.empty(layout).tables
+        if {name: table.shape for name, table in tensors.items()} != {
+            name: table.shape for name, table in known.items()
+        }:
+            raise BrokenFileError(
+                path,
+                "statistics of norms of another version of this program. Measure the encoder again",
+            )
         return cls(layout, tensors)
 
     @classmethod
@@ -116,6 +125,7 @@ class Statistics:
         shapes = {
             "images": (replicated,),
             "norms": (replicated, norms),
+            "octaves": (2 * REACH + 2,),
             "attention": (replicated, norms),
             "contrast": (replicated, norms),
             "counts": (norms, MOST_COUNTED + 1),
@@ -190,7 +200,7 @@ def measure(
     return Statistics(
         layout,
         {
-            **norm_tables(by_image, weights),
+            **norm_tables(layout, norms.flatten(), by_image, weights),
             "attention": _replicate(weights, _sums(each, attention, batch)),
             "contrast": _replicate(weights, _sums(each, contrast, batch)),
             "positions": torch.bincount(position, minlength=BINS * tokens).view(BINS, tokens),
@@ -205,11 +215,16 @@ def measure(
 
 
 def norm_tables(
-    by_image: Int[Tensor, "batch bins"], weights: Int[Tensor, "batch rows"]
+    layout: Layout,
+    norms: Float[Tensor, " tokens"],
+    by_image: Int[Tensor, "batch bins"],
+    weights: Int[Tensor, "batch rows"],
 ) -> dict[str, Int[Tensor, "..."]]:
     """The tables of `NORM_TABLES`.
 
     Args:
+        layout: the grid.
+        norms: of all images' tokens together.
         by_image: each image's tokens by norm.
         weights: of each image, as `bootstrap_weights` gives them.
     """
@@ -217,6 +232,7 @@ def norm_tables(
     return {
         "images": weights.sum(0),
         "norms": _replicate(weights, by_image),
+        "octaves": torch.bincount(layout.octaves(norms), minlength=2 * REACH + 2),
         "counts": _pairs(torch.arange(BINS).expand_as(above), above, BINS, MOST_COUNTED + 1),
     }
 

@@ -1,4 +1,4 @@
-"""Whether the tokens above a threshold are credible sinks: eight questions, each with its answer.
+"""Whether the tokens above a threshold are credible sinks: questions, each with its answer.
 
 Norm alone is never enough. A token of high norm may be one of a long tail, may always be the same
 corner, may simply show an object, and may be of no interest to any other token. So the verdict asks
