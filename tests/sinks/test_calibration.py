@@ -75,7 +75,8 @@ def test_outliers_at_a_fixed_position_are_not():
     profile = profile_of(two_modes(where), attended(where))
     assert failed(profile) == {"position"}
     assert not profile.found
-    assert "100% of them sit at the 2 most frequent of 36 positions" in profile.reasons[0]
+    evidence = next(one for one in profile.evidence if one.name == "position")
+    assert evidence.value == pytest.approx(2 / 36, rel=0.05)  # of 400 sinks, in the expectation
 
 
 def test_high_norms_on_detail_are_not():

@@ -16,6 +16,7 @@ from annotated_types import Gt, Interval
 from jaxtyping import Float
 
 from diysink.sinks.gap import Gap
+from diysink.sinks.positions import evenness
 from diysink.sinks.profile import Evidence
 from diysink.sinks.statistics import SCALE, Statistics
 
@@ -34,8 +35,8 @@ class Credibility:
         spread: largest ratio between the ends of tau's interval.
         share: largest share of tokens that are sinks.
         images: least share of images that have any.
-        concentration: largest share of the sinks at their most frequent positions (as many
-            positions as an image has sinks on average).
+        positions: least effective number of the sinks' positions, over that of as many sinks
+            at positions at random (`diysink.sinks.positions`).
         attention: least ratio of attention received, sinks to the rest.
         contrast: largest ratio of pixel contrast, sinks to the rest.
     """
@@ -46,7 +47,7 @@ class Credibility:
     spread: Positive = 2.0
     share: Share = 0.2
     images: Share = 0.5
-    concentration: Share = 0.5
+    positions: Share = 0.25
     attention: Positive = 1.0
     contrast: Positive = 1.0
 
@@ -122,17 +123,15 @@ def weigh(
     )
     if statistics.layout.norms_alone:
         return
-    places = np.sort(tables["positions"][edge:].sum(0))[::-1]
-    top = max(1, round(above[0] / statistics.images))
-    fixed = float(places[:top].sum() / above[0])
+    free = evenness(tables["positions"][edge:].sum(0))
     yield Evidence(
         "position",
-        fixed <= asked.concentration,
-        fixed,
+        free >= asked.positions,
+        free,
         None,
-        asked.concentration,
-        f"{fixed:.0%} of them sit at the {top} most frequent of {len(places)} positions (at most "
-        f"{asked.concentration:.0%} should).",
+        asked.positions,
+        f"They sit at {free:.2g} times as many different positions (effective number) as random "
+        f"places would give, of {statistics.layout.positions} (at least {asked.positions:g}).",
     )
     contrast = _ratio(tables["contrast"], norms, edge)
     yield _ratio_evidence(
