@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diysink.sinks import CalibrationSettings, Credibility, calibrate
-from diysink.sinks.gap import find_gap
+from diysink.sinks.gap import find_gaps
 from diysink.sinks.layout import Layout
 from diysink.sinks.statistics import Statistics, measure
 from diysink.sinks.verdict import weigh
@@ -45,7 +45,7 @@ def test_two_populations_are_found():
     assert profile.sinks_per_image == (0, 0, 0, 200)
     assert (profile.images, profile.mean_sinks, profile.share_without) == (200, 3.0, 0.0)
     assert sum(profile.histogram) == 200 * TOKENS
-    assert len(profile.reasons) == len(profile.evidence) == 9
+    assert len(profile.reasons) == len(profile.evidence) == 10
 
 
 def test_one_mode_is_not():
@@ -131,7 +131,7 @@ def test_a_second_population_in_one_image_is_not_stable():
 def test_gaps_at_very_different_norms_are_not_stable():
     where = at_random()
     statistics = count(two_modes(where, high=200.0), attended(where))
-    gap = find_gap(statistics.tables["norms"][0].double().numpy())
+    (gap,) = find_gaps(statistics.tables["norms"][0].double().numpy())
     for shift, stable in ((6, True), (20, False)):  # sixteenths of an octave between the replicates
         elsewhere = replace(gap, edge=gap.edge + shift)
         evidence = weigh(statistics, gap.edge, gap, (gap, elsewhere) * 20, Credibility())

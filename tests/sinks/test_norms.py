@@ -29,7 +29,7 @@ from tests.sinks.populations import (
 )
 
 ALONE = Layout(replicates=LAYOUT.replicates)
-SEEN = ("grid", "populations", "norm", "stability", "few", "common")
+SEEN = ("grid", "populations", "norm", "stability", "few", "common", "rivals")
 
 
 def alone(norms):

@@ -6,17 +6,27 @@ over images. The paper's fixed tau and a multiple of the median are there for co
 verdict is asked of them all the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from diysink.encoders import EncoderIdentity
-from diysink.sinks.gap import find_gap
+from diysink.sinks.gap import FINE, SURE, Gap, around, find_gaps
 from diysink.sinks.grid import within_grid
-from diysink.sinks.profile import Method, SinkProfile
+from diysink.sinks.layout import Layout
+from diysink.sinks.profile import Method, Rival, SinkProfile
 from diysink.sinks.statistics import SCALE, Statistics
-from diysink.sinks.verdict import Credibility, Positive, Share, median_norm, weigh
+from diysink.sinks.verdict import (
+    Credibility,
+    Positive,
+    Share,
+    median_norm,
+    unrivalled,
+    weigh,
+)
 
 SINK_ENERGY = 5.0  # times its share at other tokens, and ten times an even share: a sink dimension
 
@@ -56,50 +66,35 @@ def calibrate(
         raise ValueError("No image was measured, so there is nothing to calibrate tau on.")
     layout, asked = statistics.layout, settings.credible
     edges, norms = layout.edges, statistics.tables["norms"].numpy().astype(np.float64)
-    gaps = [
-        find_gap(row, min_share=settings.min_share, max_share=asked.share, min_depth=asked.depth)
-        for row in norms
-    ]
-    gap, replicates = gaps[0], tuple(gaps[1:])
-    high = [
-        layout.nearest_edge(settings.multiple * median) if np.isfinite(median) else 0
-        for median in median_norm(norms, edges)
-    ]
-    edge: int | None
-    interval: tuple[float, float] | None
-    match settings.method:
-        case "gap":
-            edge = gap.edge if gap else None
-            interval = _interval(edges, [one.edge for one in replicates if one]) if gap else None
-        case "median":
-            edge, interval = high[0], _interval(edges, high[1:])
-        case "fixed":
-            edge, interval = layout.nearest_edge(settings.fixed), None
-            if edges[edge] != np.float32(settings.fixed):
-                raise ValueError(
-                    f"A fixed tau of {settings.fixed} is not an edge of the grid, whose anchor is "
-                    f"{layout.anchor}. Measure with anchor={settings.fixed}."
-                )
-        case _:
-            raise ValueError(
-                f"method is {settings.method!r}; it must be 'gap', 'fixed' or 'median'."
-            )
-    grid = within_grid(statistics, settings.min_share)
-    if not grid.passed and settings.method != "fixed":
-        edge = interval = None
-    # Without a threshold the verdict still looks at the highest norms, to say what they are.
-    looked_at = min(high[0], _top(norms[0])) if edge is None else edge
-    evidence = (
-        grid,
-        *(weigh(statistics, looked_at, gap, replicates, asked) if grid.passed else ()),
+    find = partial(
+        find_gaps, min_share=settings.min_share, max_share=asked.share, min_depth=asked.depth
     )
+    gaps = [find(row) for row in norms]
+    grid = within_grid(statistics, settings.min_share)
+    taus = _taus(settings, layout, norms, gaps)
+    if not grid.passed and settings.method != "fixed":
+        taus = [None] * len(norms)
+    edge, *again = taus
+    # Without a threshold the verdict still looks at the highest norms, to say what they are.
+    looked_at = min(_medians(settings, layout, norms)[0], _top(norms[0])) if edge is None else edge
+    gap, *replicates = [around(row, tau) for row, tau in zip(gaps, taus, strict=True)]
+    evidence = [grid]
+    rivals: tuple[Rival, ...] = ()
+    if grid.passed:
+        evidence += weigh(statistics, looked_at, gap, replicates, asked)
+        if gap is not None and settings.method != "fixed":
+            fine = find(norms[0], smooth=FINE, significant=SURE)
+            chosen = around(fine, edge) or gap
+            rivals = tuple(_rival(statistics, other) for other in fine if other is not chosen)
+            evidence.append(unrivalled(chosen, rivals, asked.rivals))
     return SinkProfile(
         encoder=encoder,
         tau=None if edge is None else float(edges[edge]),
         method=settings.method,
-        interval=interval,
+        interval=None if edge is None or settings.method == "fixed" else _interval(edges, again),
         found=edge is not None and all(one.passed for one in evidence),
-        evidence=evidence,
+        evidence=tuple(evidence),
+        rivals=rivals,
         sink_dimensions=() if edge is None else sink_dimensions(statistics, edge),
         edges=tuple(float(value) for value in edges),
         histogram=tuple(int(count) for count in norms[0]),
@@ -107,6 +102,48 @@ def calibrate(
         grid=(layout.rows, layout.columns),
         settings=asdict(settings),
     )
+
+
+def _taus(
+    settings: CalibrationSettings,
+    layout: Layout,
+    norms: Float[np.ndarray, "rows bins"],
+    gaps: Sequence[Sequence[Gap]],
+) -> list[int | None]:
+    """The edge that the method finds in the data and in each replicate."""
+    match settings.method:
+        case "gap":
+            return [row[0].edge if row else None for row in gaps]
+        case "median":
+            return list(_medians(settings, layout, norms))
+        case "fixed":
+            edge = layout.nearest_edge(settings.fixed)
+            if layout.edges[edge] != np.float32(settings.fixed):
+                raise ValueError(
+                    f"A fixed tau of {settings.fixed} is not an edge of the grid, whose anchor is "
+                    f"{layout.anchor}. Measure with anchor={settings.fixed}."
+                )
+            return [edge] * len(norms)
+        case _:
+            raise ValueError(
+                f"method is {settings.method!r}; it must be 'gap', 'fixed' or 'median'."
+            )
+
+
+def _medians(
+    settings: CalibrationSettings, layout: Layout, norms: Float[np.ndarray, "rows bins"]
+) -> list[int]:
+    """The edge at the multiple of the median norm in the data and in each replicate."""
+    return [
+        layout.nearest_edge(settings.multiple * median) if np.isfinite(median) else 0
+        for median in median_norm(norms, layout.edges)
+    ]
+
+
+def _rival(statistics: Statistics, gap: Gap) -> Rival:
+    above = int(statistics.tables["norms"][0, gap.edge :].sum())
+    tau = float(statistics.layout.edges[gap.edge])
+    return Rival(tau, gap.depth, gap.width, above / statistics.images)
 
 
 def sinks_per_image(statistics: Statistics, edge: int | None) -> tuple[int, ...]:
@@ -147,7 +184,10 @@ def _top(histogram: Float[np.ndarray, " bins"], share: float = 0.01) -> int:
     return int(np.flatnonzero(above >= share * above[0]).max())
 
 
-def _interval(edges: Float[np.ndarray, " edges"], found: list[int]) -> tuple[float, float] | None:
+def _interval(
+    edges: Float[np.ndarray, " edges"], taus: Sequence[int | None]
+) -> tuple[float, float] | None:
+    found = [tau for tau in taus if tau is not None]
     if not found:
         return None
     low, high = np.percentile(edges[found], (2.5, 97.5), method="nearest")

@@ -13,7 +13,7 @@ from diysink.artifact import BrokenFileError, digest_json, load_json, write_json
 from diysink.encoders import EncoderIdentity
 from diysink.sinks.criteria import above_norm
 
-VERSION = 1
+VERSION = 2
 BEYOND_NORMS = ("position", "content", "attention")  # questions that norms do not answer
 Method = Literal["gap", "fixed", "median"]
 
@@ -44,6 +44,23 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another gap of the histogram than the one that tau lies in: another threshold.
+
+    Attributes:
+        tau: the threshold that it would give; ``method: fixed`` chooses it.
+        depth: 1 where the valley is empty, 0 where there is none.
+        width: of an empty valley that would weigh as much, in octaves of norm.
+        sinks_per_image: mean number of tokens above it.
+    """
+
+    tau: float
+    depth: float
+    width: float
+    sinks_per_image: float
+
+
+@dataclass(frozen=True)
 class SinkProfile:
     """What a sink is for one encoder at one layer, and how sure we are.
 
@@ -63,6 +80,7 @@ class SinkProfile:
         sinks_per_image: how many images have 0, 1, 2, ... sinks.
         grid: rows and columns of patches; 0 and 0 where norms alone were measured.
         settings: what the calibration was asked for.
+        rivals: the other gaps, the widest first; none where tau was given.
         criterion: the observable that decides the mask.
         version: of this format.
     """
@@ -79,6 +97,7 @@ class SinkProfile:
     sinks_per_image: tuple[int, ...]
     grid: tuple[int, int]
     settings: Mapping[str, Any]
+    rivals: tuple[Rival, ...] = ()
     criterion: Literal["norm"] = "norm"
     version: int = VERSION
 
@@ -178,6 +197,7 @@ class SinkProfile:
             fields["evidence"] = tuple(
                 Evidence(**one | {"interval": _pair(one["interval"])}) for one in fields["evidence"]
             )
+            fields["rivals"] = tuple(Rival(**one) for one in fields["rivals"])
             fields["interval"] = _pair(fields["interval"])
             for name in ("sink_dimensions", "edges", "histogram", "sinks_per_image", "grid"):
                 fields[name] = tuple(fields[name])
