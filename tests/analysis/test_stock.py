@@ -97,7 +97,7 @@ def test_layers_are_those_of_the_model_itself(chat):
     norms = norms[~norms.isnan()]
     torch.testing.assert_close(encoded.norms[0], norms)
     torch.testing.assert_close(encoded.states[0].norm(dim=-1), norms)
-    assert torch.equal(prompts.sinks[0], norms >= subject.tau)
+    assert torch.equal(prompts.sinks[0], norms >= subject.threshold.tau)
     assert 0 < prompts.sinks.sum() < len(norms)
     assert prompts.index.shape == (1, len(norms))
     assert (inputs["input_ids"][0, prompts.index[0]] == IMAGE).all()

@@ -169,7 +169,7 @@ def test_an_unknown_method_is_refused():
     statistics = count(one_mode(5))
     settings = CalibrationSettings()
     object.__setattr__(settings, "method", "guess")
-    with pytest.raises(ValueError, match="'gap', 'fixed' or 'median'"):
+    with pytest.raises(ValueError, match="'gap', 'drop', 'fixed' or 'median'"):
         calibrate(statistics, IDENTITY, settings)
 
 

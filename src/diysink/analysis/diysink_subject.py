@@ -26,7 +26,7 @@ from diysink.model.keys import gated
 from diysink.model.lengths import positions
 from diysink.records import ImageFile, Record, question_of
 from diysink.selection import Choice
-from diysink.sinks import token_norms
+from diysink.sinks import Threshold, token_norms
 
 
 class DIYSinkSubject:
@@ -41,14 +41,13 @@ class DIYSinkSubject:
     def __init__(self, generator: AnswerGenerator, tau: float = 1.0) -> None:
         self.generator = generator
         self.model = generator.model
-        if self.model.config.tau is not None:
-            self.model.config.tau *= tau
+        self.model.config.tau = self.threshold.times(tau).tau
 
     @property
-    def tau(self) -> float | None:
-        """Norm from which a visual token is a sink."""
-        tau: float | None = self.model.config.tau
-        return tau
+    def threshold(self) -> Threshold:
+        """From which norm a visual token is a sink."""
+        threshold: Threshold = self.model.config.threshold
+        return threshold
 
     @property
     def layer(self) -> int:

@@ -90,11 +90,6 @@ class StockSubject:
         self.encoder = ENCODERS[encoder_family(self.tower.config.model_type)]
 
     @property
-    def tau(self) -> float | None:
-        """Norm from which a visual token is a sink."""
-        return None if self.threshold == torch.inf else self.threshold
-
-    @property
     def layer(self) -> int:
         """The last layer of the encoder that the connector reads."""
         return max(blocks_read(self.inner, self.family, {})[1]) + 1
@@ -137,7 +132,7 @@ class StockSubject:
             StockImages(images, arguments, features, shown),
             torch.stack([torch.cat([largest_states(tile) for tile in row]) for row in rows]),
             norms_of,
-            norms_of >= self.threshold,
+            self.threshold.mask(norms_of),
             self._grid([row[0] for row in rows]),
             self.encoder.prefix(self.tower.config),
         )

@@ -17,6 +17,7 @@ from torch import Tensor
 from diysink.architectures import UnsupportedModelError
 from diysink.architectures.hooks import Layer
 from diysink.records import ImageFile, Record
+from diysink.sinks import Threshold
 
 Look = Callable[[Layer], None]
 """Called with each layer while it runs: a layer's attention is let go as soon as it returns."""
@@ -88,8 +89,8 @@ class Subject(Protocol):
     """A checkpoint that analyses look into."""
 
     @property
-    def tau(self) -> float | None:
-        """Norm from which a visual token is a sink; None: no token is."""
+    def threshold(self) -> Threshold:
+        """From which norm a visual token is a sink."""
         ...
 
     @property

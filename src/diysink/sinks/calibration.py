@@ -36,9 +36,12 @@ class CalibrationSettings:
     """How tau is found.
 
     Attributes:
-        method: ``gap``, ``fixed`` or ``median``.
+        method: ``gap``, ``drop``, ``fixed`` or ``median``.
+        relative: whether norms, and tau, are over the median norm of their image; ``drop`` is
+            always so.
         fixed: tau of the ``fixed`` method (the paper's 100), and the middle of the grid of norms,
-            which has ten octaves on either side.
+            which has ten octaves on either side (that of relative norms has 1 in its middle,
+            unless the method is ``fixed``).
         multiple: of the median norm, for the ``median`` method; without a gap the verdict looks
             at the tokens above it, or at the highest hundredth if those are more.
         min_share: least share of tokens that make a second population; with more than this
@@ -47,10 +50,33 @@ class CalibrationSettings:
     """
 
     method: Method = "gap"
+    relative: bool = False
     fixed: Positive = 100.0
     multiple: Positive = 3.0
     min_share: Share = 0.0005
     credible: Credibility = field(default_factory=Credibility)
+
+    @property
+    def counts_relative(self) -> bool:
+        """Whether norms have to be counted over their image's median."""
+        return self.relative or self.method == "drop"
+
+    def layout(self, rows: int = 0, columns: int = 0, dim: int = 0, **bootstrap: int) -> Layout:
+        """The grid that this calibration needs.
+
+        Args:
+            rows, columns, dim: as `Layout` has them.
+            bootstrap: ``replicates`` and ``seed``.
+        """
+        own = self.method == "fixed" or not self.counts_relative
+        return Layout(
+            rows,
+            columns,
+            dim,
+            anchor=self.fixed if own else 1.0,
+            relative=self.counts_relative,
+            **bootstrap,
+        )
 
 
 def calibrate(
@@ -59,19 +85,25 @@ def calibrate(
     """The profile of an encoder from its statistics.
 
     Raises:
-        ValueError: no image was measured, an unknown method, or a fixed tau that is not an edge of
-            the statistics' grid (make them with ``anchor`` equal to it).
+        ValueError: no image was measured, an unknown method, or a grid that is not this
+            calibration's (`CalibrationSettings.layout`): relative or not, or without the fixed tau.
     """
     if statistics.images == 0:
         raise ValueError("No image was measured, so there is nothing to calibrate tau on.")
     layout, asked = statistics.layout, settings.credible
+    if layout.relative != settings.counts_relative:
+        raise ValueError(
+            f"The norms were counted {'over' if layout.relative else 'without'} their image's "
+            f"median, and method {settings.method!r} with relative={settings.relative} needs the "
+            "other. Measure with the layout that CalibrationSettings.layout gives."
+        )
     edges, norms = layout.edges, statistics.tables["norms"].numpy().astype(np.float64)
     find = partial(
         find_gaps, min_share=settings.min_share, max_share=asked.share, min_depth=asked.depth
     )
     gaps = [find(row) for row in norms]
     grid = within_grid(statistics, settings.min_share)
-    taus = _taus(settings, layout, norms, gaps)
+    taus = _taus(settings, statistics, norms, gaps)
     if not grid.passed and settings.method != "fixed":
         taus = [None] * len(norms)
     edge, *again = taus
@@ -95,6 +127,7 @@ def calibrate(
         found=edge is not None and all(one.passed for one in evidence),
         evidence=tuple(evidence),
         rivals=rivals,
+        relative=layout.relative,
         sink_dimensions=() if edge is None else sink_dimensions(statistics, edge),
         edges=tuple(float(value) for value in edges),
         histogram=tuple(int(count) for count in norms[0]),
@@ -106,14 +139,23 @@ def calibrate(
 
 def _taus(
     settings: CalibrationSettings,
-    layout: Layout,
+    statistics: Statistics,
     norms: Float[np.ndarray, "rows bins"],
     gaps: Sequence[Sequence[Gap]],
 ) -> list[int | None]:
     """The edge that the method finds in the data and in each replicate."""
+    layout = statistics.layout
     match settings.method:
         case "gap":
             return [row[0].edge if row else None for row in gaps]
+        case "drop":
+            running = statistics.tables["drops"].numpy().cumsum(1)
+            middles = (2 * running >= running[:, -1:]).argmax(1)
+            # Every image has a largest drop: it is a threshold where two populations are.
+            return [
+                int(middle) if around(row, int(middle)) else None
+                for row, middle in zip(gaps, middles, strict=True)
+            ]
         case "median":
             return list(_medians(settings, layout, norms))
         case "fixed":
@@ -126,7 +168,7 @@ def _taus(
             return [edge] * len(norms)
         case _:
             raise ValueError(
-                f"method is {settings.method!r}; it must be 'gap', 'fixed' or 'median'."
+                f"method is {settings.method!r}; it must be 'gap', 'drop', 'fixed' or 'median'."
             )
 
 

@@ -29,7 +29,9 @@ def within_grid(statistics: Statistics, most: float) -> Evidence:
         f"{share:.3g} of the tokens have norms beyond the grid of norms, which reaches from "
         f"{low:.3g} to {high:.3g}: {below:,} below and {above:,} above, of {tokens:,}."
     )
-    if share > most:
+    if share > most and layout.relative:
+        says += " They are over the median of their image: look at these images."
+    elif share > most:
         half = int(np.searchsorted(counts.cumsum(), tokens / 2))  # the octave of the median
         median = layout.octave_edges[np.clip(half - 1, 0, 2 * REACH)]
         says += (

@@ -14,7 +14,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diysink.sinks.layout import BINS, Layout
-from diysink.sinks.statistics import NonFiniteError, Statistics, bootstrap_weights, norm_tables
+from diysink.sinks.statistics import (
+    NonFiniteError,
+    Statistics,
+    bootstrap_weights,
+    largest_drop,
+    norm_tables,
+)
 
 
 def measure_norms(
@@ -47,7 +53,8 @@ def measure_norms(
                 "Load the model in a wider dtype (float32 or bfloat16 in place of float16), or "
                 "look at that image."
             )
-        kept.append(shown)
+        kept.append(layout.counted(shown))
     by_image = torch.stack([torch.bincount(layout.bins(one), minlength=BINS) for one in kept])
     weights = bootstrap_weights(images, layout.replicates, layout.seed)
-    return Statistics(layout, norm_tables(layout, torch.cat(kept), by_image, weights))
+    drops = torch.cat([largest_drop(layout, one[None]) for one in kept])
+    return Statistics(layout, norm_tables(layout, torch.cat(kept), by_image, drops, weights))
