@@ -106,6 +106,19 @@ class Subject(Protocol):
         """Images through the vision encoder, once."""
         ...
 
+    def untrained(self, encoded: EncodedImages, see: States, seed: int) -> EncodedImages:
+        """The images through an encoder of the same architecture with random weights.
+
+        Args:
+            encoded: the images; the same tokens stay sinks, with the norms that they have there.
+            see: gets every layer's states as they come.
+            seed: of the weights.
+
+        Returns:
+            The images with that encoder's states, for `prompts`.
+        """
+        ...
+
     def questions(self, records: Sequence[Record], max_new_tokens: int) -> list[str]:
         """The question of each record; of one that is too long for the model, its beginning."""
         ...
