@@ -203,7 +203,7 @@ def summarize(
         results |= {"lvlm": lvlm.model_dump(include={"path", "revision", "dtype"})}
         results |= {"sinks": facts(profile)}
         results["verdict"].append(
-            f"Sinks of the LVLM have norms of at least {profile.tau:.3g} ({profile.verdict}); "
+            f"Sinks of the LVLM have {profile.threshold} ({profile.verdict}); "
             f"{profile.share_without:.0%} of the images have none, and there nothing changes."
         )
         metrics["lvlm"] = {"tau": profile.tau, "sinks_per_image": profile.mean_sinks}

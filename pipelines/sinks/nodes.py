@@ -63,6 +63,8 @@ def judge_sinks(sink_profiles: Path, sinks: "Sinks") -> tuple[pd.DataFrame, pd.D
     console = Console()
     for name, profile in profiles.items():
         tau = "none" if profile.tau is None else f"{profile.tau:.3g}"
+        if profile.relative:
+            tau += " times the image's median norm"
         if profile.interval:
             tau += f" ({profile.interval[0]:.3g} to {profile.interval[1]:.3g})"
         console.print(
@@ -173,13 +175,11 @@ def _measure(
 ) -> "tuple[Statistics, SinkProfile]":
     from diysink.engine import first_image, loaded, run_shards
     from diysink.engine import split as shards_of
-    from diysink.sinks import Layout, calibrate
+    from diysink.sinks import calibrate
 
     encoder, process = loaded(task)
     rows, columns = encoder.grid(process([first_image(split).open()]))
-    layout = Layout(
-        rows, columns, encoder.dim, anchor=sinks.calibration.fixed, **sinks.bootstrap.model_dump()
-    )
+    layout = sinks.calibration.layout(rows, columns, encoder.dim, **sinks.bootstrap.model_dump())
     shards = shards_of(task, layout, len(split), sinks.shard_size, sinks.every)
     inputs = {
         "records": split.digest,

@@ -318,6 +318,7 @@ def rows_of_plan(ratio=5.0, tau=50.0):
             "group": np.repeat(np.array(["global", None] * (items // 2), dtype=object), tokens),
             "token": np.tile(np.arange(tokens), items),
             "norm": norms.ravel(), "sink": sinks.ravel(), "attention": given.ravel(), "tau": tau,
+            "relative": False,
         }
     )  # fmt: skip
 
@@ -333,6 +334,14 @@ def test_the_table_has_every_measure_with_its_control_and_other_taus():
     assert sinks.to_dict() == pytest.approx({0.05: 20.0, 1.0: 2.0, 2.0: 0.0})
     assert set(select(table, metric="spearman")["group"]) == {"all", "global"}
     assert {"attention by norm", "attention curve"} < set(table["metric"])
+
+
+def test_other_taus_of_a_relative_threshold_go_by_each_image():
+    rows = rows_of_plan(tau=2.0).assign(relative=True)
+    rows["norm"] = np.where(rows["sink"], 30.0, 10.0) * (1 + pd.factorize(rows["image"])[0])
+    table = attention(taus=(0.4, 1.4, 1.6), points=8).summarize(rows)
+    sinks = select(table, metric="sinks per image", control=NONE).set_index("tau")["value"]
+    assert sinks.to_dict() == pytest.approx({0.4: 20.0, 1.0: 2.0, 1.4: 2.0, 1.6: 0.0})
 
 
 def test_without_sinks_there_is_no_ratio_and_the_figure_says_so():

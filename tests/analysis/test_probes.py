@@ -23,7 +23,7 @@ def probes(labels, **settings):
     return Probes(ProbeSettings(**settings), Context(Bootstrap(100), labels=labels))
 
 
-def planted(shuffle=False, seed=0):
+def planted(shuffle=False, seed=0, trace=0.0):
     """Mean states of sinks that hold the scene and of a place that holds the shape; and labels."""
     rng = np.random.default_rng(seed)
     scene, shape = rng.integers(0, 3, (2, N))
@@ -41,10 +41,14 @@ def planted(shuffle=False, seed=0):
     keys = [f"image{i}" for i in range(N)]
     drawn = random_matched_tokens(torch.from_numpy(sinks), keys, 0).numpy()
     sources = {"sink": sinks, "random-matched": drawn, "nonsinks": ~sinks, "place/shape": place}
+    # Random weights keep a trace of the scene, in all tokens alike.
+    untrained = rng.normal(size=tokens.shape) + trace * codes[0][scene][:, None]
     rows = pd.concat(
         [
-            pd.DataFrame({"image": keys, "where": "vit", "layer": 3, "source": name,
-                          "mean": list((tokens * m[..., None]).sum(1) / m.sum(1)[:, None])})
+            pd.DataFrame({"image": keys, "where": "vit", "layer": 3, "encoder": encoder,
+                          "source": name,
+                          "mean": list((states * m[..., None]).sum(1) / m.sum(1)[:, None])})
+            for encoder, states in (("trained", tokens), ("untrained", untrained))
             for name, m in sources.items()
         ],
         ignore_index=True,
@@ -63,8 +67,9 @@ def table():
     return probes(labels).summarize(rows)
 
 
-def at(table, group, condition, metric="accuracy"):
-    [row] = select(table, metric=metric, group=group, condition=condition).to_dict("records")
+def at(table, group, condition, metric="accuracy", control="none"):
+    chosen = select(table, metric=metric, group=group, condition=condition, control=control)
+    [row] = chosen.to_dict("records")
     return row
 
 
@@ -93,13 +98,33 @@ def test_shuffled_masks_find_nothing():
     assert gap["low"] < 0 < gap["high"]
 
 
-def test_selectivity_is_the_distance_to_shuffled_labels(table):
+def accuracies(table, control):
     keys = ["where", "layer", "group", "condition"]
-    values = select(table, metric="accuracy").set_index(keys)["value"]
-    gaps = select(table, metric="selectivity").set_index(keys)["value"]
-    assert ((values.loc[gaps.index] - gaps - 1 / 3).abs() < 0.15).all()
+    return select(table, metric="accuracy", control=control).set_index(keys)["value"]
+
+
+def test_selectivity_is_the_distance_to_the_untrained_encoder(table):
+    untrained, shuffled = accuracies(table, "untrained"), accuracies(table, "shuffled")
+    gaps = select(table, metric="selectivity").set_index(untrained.index.names)["value"]
+    own = accuracies(table, "none").loc[gaps.index]
+    np.testing.assert_allclose(gaps, own - untrained.loc[gaps.index], atol=1e-12)
+    assert ((untrained - 1 / 3).abs() < 0.15).all()  # no trace of the labels there
+    assert ((shuffled - 1 / 3).abs() < 0.15).all()
+    assert len(untrained) == len(shuffled) == len(gaps)
     assert (table["low"] <= table["value"]).all()
     assert (table["value"] <= table["high"]).all()
+
+
+def test_what_random_weights_pass_on_is_no_selectivity():
+    """The scene can be told as well from random weights: chance does not see that."""
+    rows, labels = planted(trace=3.0)
+    table = probes(labels).summarize(rows)
+    assert at(table, "scene", "sink")["value"] > 0.95
+    assert at(table, "scene", "sink", control="untrained")["value"] > 0.95
+    assert at(table, "scene", "sink", control="shuffled")["high"] < 0.5
+    gap = at(table, "scene", "sink", "selectivity")
+    assert gap["low"] <= 0 <= gap["high"]
+    assert at(table, "scene", "random-matched", "selectivity")["high"] < -0.4
 
 
 def test_the_mean_over_a_scope_is_that_of_its_attributes():
@@ -168,7 +193,8 @@ LABELS = pd.DataFrame(
 
 def test_means_are_of_the_states_of_transformers_own_forward(generator):
     questions = tiny_questions(("a", "b", "c"))
-    rows = measured(probes(LABELS), generator, questions).set_index(["where", "layer", "source"])
+    rows = measured(probes(LABELS), generator, questions)
+    rows = select(rows, encoder="trained").set_index(["where", "layer", "source"])
     model = generator.model
     batch = batch_of(generator, questions)
     tower = model.model.vision_tower(batch.encoded.inputs, output_hidden_states=True).hidden_states
@@ -200,6 +226,37 @@ def test_means_are_of_the_states_of_transformers_own_forward(generator):
         states = out.hidden_states[layer]
         ordered = states.gather(1, index[..., None].expand(-1, -1, states.shape[-1]))
         same("llm", layer, "sink", ordered, batch.sinks)
+
+
+def test_the_untrained_encoder_is_of_the_seed_and_leaves_the_model_as_it_is(generator):
+    questions = tiny_questions(("a", "b", "c"))
+    model = generator.model
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    # another seed than that of the tiny model's own weights
+    analysis = Probes(ProbeSettings(), Context(Bootstrap(100), seed=5, labels=LABELS))
+    rows = measured(analysis, generator, questions)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    again = measured(analysis, generator, questions)
+    pd.testing.assert_frame_equal(rows, again)
+    untrained = select(rows, encoder="untrained").set_index(["where", "layer", "source"])["mean"]
+    trained = select(rows, encoder="trained").set_index(["where", "layer", "source"])["mean"]
+    assert untrained.index.equals(trained.index)
+    # made here once more, and run by transformers' own forward
+    own = model.model.vision_tower
+    torch.manual_seed(5)
+    tower = type(own)(own.config).eval()
+    batch = batch_of(generator, questions)
+    hidden = tower(batch.encoded.inputs, output_hidden_states=True).hidden_states
+    states = hidden[2][:, hidden[2].shape[1] - 9 :].detach()
+    for mean, tokens, sinks in zip(untrained["vit", 2, "sink"], states, batch.sinks, strict=True):
+        torch.testing.assert_close(torch.tensor(mean), tokens[sinks].mean(0), atol=1e-5, rtol=1e-5)
+    for layer in (0, 1):
+        ours, theirs = (np.stack(means["llm", layer, "sink"].tolist())
+                        for means in (untrained, trained))  # fmt: skip
+        assert not np.allclose(ours, theirs, rtol=1e-2, atol=0, equal_nan=True)
 
 
 def test_some_layers_alone(generator):

@@ -97,7 +97,7 @@ def test_layers_are_those_of_the_model_itself(chat):
     norms = norms[~norms.isnan()]
     torch.testing.assert_close(encoded.norms[0], norms)
     torch.testing.assert_close(encoded.states[0].norm(dim=-1), norms)
-    assert torch.equal(prompts.sinks[0], norms >= subject.tau)
+    assert torch.equal(prompts.sinks[0], norms >= subject.threshold.tau)
     assert 0 < prompts.sinks.sum() < len(norms)
     assert prompts.index.shape == (1, len(norms))
     assert (inputs["input_ids"][0, prompts.index[0]] == IMAGE).all()
@@ -173,6 +173,33 @@ def test_every_family_shows_vision_or_says_why_not(chat):
     own = encoded.states.shape[-1] // states[0].shape[-1]  # ViP-LLaVA joins two layers
     last = encoded.states.chunk(own, -1)[0]
     torch.testing.assert_close(states[-1][:, encoded.prefix :], last)
+
+
+def test_every_family_with_a_grid_has_an_untrained_encoder(chat):
+    subject = subject_of(chat)
+    if subject.lacks("grid") is not None:
+        return
+    encoded = subject.encode([lvlms.picture(0)])
+    own, seen, again = [], [], []
+    subject.vision_states(encoded, lambda number, states: own.append(states.clone()))
+    control = subject.untrained(encoded, lambda number, states: seen.append(states.clone()), 0)
+    subject.untrained(encoded, lambda number, states: again.append(states.clone()), 0)
+    assert [one.shape for one in seen] == [one.shape for one in own]
+    assert all(torch.equal(a, b) for a, b in zip(seen, again, strict=True))
+    assert not any(
+        torch.allclose(a, b, rtol=1e-2, atol=0) for a, b in zip(seen[1:], own[1:], strict=True)
+    )
+    assert torch.equal(control.sinks, encoded.sinks)
+    assert not torch.allclose(control.states, encoded.states, rtol=1e-2, atol=0)
+    assert getattr(subject.inner, subject.family.tower) is subject.tower
+
+    def language(images):
+        states = []
+        prompts = subject.prompts(images, [""])
+        subject.language_states(prompts, lambda number, one: states.append(one))
+        return prompts.visual_states(states[-1])
+
+    assert not torch.allclose(language(control), language(encoded), rtol=1e-2, atol=0)
 
 
 def test_every_family_is_tried():

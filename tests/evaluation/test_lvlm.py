@@ -16,7 +16,6 @@ from diysink.interventions import Drop, Keep, RandomMatched, Reposition, encoder
 from diysink.records import Record, Records, Turn
 from diysink.sinks import (
     CalibrationSettings,
-    Layout,
     ProfileMismatchError,
     calibrate,
     measure_norms,
@@ -51,12 +50,15 @@ def split(tmp_path_factory):
     return Records(lvlms.splits(tmp_path_factory.mktemp("records")) / "test")
 
 
-def profile_of(lvlm, tau=None):
+GAP = CalibrationSettings()
+
+
+def profile_of(lvlm, tau=None, calibration=GAP):
     """Calibrated on all pictures; with a tau, that one."""
     images = [picture(number) for number in range(PICTURES)]
-    layout = Layout(replicates=50)
+    layout = calibration.layout(replicates=50)
     norms = measure_norms(layout, lvlm.norms(images), [image.sha256 for image in images])
-    found = calibrate(norms, encoder_identity(lvlm.model), CalibrationSettings())
+    found = calibrate(norms, encoder_identity(lvlm.model), calibration)
     return found if tau is None else replace(found, tau=tau)
 
 
@@ -123,6 +125,11 @@ def test_planted_sinks_are_found_with_the_right_tau_and_none_in_the_plain_model(
     assert planted.verdict == "found by norms alone"
     assert sum(n * images for n, images in enumerate(planted.sinks_per_image)) == true.sum()
     assert (plain.tau, plain.verdict) == (None, "no credible sinks")
+    drop = CalibrationSettings(method="drop")
+    relative = profile_of(loaded["planted"], calibration=drop)
+    assert relative.relative
+    assert relative.sinks_per_image == planted.sinks_per_image
+    assert profile_of(loaded["llava"], calibration=drop).tau is None
 
 
 @pytest.mark.parametrize("name", [*MAKERS, "planted"])

@@ -1,6 +1,7 @@
 """The block: what it leaves behind, how calls of all kinds run in it, what it refuses."""
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from threading import Thread
 from time import sleep
@@ -357,6 +358,19 @@ def test_a_profile_says_what_a_sink_is(llava):
         by_profile = logits(llava)
     with intervene(llava.model, Drop("sink"), tau=middle(llava)):
         assert torch.equal(by_profile, logits(llava))
+    seen = []
+
+    def look(tokens):
+        seen.append(tokens)
+        return tokens
+
+    with intervene(llava.model, look, profile=replace(profile, tau=1.02, relative=True)):
+        logits(llava)
+    sinks = torch.stack([tokens.sinks for tokens in seen])
+    norms = torch.stack([tokens.norms for tokens in seen])
+    lower = norms.sort(1).values[:, (norms.shape[1] - 1) // 2]  # of 16, the lower middle
+    assert torch.equal(sinks, norms / lower[:, None] >= 1.02)
+    assert 0 < sinks.sum() < sinks.numel()
     other = deepcopy(llava.model)
     with torch.no_grad():
         other.model.vision_tower.encoder.layers[0].mlp.fc1.weight[0, 0] += 1

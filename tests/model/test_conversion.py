@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ import diysink
 from diysink.encoders import Encoder, load_vision_tower
 from diysink.model import from_llava
 from diysink.selection import Choice
-from diysink.sinks import ProfileMismatchError, SinkProfile
+from diysink.sinks import ProfileMismatchError, SinkProfile, Threshold
 from tests.tiny_models import LANGUAGES, TOWERS
 
 # As LLaVA's own: it writes lists of parts, and of plain text nothing.
@@ -270,7 +271,10 @@ def profile_of(folder, tau=3.0, layer=-2):
 
 
 def test_a_profile_gives_tau_and_must_be_the_encoders(one, tmp_path, bare):
-    assert from_llava(one, profile_of(one)).model.config.tau == 3.0
+    assert from_llava(one, profile_of(one)).model.config.threshold == Threshold(3.0)
+    relative = replace(profile_of(one), relative=True)
+    made = from_llava(one, relative).model.config.threshold
+    assert made == relative.threshold == Threshold(3.0, relative=True)
     with pytest.raises(ProfileMismatchError, match="layer 1"):
         from_llava(one, profile_of(one, layer=1))
 

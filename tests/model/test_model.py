@@ -223,6 +223,25 @@ def test_saved_and_loaded_it_is_the_same_to_the_bit(parts, inputs, tmp_path):
     assert torch.equal(loaded(**inputs).logits, made.model(**inputs).logits)
 
 
+def test_a_relative_tau_goes_by_each_image_and_is_saved(parts, inputs, tmp_path):
+    made = build(parts, "dual", "front", tau=1.02)
+    made.model.config.tau_relative = True
+    states = made.model.model.visual_states(inputs["pixel_values"]).detach()
+    states = states * torch.linspace(1, 50, len(states))[:, None, None]  # images of other scales
+    norms = states.norm(dim=-1)
+    odd = norms.shape[1] % 2 == 1
+    assert odd  # so that torch's median is that of the definition
+    expected = norms >= 1.02 * norms.median(dim=1, keepdim=True).values
+    mask = made.model.model.sink_mask(states)
+    assert torch.equal(mask, expected)
+    assert mask.any(1).all()
+    assert not mask.all(1).any()
+    made.save(tmp_path)
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
+    assert torch.equal(loaded.model.sink_mask(states), expected)
+    assert torch.equal(loaded(**inputs).logits, made.model(**inputs).logits)
+
+
 def test_text_alone_is_the_language_model(stock, tokenizer):
     llava, ours = stock
     ids = tokenizer("USER: a b ASSISTANT:", return_tensors="pt")["input_ids"]

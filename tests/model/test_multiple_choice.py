@@ -227,6 +227,50 @@ def test_choices_without_images_are_refused(made):
             scorer(made.model, made.chat_encoder)(blind, [MultipleChoice(("a",), ("b",))])
 
 
+def by_hand(made, prompt, choice, pixels=None):
+    """Log-probabilities of the choice's own tokens, from the whole model's logits."""
+    coded = made.chat_encoder.dialogue([Turn("human", prompt), Turn("gpt", choice)])
+    logits = made.model(input_ids=coded.input_ids[None], pixel_values=pixels).logits[0].detach()
+    said = logits[:-1].log_softmax(-1).gather(1, coded.input_ids[1:, None])[:, 0]
+    return said[coded.labels[1:] != -100]
+
+
+@pytest.mark.parametrize("scorer", [PromptScorer, CachedScorer])
+@pytest.mark.parametrize("rule", ["sum", "mean", "prior-corrected"])
+def test_scores_of_choices_by_hand(made, questions, scorer, rule):
+    templates = CoTTemplates("a", ("g", "h g"), "b {question}", ("c", "d e f", "e"), score=rule)
+    scores = scorer(made.model, made.chat_encoder)(
+        questions, templates.multiple_choices(questions)
+    ).log_likelihoods
+    for item, text in enumerate(questions.texts):
+        for values, prompt, blank, choices in (
+            (scores[0], "a", "a", templates.image_choices),
+            (scores[1], f"b {text}", "b ", templates.scope_choices),
+        ):
+            pixels = questions.pixel_values[item : item + 1]
+            for place, choice in enumerate(choices):
+                said = by_hand(made, f"<image>\n{prompt}", choice, pixels)
+                expected = {
+                    "sum": said.sum(),
+                    "mean": said.mean(),
+                    "prior-corrected": said.sum() - by_hand(made, blank, choice).sum(),
+                }[rule]
+                torch.testing.assert_close(values[item, place], expected, atol=2e-5, rtol=1e-5)
+
+
+def test_a_longer_choice_of_the_same_probability_per_token_is_no_worse_by_the_mean(made, questions):
+    """Choices whose tokens are all as likely: the sum takes the shorter, the mean neither."""
+    with torch.no_grad():
+        made.model.lm_head.weight.zero_()  # every token has the same probability
+    polls = [MultipleChoice(("a",) * 4, ("g", "h g a b"), score=rule) for rule in
+             ("sum", "mean", "prior-corrected")]  # fmt: skip
+    score = PromptScorer(made.model, made.chat_encoder)
+    total, mean, corrected = score(questions, polls).log_likelihoods
+    assert (total[:, 0] > total[:, 1]).all()
+    torch.testing.assert_close(mean[:, 0], mean[:, 1])
+    torch.testing.assert_close(corrected, torch.zeros(4, 2), atol=1e-5, rtol=0)
+
+
 sequences = st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=6), min_size=1, max_size=6)
 
 

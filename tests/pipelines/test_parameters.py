@@ -386,6 +386,8 @@ def test_what_is_taken_out_is_not_missed(given: dict[str, Any]) -> None:
             "variant_sets.training-free.compare",
         ),
         ({"lvlm.tau": 0}, "lvlm.tau"),
+        ({"evaluate.cot.score": "maximum"}, "evaluate.cot.score"),
+        ({"sinks.calibration.method": "guess"}, "sinks.calibration.method"),
         ({"lvlm.dtype": "half"}, "lvlm.dtype"),
         *(
             (

@@ -151,6 +151,7 @@ def make_verdict(name, found, norms, tau):
         "layer": 3,
         "method": "gap",
         "tau": tau,
+        "relative": False,
         "low": tau * 0.9,
         "high": tau * 1.1,
         "found": found,
@@ -209,6 +210,7 @@ def make_inputs():
             "id": np.repeat(images, tokens), "image": np.repeat(images, tokens), "group": None,
             "token": np.tile(np.arange(tokens), len(images)), "norm": norms.ravel(),
             "sink": sinks.ravel(), "attention": attention.ravel(), "tau": 30.0,
+            "relative": False,
         }
     )  # fmt: skip
     context = Context(BOOTSTRAP, predictions=predictions)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diysink.sinks import CalibrationSettings, Credibility, calibrate
-from diysink.sinks.gap import find_gap
+from diysink.sinks.gap import find_gaps
 from diysink.sinks.layout import Layout
 from diysink.sinks.statistics import Statistics, measure
 from diysink.sinks.verdict import weigh
@@ -45,7 +45,7 @@ def test_two_populations_are_found():
     assert profile.sinks_per_image == (0, 0, 0, 200)
     assert (profile.images, profile.mean_sinks, profile.share_without) == (200, 3.0, 0.0)
     assert sum(profile.histogram) == 200 * TOKENS
-    assert len(profile.reasons) == len(profile.evidence) == 8
+    assert len(profile.reasons) == len(profile.evidence) == 10
 
 
 def test_one_mode_is_not():
@@ -75,7 +75,8 @@ def test_outliers_at_a_fixed_position_are_not():
     profile = profile_of(two_modes(where), attended(where))
     assert failed(profile) == {"position"}
     assert not profile.found
-    assert "100% of them sit at the 2 most frequent of 36 positions" in profile.reasons[0]
+    evidence = next(one for one in profile.evidence if one.name == "position")
+    assert evidence.value == pytest.approx(2 / 36, rel=0.05)  # of 400 sinks, in the expectation
 
 
 def test_high_norms_on_detail_are_not():
@@ -130,7 +131,7 @@ def test_a_second_population_in_one_image_is_not_stable():
 def test_gaps_at_very_different_norms_are_not_stable():
     where = at_random()
     statistics = count(two_modes(where, high=200.0), attended(where))
-    gap = find_gap(statistics.tables["norms"][0].double().numpy())
+    (gap,) = find_gaps(statistics.tables["norms"][0].double().numpy())
     for shift, stable in ((6, True), (20, False)):  # sixteenths of an octave between the replicates
         elsewhere = replace(gap, edge=gap.edge + shift)
         evidence = weigh(statistics, gap.edge, gap, (gap, elsewhere) * 20, Credibility())
@@ -168,7 +169,7 @@ def test_an_unknown_method_is_refused():
     statistics = count(one_mode(5))
     settings = CalibrationSettings()
     object.__setattr__(settings, "method", "guess")
-    with pytest.raises(ValueError, match="'gap', 'fixed' or 'median'"):
+    with pytest.raises(ValueError, match="'gap', 'drop', 'fixed' or 'median'"):
         calibrate(statistics, IDENTITY, settings)
 
 

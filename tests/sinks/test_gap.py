@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from diysink.sinks.gap import find_gap
+from diysink.sinks.gap import find_gaps
 from tests.sinks.populations import LAYOUT, at_random, heavy_tail, one_mode, two_modes
+
+
+def find_gap(counts):
+    """The widest."""
+    return next(iter(find_gaps(counts)), None)
 
 
 def histogram(norms):
@@ -35,6 +40,7 @@ def test_two_modes_have_one_in_between(images, high):
     assert abs(np.log(tau / np.sqrt(10 * high))) < 0.35
     assert gap.depth > 0.8
     assert gap.low < gap.edge < gap.high
+    assert len(find_gaps(histogram(two_modes(at_random(images), high=high)))) == 1
 
 
 def test_the_wider_of_two_gaps_wins():

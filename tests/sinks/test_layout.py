@@ -34,3 +34,12 @@ def test_what_lies_beyond_the_grid_is_in_its_first_and_last_bin():
 def test_nonsense_is_refused(wrong):
     with pytest.raises(ValueError, match="must be"):
         Layout(**({"rows": 2, "columns": 2, "dim": 4} | wrong))
+
+
+def test_octaves_go_on_where_the_grid_ends():
+    norms = torch.tensor([0.0, 1e-9, LAYOUT.edges[0], 100.0, 199.0, LAYOUT.edges[-1], 3e38])
+    octaves = LAYOUT.octaves(norms)
+    assert octaves.tolist() == [0, 160 - 36, 160 - 9, 161, 161, 160 + 11, 160 + 122]
+    # the grid holds the octaves from -10 to 10 around its anchor
+    assert LAYOUT.octave_edges[160 - 10] == LAYOUT.edges[0]
+    assert LAYOUT.octave_edges[160 + 10] == LAYOUT.edges[-1]

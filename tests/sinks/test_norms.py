@@ -1,5 +1,7 @@
 """Norms alone: counted as a full measurement counts them, and never taken for one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,12 +31,14 @@ from tests.sinks.populations import (
 )
 
 ALONE = Layout(replicates=LAYOUT.replicates)
-SEEN = ("populations", "norm", "stability", "few", "common")
+SEEN = ("grid", "populations", "norm", "stability", "few", "common", "rivals")
 
 
-def alone(norms):
+def alone(norms, **layout):
     """Statistics of the norms of the hidden states that `count` measures in full."""
-    return measure_norms(ALONE, list(token_norms(states(norms))), names(len(norms)))
+    return measure_norms(
+        replace(ALONE, **layout), list(token_norms(states(norms))), names(len(norms))
+    )
 
 
 def profile_of(statistics, **settings):
@@ -46,10 +50,13 @@ def profile_of(statistics, **settings):
     [two_modes(at_random()), one_mode(), heavy_tail(), two_modes(at_random(sinks=8))],
     ids=["two modes", "one mode", "heavy tail", "many sinks"],
 )
-@pytest.mark.parametrize("method", ["gap", "median", "fixed"])
+@pytest.mark.parametrize("method", ["gap", "drop", "median", "fixed"])
 def test_the_same_norms_give_the_same_counts_gap_tau_and_evidence(norms, method):
-    full, part = count(norms, attended(norms > 30)), alone(norms)
-    assert set(part.tables) == {"images", "norms", "counts"}
+    full, part = (
+        count(norms, attended(norms > 30), layout=replace(LAYOUT, relative=method == "drop")),
+        alone(norms, relative=method == "drop"),
+    )
+    assert set(part.tables) == {"images", "norms", "octaves", "counts", "drops"}
     for name, table in part.tables.items():
         assert torch.equal(table, full.tables[name])
     mine, whole = profile_of(part, method=method), profile_of(full, method=method)

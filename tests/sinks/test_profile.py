@@ -63,7 +63,7 @@ def test_another_encoder_is_refused(profile, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2; this program reads version 1"),
+        ({"version": 1}, "version 1; this program reads version 2"),
         ({"surprise": 1}, "Not a sink profile"),
         ({"encoder": {}}, "Not a sink profile"),
     ],

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diysink.artifact import BrokenFileError
 from diysink.sinks import Layout, NonFiniteError, Statistics, measure, patch_contrast, total
 from diysink.sinks.statistics import SCALE, bootstrap_weights
 from tests.sinks.populations import LAYOUT, TOKENS, at_random, count, names, states, two_modes
@@ -29,8 +30,7 @@ def test_by_hand():
     # one image: 4 tokens at or above low, 1 above it, none above high
     assert tables["counts"][[low, low + 1, high, high + 1]].argmax(1).tolist() == [4, 1, 1, 0]
     assert tables["counts"].sum(1).unique().tolist() == [1]
-    assert tables["drop_ranks"].nonzero().item() == 1
-    assert tables["drops"].nonzero().item() == int(16 * np.log2(10))  # 100 over 10
+    assert tables["drops"][0].nonzero().item() == layout.nearest_edge(1000**0.5)  # 100 over 10
     assert tables["massive"].sum() == 0
     weights = bootstrap_weights(["one"], 3, 0)[0]
     assert torch.equal(tables["norms"][:, high], weights)
@@ -113,3 +113,11 @@ def test_contrast_by_hand():
     pixels = torch.zeros(2, 1, 4, 8)
     pixels[0, 0, :, :2] = 2.0  # the left patch: half 2, half 0: standard deviation 1
     assert patch_contrast(pixels, 1, 2).tolist() == [[2.0, 0.0], [1.0, 1.0]]
+
+
+def test_statistics_without_a_table_are_refused(tmp_path):
+    tables = dict(count(two_modes(at_random(2))).tables)
+    del tables["octaves"]
+    Statistics(LAYOUT, tables).save(tmp_path / "statistics.safetensors")
+    with pytest.raises(BrokenFileError, match="another version"):
+        Statistics.load(tmp_path / "statistics.safetensors")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from diysink.records import Record, Records, Turn, write_shards
 from diysink.selection import (
     Choice,
     LanguageModelSentences,
@@ -213,7 +214,7 @@ def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
 
 
 def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
-    """Same number of tokens with labels in each micro-batch, so the mean of means is the mean."""
+    """Three steps of AdamW end at the same weights."""
     ends = []
     for batch, accumulate in ((4, 1), (2, 2)):
         made = assemble_tiny(parts, connector="single", arrangement="natural",
@@ -228,6 +229,55 @@ def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
         assert [row["step"] for row in rows] == [1, 2, 3]
         ends.append(made.model.model.multi_modal_projector.linear_2.weight)
     torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=1e-3)
+
+
+@pytest.fixture
+def uneven(tmp_path, tiny_records):
+    """Sixteen records: a caption of 30 tokens, then an answer of one, and so on."""
+    records = [
+        Record(f"r{i}", tiny_records[0].images,
+               (Turn("human", "<image> a"), Turn("gpt", "b c d " * 10 if i % 2 else "e")))
+        for i in range(16)
+    ]  # fmt: skip
+    write_shards(tmp_path / "uneven", records)
+    return Records(tmp_path / "uneven")
+
+
+SPLITS = {  # batch size, accumulated, devices
+    "1 x 16": (16, 1, 1), "2 x 8": (8, 2, 1), "16 x 1": (1, 16, 1), "2 processes": (8, 1, 2),
+}  # fmt: skip
+
+
+def first_gradient(parts, records, folder, split, stage):
+    """Gradients of the first step as they are clipped, its loss in the curve, and its tokens."""
+    batch, accumulate, devices = SPLITS[split]
+    made = assemble_tiny(parts, connector="dual", arrangement="front")
+    made.model.config.tau = 3.4
+    data = EncodedRecords(records, made.chat_encoder, made.image_processor)
+    settings = FitSettings(
+        accelerator="cpu", devices=devices, strategy="ddp_fork" if devices > 1 else "auto",
+        accumulate_grad_batches=accumulate, gradient_clip_val=0.0, enable_progress_bar=False,
+    )  # fmt: skip
+    # Plain gradient descent of one step at rate 1: the change is the gradient.
+    training = stage(made.model, **options(max_steps=1, warmup_ratio=1.0, learning_rate=1.0))
+    sgd = torch.optim.SGD([p for p in training.parameters() if p.requires_grad], lr=1.0)
+    training.configure_optimizers = lambda: sgd
+    before = copy(made.model)
+    module = RecordsDataModule(data, batch_size=batch, num_batches=accumulate, seed=3)
+    [row] = fit(training, module, settings, folder / split.replace(" ", "-"))
+    return {n: before[n] - p.detach() for n, p in made.model.named_parameters()}, row["loss"]
+
+
+@pytest.mark.parametrize("stage", [ConnectorTraining, LanguageTraining])
+def test_a_step_is_the_mean_over_its_tokens_however_it_is_split(parts, uneven, tmp_path, stage):
+    whole, loss = first_gradient(parts, uneven, tmp_path, "1 x 16", stage)
+    size = max(float(gradient.abs().max()) for gradient in whole.values())
+    assert size > 1e-3
+    for split in ("2 x 8", "16 x 1", "2 processes"):
+        gradients, own = first_gradient(parts, uneven, tmp_path, split, stage)
+        assert own == pytest.approx(loss, rel=1e-5)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, whole[name], atol=1e-5 * size, rtol=1e-4)
 
 
 def test_gradient_checkpointing_trains_the_same_model_with_less_kept(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from torch import Tensor, einsum, stack
+from torch import Tensor, einsum, stack, tensor
 
 from diysink.analysis.attention_figure import draw_bins, draw_curve
 from diysink.analysis.attention_measures import Measures, groups_of, norm_edges, shuffled_order
@@ -25,6 +25,7 @@ from diysink.analysis.batch import Batch
 from diysink.analysis.table import NONE, select, tidy
 from diysink.architectures.hooks import Layer
 from diysink.drawing import Drawing
+from diysink.sinks import Threshold
 
 SHUFFLED = "shuffled"
 
@@ -58,7 +59,8 @@ class Attention(Analysis[AttentionSettings]):
     """Share of the answer's attention that each visual token gets, against its norm.
 
     Rows: ``id, image, group, token`` (raster order), ``norm, sink, attention`` (mean over heads,
-    layers and generated tokens), ``tau``.
+    layers and generated tokens), ``tau``, ``relative`` (whether tau is a multiple of the image's
+    median norm).
 
     Table: ``attention`` (condition sink, nonsink) and ``attention ratio``, by group of questions
     and, over all, at multiples of ``tau``; ``sinks per image`` (of how many ``tokens``) at them;
@@ -99,7 +101,8 @@ class Attention(Analysis[AttentionSettings]):
                 "norm": batch.encoded.norms.flatten().numpy(),
                 "sink": batch.sinks.flatten().numpy(),
                 "attention": seen.flatten().numpy(),
-                "tau": batch.subject.tau,
+                "tau": batch.subject.threshold.tau,
+                "relative": batch.subject.threshold.relative,
             }
         )
 
@@ -113,6 +116,7 @@ class Attention(Analysis[AttentionSettings]):
         )
         sinks = rows["sink"].to_numpy().reshape(norms.shape)
         order = shuffled_order(norms.shape, self.context.seed)
+        tau, relative = rows["tau"].iloc[0], bool(rows["relative"].iloc[0])
         one = Measures(attention, images, self.context.bootstrap)
         groups = groups_of(items["group"])
         table: list[dict[str, Any]] = []
@@ -124,10 +128,9 @@ class Attention(Analysis[AttentionSettings]):
                 *(row for name, member in groups.items() for row in one.by_kind(s, member, name)),
                 *(row for name, member in groups.items() for row in one.spearman(n, member, name)),
             ]
-            tau = rows["tau"].iloc[0]
             for multiple in sorted({1.0, *map(float, self.settings.taus)}) if tau else ():
-                mask = np.take_along_axis(norms >= multiple * tau, at, 1)
-                found += one.at_tau(mask, multiple)
+                reach = Threshold(tau, relative).times(multiple).mask(tensor(norms))
+                found += one.at_tau(np.take_along_axis(reach.numpy(), at, 1), multiple)
             table += [{**row, "control": control} for row in found]
         return tidy([{"tau": 1.0, "where": "llm", **row} for row in table],
                     keys=["tau", "norm", "norm_low", "norm_high"], facts=["tokens"])  # fmt: skip

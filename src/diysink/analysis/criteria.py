@@ -1,6 +1,7 @@
 """Four criteria of a sink side by side: four observables, not four names for one.
 
-- ``norm``: the L2 norm is at least tau (ViT only: tau is the connector's layer's);
+- ``norm``: the L2 norm is at least tau, or tau times the image's median where tau is relative (ViT
+  only: tau is the connector's layer's);
 - ``massive``: a dimension of magnitude 100 and of 1000 times the median (arXiv 2402.17762);
 - ``ratio``: max |x[d]| / RMS(x) >= 20 over all dimensions, scaled with the root of the width;
 - ``attention``: in some head, a share of at least .3 of the attention of those that can see it.
@@ -74,7 +75,7 @@ class Criteria(Analysis[Settings]):
         encoded, prompts, rule = batch.encoded, batch.prompts, self.context.massive
         last: list[Bool[Tensor, "batch length"]] = []
         tables: list[pd.DataFrame] = []
-        norm = {"norm": encoded.sinks} if batch.subject.tau is not None else {}
+        norm = {"norm": encoded.sinks} if batch.subject.threshold.tau is not None else {}
 
         def vision(layer: Layer) -> None:
             last[:] = [flagged_by_attention(layer.attention, None)]
@@ -98,7 +99,7 @@ class Criteria(Analysis[Settings]):
         self, batch: Batch, flags: Flags, where: str, layer: int, width: int
     ) -> pd.DataFrame:
         thresholds = {
-            "norm": batch.subject.tau,
+            "norm": batch.subject.threshold.tau,
             "massive": MASSIVE_VALUE,
             "ratio": self.context.massive.threshold(width),
             "attention": SHARE,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,14 +19,14 @@ from diysink.analysis.subject import (
 )
 from diysink.architectures import ENCODERS, UnsupportedModelError, decoder_layers
 from diysink.architectures.hooks import eager_attention, on_hidden_states, on_layer
-from diysink.encoders import Encoder
+from diysink.encoders import Encoder, untrained_like
 from diysink.model import AnswerGenerator, Spliced, Visual
 from diysink.model.chat import IMAGE
 from diysink.model.keys import gated
 from diysink.model.lengths import positions
 from diysink.records import ImageFile, Record, question_of
 from diysink.selection import Choice
-from diysink.sinks import token_norms
+from diysink.sinks import Threshold, token_norms
 
 
 class DIYSinkSubject:
@@ -41,14 +41,14 @@ class DIYSinkSubject:
     def __init__(self, generator: AnswerGenerator, tau: float = 1.0) -> None:
         self.generator = generator
         self.model = generator.model
-        if self.model.config.tau is not None:
-            self.model.config.tau *= tau
+        self.model.config.tau = self.threshold.times(tau).tau
+        self._untrained = cache(partial(untrained_like, self.model.model.vision_tower))
 
     @property
-    def tau(self) -> float | None:
-        """Norm from which a visual token is a sink."""
-        tau: float | None = self.model.config.tau
-        return tau
+    def threshold(self) -> Threshold:
+        """From which norm a visual token is a sink."""
+        threshold: Threshold = self.model.config.threshold
+        return threshold
 
     @property
     def layer(self) -> int:
@@ -91,9 +91,16 @@ class DIYSinkSubject:
         )
 
     @torch.no_grad()
+    def untrained(self, encoded: EncodedImages, see: States, seed: int) -> EncodedImages:
+        """The images through an encoder of the same architecture with random weights."""
+        encoder = Encoder.of(self._untrained(seed), self.model.config.vision_feature_layer)
+        with on_hidden_states(encoder.blocks, see):
+            return replace(encoded, states=encoder(encoded.inputs))
+
+    @torch.no_grad()
     def visual(self, encoded: EncodedImages) -> Visual:
         """Projected visual tokens, as the language model gets them."""
-        sinks = self.model.model.sink_mask(encoded.states)
+        sinks = encoded.sinks.to(encoded.states.device)
         return Visual(*self.model.model.multi_modal_projector(encoded.states, sinks))
 
     def questions(self, records: Sequence[Record], max_new_tokens: int) -> list[str]:

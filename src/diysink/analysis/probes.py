@@ -3,9 +3,15 @@
 A probe learns an attribute of the image (or of the object at one place in it) from the mean of
 some of its tokens: its sinks, as many random nonsinks, all nonsinks, the class token; for an object
 also the nonsinks at its place. Means, so that a set of three tokens and one of three hundred give
-probes of the same size. Every accuracy is of images that the probe has not seen, and comes with
-the accuracy of the same probe on shuffled labels: what is beyond that (its selectivity) is in the
-tokens, the rest is what so many dimensions can learn by heart.
+probes of the same size. Every accuracy is of images that the probe has not seen, and comes with two
+others. The same probe on shuffled labels says what chance gives. The same probe on an encoder of
+the same architecture with random weights says what is to be read off pixels and positions without
+any training; what is beyond that is the selectivity.
+
+Hewitt and Liang (2019, "Designing and interpreting probes with control tasks") use that word for
+the distance to a control task, random labels that belong to the input's type: they ask what a probe
+learns by heart. Probes here are judged on images that they have not seen, labels of images have no
+types, and the question is what the encoder has learned.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -29,12 +35,15 @@ from diysink.analysis.base import Analysis, Count, Looks, Settings
 from diysink.analysis.batch import Batch
 from diysink.analysis.labels import boxes_of, one_per_image
 from diysink.analysis.probes_figure import draw_probes
+from diysink.analysis.probes_table import probe_rows
+from diysink.analysis.subject import Prompts, States
 from diysink.analysis.table import tidy
 from diysink.drawing import Drawing
-from diysink.resampling import Bootstrap, never_certain
 
 Site = tuple[str, int, str]  # where (vit, llm), layer, source
+TRAINED, UNTRAINED = "trained", "untrained"
 Layers = Mapping[Literal["vit", "llm"], Sequence[int]]
+Weights = Mapping[str, Float[Tensor, "images tokens"]]
 Means = Mapping[Site, Float[ndarray, "images dim"]]
 
 
@@ -58,12 +67,15 @@ class Probes(Analysis[ProbeSettings]):
     """Accuracy of every probe, with its control; and sinks minus each other source, paired.
 
     Rows: ``image, where, layer`` (0 enters the first block; the last of the ViT feeds the
-    connector), ``source, mean``: the mean state of the source's tokens, NaN where there are none.
-    A source ``place/<attribute>`` serves that attribute alone, as ``place``.
+    connector), ``encoder`` (trained; untrained: random weights, the same tokens), ``source,
+    mean``: the mean state of the source's tokens, NaN where there are none. A source
+    ``place/<attribute>`` serves that attribute alone, as ``place``.
 
-    Table (key ``scope``: global or local; group: the attribute): ``accuracy`` and ``selectivity``
-    by source (condition), with ``chance`` (share of the most frequent label) and ``n_classes``; and
-    ``accuracy`` of ``sink - <source>``, with group ``all`` for the mean over a scope. Intervals are
+    Table (key ``scope``: global or local; group: the attribute): ``accuracy`` by source
+    (condition), with the controls ``shuffled`` (labels) and ``untrained`` (encoder);
+    ``selectivity``, the accuracy less that of the untrained encoder, paired; with ``chance`` (share
+    of the most frequent label) and ``n_classes``; and ``accuracy`` of ``sink - <source>``, with
+    group ``all`` for the mean over a scope. Intervals are
     over images, for probes as they were trained. An attribute with fewer than two labels of
     ``folds`` images each has no rows.
     """
@@ -71,8 +83,8 @@ class Probes(Analysis[ProbeSettings]):
     title = "Probes"
     question = (
         "What can a linear probe read from sinks, from as many random nonsinks, from all "
-        "nonsinks together, from the class token? Selectivity is the accuracy less that on "
-        "shuffled labels."
+        "nonsinks together, from the class token? Selectivity is the accuracy less that of the "
+        "same probe on an encoder with random weights."
     )
     settings_class = ProbeSettings
     needs = frozenset({"grid", "patch tokens"})
@@ -94,58 +106,55 @@ class Probes(Analysis[ProbeSettings]):
         for attribute, labels in self.labels[self.labels["top"].notna()].groupby("attribute"):
             sources[f"place/{attribute}"] = batch.inside(boxes_of(labels)) & ~batch.sinks
         weights = {name: mask / mask.sum(1, keepdim=True) for name, mask in sources.items()}
-        means: dict[Site, Float[Tensor, "images dim"]] = {}
-
-        def keep(where: str, layer: int, tokens: Float[Tensor, "images tokens dim"]) -> None:
-            for name, weight in weights.items():
-                mean = torch.einsum("btd,bt->bd", tokens.float(), weight.to(tokens.device))
-                means[where, layer, name] = mean.cpu()
-
-        def vision(layer: int, tokens: Float[Tensor, "images all dim"]) -> None:
-            keep("vit", layer, tokens[:, batch.encoded.prefix :])
-            if batch.encoded.prefix:
-                means["vit", layer, "class"] = tokens[:, 0].float().cpu()
-
-        def language(layer: int, states: Float[Tensor, "images length dim"]) -> None:
-            keep("llm", layer, batch.image_prompts.visual_states(states))
-
-        layers = self.settings.layers
+        layers, prefix = self.settings.layers, batch.encoded.prefix
         inside = layers is None or bool(layers.get("llm"))
-        yield Looks(vision_states=vision, image_states=language if inside else None)
-        chosen = _chosen(list(means), layers)
+        untrained: dict[Site, Float[Tensor, "images dim"]] = {}
+        control = batch.subject.untrained(
+            batch.encoded, _vision(untrained, weights, prefix), self.context.seed
+        )
+        if inside:
+            prompts = batch.subject.prompts(control, [""] * len(batch.records))
+            batch.subject.language_states(prompts, _language(untrained, weights, prompts))
+        trained: dict[Site, Float[Tensor, "images dim"]] = {}
+        yield Looks(
+            vision_states=_vision(trained, weights, prefix),
+            image_states=_language(trained, weights, batch.image_prompts) if inside else None,
+        )
         return pd.concat(
             [
                 pd.DataFrame({"image": batch.images, "where": where, "layer": layer,
-                              "source": source, "mean": list(means[where, layer, source].numpy())})
-                for where, layer, source in chosen
+                              "encoder": encoder, "source": source,
+                              "mean": list(means[where, layer, source].numpy())})
+                for encoder, means in ((TRAINED, trained), (UNTRAINED, untrained))
+                for where, layer, source in _chosen(list(means), layers)
             ],
             ignore_index=True,
         )  # fmt: skip
 
     def summarize(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Train every probe, and a second one on shuffled labels."""
-        means: dict[Site, Float[ndarray, "images dim"]] = {}
-        for key, part in rows.groupby(["where", "layer", "source"], sort=False):
-            where, layer, source = map(str, key)
-            means[where, int(layer), source] = np.stack(part["mean"].tolist())
+        """Train every probe, and its two controls."""
+        means: dict[str, dict[Site, Float[ndarray, "images dim"]]] = {TRAINED: {}, UNTRAINED: {}}
+        for key, part in rows.groupby(["encoder", "where", "layer", "source"], sort=False):
+            encoder, where, layer, source = map(str, key)
+            means[encoder][where, int(layer), source] = np.stack(part["mean"].tolist())
         facts, hits, counts = self._trained(means, list(rows["image"].unique()))
-        table = _rows(facts, hits, counts, self.context.bootstrap) if facts else []
+        table = probe_rows(facts, hits, counts, self.context.bootstrap) if facts else []
         return tidy(table, keys=["scope"], facts=["chance", "n_classes"])
 
     def _trained(
-        self, means: Means, images: Sequence[str]
+        self, means: Mapping[str, Means], images: Sequence[str]
     ) -> tuple[list[dict[str, Any]], list[ndarray], list[ndarray]]:
-        """Of each probe what it is of; right answers and answers by image, true and shuffled."""
+        """Of each probe what it is of; right answers and answers by image, in `CONTROLS`."""
         settings, seed = self.settings, self.context.bootstrap.seed
         index = {image: i for i, image in enumerate(images)}
         rng = np.random.default_rng(seed)
         facts: list[dict[str, Any]] = []
         hits, counts = [], []
         for (attribute, scope), part in self.labels.groupby(["attribute", "scope"], sort=True):
-            sites = _sites(means, str(attribute))
+            sites = _sites(means[TRAINED], str(attribute))
             part = part[part["image"].isin(index)]
             where = np.array([index[image] for image in part["image"]], dtype=np.int64)
-            there = _complete(means, sites, where)
+            there = _complete(means[TRAINED], sites, where)
             where, names = where[there], part["label"].to_numpy(dtype=str)[there]
             classes, frequency = np.unique(names, return_counts=True)
             common = np.isin(names, classes[frequency >= settings.folds])
@@ -155,8 +164,10 @@ class Probes(Analysis[ProbeSettings]):
             shuffled = rng.permutation(names)
             count = np.bincount(where, minlength=len(images))
             for site, source in sites.items():
-                for labels in (names, shuffled):
-                    features = means[site][where]
+                for encoder, labels in (
+                    (TRAINED, names), (TRAINED, shuffled), (UNTRAINED, names)
+                ):  # fmt: skip
+                    features = means[encoder][site][where]
                     right = unseen_hits(features, labels, settings.folds, settings.ridge, seed)
                     hits.append(np.bincount(where, right, len(images)))
                     counts.append(count)
@@ -198,6 +209,40 @@ def unseen_hits(
     return hits
 
 
+def _vision(means: dict[Site, Float[Tensor, "images _"]], weights: Weights, prefix: int) -> States:
+    """Keeps the means of the encoder's tokens, and the class token."""
+
+    def see(layer: int, tokens: Float[Tensor, "images all dim"]) -> None:
+        _keep(means, weights, "vit", layer, tokens[:, prefix:])
+        if prefix:
+            means["vit", layer, "class"] = tokens[:, 0].float().cpu()
+
+    return see
+
+
+def _language(
+    means: dict[Site, Float[Tensor, "images _"]], weights: Weights, prompts: Prompts
+) -> States:
+    """Keeps the means of the visual tokens inside the language model."""
+
+    def see(layer: int, states: Float[Tensor, "images length dim"]) -> None:
+        _keep(means, weights, "llm", layer, prompts.visual_states(states))
+
+    return see
+
+
+def _keep(
+    means: dict[Site, Float[Tensor, "images _"]],
+    weights: Weights,
+    where: str,
+    layer: int,
+    tokens: Float[Tensor, "images tokens dim"],
+) -> None:
+    for name, weight in weights.items():
+        mean = torch.einsum("btd,bt->bd", tokens.float(), weight.to(tokens.device))
+        means[where, layer, name] = mean.cpu()
+
+
 def _chosen(sites: Sequence[Site], layers: Layers | None) -> list[Site]:
     """The sites of some layers; negative numbers count from the last."""
     if layers is None:
@@ -224,52 +269,3 @@ def _complete(
     for site in sites:
         there &= np.isfinite(means[site][rows]).all(axis=1)
     return there
-
-
-def _rows(
-    facts: list[dict[str, Any]], hits: list[ndarray], counts: list[ndarray], bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
-    """The table's rows; hits are true and shuffled in turns, a pair for each of ``facts``."""
-    right, answers = np.column_stack(hits), np.column_stack(counts)
-    seen = answers.any(axis=1)
-    right, answers = right[seen], answers[seen]
-    value, drawn = right.sum(0) / answers.sum(0), bootstrap.ratios(right, answers)
-    low, high = bootstrap.interval(drawn)
-    gap_low, gap_high = bootstrap.interval(drawn[:, ::2] - drawn[:, 1::2])
-    table: list[dict[str, Any]] = []
-    for i, fact in enumerate(facts):
-        ends = never_certain(
-            low[[2 * i]], high[[2 * i]], images=fact["n_images"], level=bootstrap.level
-        )
-        table.append({"metric": "accuracy", **fact, "value": value[2 * i], "low": ends[0][0],
-                      "high": ends[1][0]})  # fmt: skip
-        table.append({"metric": "selectivity", **fact, "value": value[2 * i] - value[2 * i + 1],
-                      "low": gap_low[i], "high": gap_high[i]})  # fmt: skip
-    return table + _contrasts(pd.DataFrame(facts), value[::2], drawn[:, ::2], bootstrap)
-
-
-def _contrasts(
-    facts: pd.DataFrame,
-    value: Float[ndarray, " probes"],
-    drawn: Float[ndarray, "resamples probes"],
-    bootstrap: Bootstrap,
-) -> list[dict[str, Any]]:
-    """Sinks minus every other source, for each attribute and for the mean over a scope's."""
-    keys = ["where", "layer", "group", "scope"]
-    sinks = facts[facts["condition"] == "sink"].reset_index().set_index(keys)["index"]
-    others = facts[facts["condition"] != "sink"].reset_index()
-    pairs = others.assign(sink=[sinks[tuple(row)] for row in others[keys].to_numpy()])
-    rows = []
-    for names in (keys, ["where", "layer", "scope"]):
-        for key, part in pairs.groupby([*names, "condition"], sort=True):
-            row = {"group": "all"} | dict(zip((*names, "condition"), key, strict=True))
-            sink, other = part["sink"].to_numpy(), part["index"].to_numpy()
-            gaps = (drawn[:, sink] - drawn[:, other]).mean(1, keepdims=True)
-            low, high = bootstrap.interval(gaps)
-            rows.append(
-                {**row, "metric": "accuracy", "condition": f"sink - {row['condition']}",
-                 "value": float((value[sink] - value[other]).mean()), "low": low[0],
-                 "high": high[0], "n": int(part["n"].sum()),
-                 "n_images": int(part["n_images"].max())}
-            )  # fmt: skip
-    return rows

@@ -10,7 +10,7 @@ _WHERE = {"vit": "ViT", "llm": "LM"}
 
 
 def draw_probes(table: pd.DataFrame, scope: str, level: float) -> Drawing:
-    """Accuracy beyond shuffled labels, mean over a scope's attributes, by layer and source.
+    """Accuracy beyond an untrained encoder, mean over a scope's attributes, by layer and source.
 
     Args:
         table: of the probes.
@@ -40,15 +40,16 @@ def draw_probes(table: pd.DataFrame, scope: str, level: float) -> Drawing:
             range(len(layers)), [f"{_WHERE[where]} {layer}" for _, layer, where in layers],
             rotation=45 if len(layers) < 16 else 90,
         )  # fmt: skip
-        axes.set_ylabel("accuracy beyond\nshuffled labels (points)")
+        axes.set_ylabel("accuracy beyond an\nuntrained encoder (points)")
         legend_above(axes)
 
     return drawing(
         f"probes-{scope}",
         _title(table, scope),
         f"Linear probes of {', '.join(sorted(set(rows['group'])))} from the mean of each source's "
-        "tokens: accuracy on images not trained on, minus that of the same probes on shuffled "
-        f"labels, mean over attributes; {rows['n_images'].max()} images. Layer 0 enters the first "
+        "tokens: accuracy on images not trained on, minus that of the same probes on an "
+        "encoder with random weights (the same tokens), mean over attributes; "
+        f"{rows['n_images'].max()} images. Layer 0 enters the first "
         f"block; the last ViT layer feeds the connector. In the title: {level_name(level)} "
         "bootstrap intervals over images, paired.",
         3.3,

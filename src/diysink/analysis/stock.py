@@ -9,6 +9,8 @@ separators (the row ends of LLaVA-NeXT) are no visual tokens. What a family cann
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -47,6 +49,7 @@ from diysink.architectures.hooks import (
     on_layer,
     patch_method,
 )
+from diysink.encoders import exchanged, untrained_like
 from diysink.interventions.reading import (
     arguments_of,
     blocks_read,
@@ -87,12 +90,8 @@ class StockSubject:
         self.family = lvlm_family(self.kind)
         self.threshold = sink_threshold(lvlm.model, profile, tau)
         self.tower = getattr(self.inner, self.family.tower)
+        self._untrained = cache(partial(untrained_like, self.tower))
         self.encoder = ENCODERS[encoder_family(self.tower.config.model_type)]
-
-    @property
-    def tau(self) -> float | None:
-        """Norm from which a visual token is a sink."""
-        return None if self.threshold == torch.inf else self.threshold
 
     @property
     def layer(self) -> int:
@@ -137,9 +136,26 @@ class StockSubject:
             StockImages(images, arguments, features, shown),
             torch.stack([torch.cat([largest_states(tile) for tile in row]) for row in rows]),
             norms_of,
-            norms_of >= self.threshold,
+            self.threshold.mask(norms_of),
             self._grid([row[0] for row in rows]),
             self.encoder.prefix(self.tower.config),
+        )
+
+    @torch.no_grad()
+    def untrained(self, encoded: EncodedImages, see: States, seed: int) -> EncodedImages:
+        """The images through an encoder of the same architecture with random weights."""
+        tower, own = self._untrained(seed), encoded.inputs
+        encode = getattr(self.inner, self.family.encodes)
+        with (
+            exchanged(self.inner, self.family.tower, tower),
+            on_hidden_states(self.encoder.blocks_of(tower)[: self.layer], see),
+        ):
+            features, tiles = read(self.inner, encode, **own.arguments)
+        states = torch.cat([largest_states(tile) for tile in tiles])
+        return replace(
+            encoded,
+            inputs=replace(own, features=features),
+            states=states.reshape(encoded.states.shape),
         )
 
     def _grid(self, images: Sequence[EncodedImage]) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from diysink.architectures import UnsupportedModelError
 from diysink.architectures.hooks import Layer
 from diysink.records import ImageFile, Record
+from diysink.sinks import Threshold
 
 Look = Callable[[Layer], None]
 """Called with each layer while it runs: a layer's attention is let go as soon as it returns."""
@@ -88,8 +89,8 @@ class Subject(Protocol):
     """A checkpoint that analyses look into."""
 
     @property
-    def tau(self) -> float | None:
-        """Norm from which a visual token is a sink; None: no token is."""
+    def threshold(self) -> Threshold:
+        """From which norm a visual token is a sink."""
         ...
 
     @property
@@ -103,6 +104,19 @@ class Subject(Protocol):
 
     def encode(self, images: Sequence[ImageFile]) -> EncodedImages:
         """Images through the vision encoder, once."""
+        ...
+
+    def untrained(self, encoded: EncodedImages, see: States, seed: int) -> EncodedImages:
+        """The images through an encoder of the same architecture with random weights.
+
+        Args:
+            encoded: the images; the same tokens stay sinks, with the norms that they have there.
+            see: gets every layer's states as they come.
+            seed: of the weights.
+
+        Returns:
+            The images with that encoder's states, for `prompts`.
+        """
         ...
 
     def questions(self, records: Sequence[Record], max_new_tokens: int) -> list[str]:

@@ -168,10 +168,17 @@ def score_pairs(
     scopes = len(templates.scope_choices)
     worth: tuple[list[float], list[float]] = ([0.0, 1.0], [1.0, 0.0, *[0.5] * (scopes - 2)])
     multiple_choices = (
-        MultipleChoice((templates.image,) * len(questions.texts), tuple(templates.image_choices)),
+        MultipleChoice(
+            (templates.image,) * len(questions.texts),
+            tuple(templates.image_choices),
+            score=templates.score,
+        ),
         MultipleChoice(
             tuple(templates.scope.replace("{question}", text) for text in questions.texts),
             tuple(templates.scope_choices),
+            templates.scope,
+            tuple(questions.texts),
+            templates.score,
         ),
     )
     scores = scorer(questions, multiple_choices).log_likelihoods

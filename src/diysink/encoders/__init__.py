@@ -17,6 +17,7 @@ from diysink.encoders.pretrained import (
     naming_damage,
     quiet_loading,
 )
+from diysink.encoders.untrained import exchanged, untrained_like
 
 __all__ = [
     "CheckpointError",
@@ -26,6 +27,7 @@ __all__ = [
     "Observation",
     "check_weights",
     "checkpoint_source",
+    "exchanged",
     "load_encoder",
     "load_image_processor",
     "load_pretrained",
@@ -35,4 +37,5 @@ __all__ = [
     "quiet_loading",
     "stock_image_processor",
     "to_pixels",
+    "untrained_like",
 ]

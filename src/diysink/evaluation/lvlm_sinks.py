@@ -12,7 +12,6 @@ from diysink.interventions import encoder_identity
 from diysink.records import ImageFile
 from diysink.sinks import (
     CalibrationSettings,
-    Layout,
     SinkProfile,
     Statistics,
     calibrate,
@@ -56,11 +55,12 @@ def measure_sinks(
                 f"lvlm.tau is {tau}, and a DIYSink model goes by its own tau: set it null."
             )
         tau = lvlm.model.config.tau
+        calibration = replace(calibration, relative=lvlm.model.config.tau_relative)
         if tau is None:
             raise ValueError("This DIYSink model has no tau (config.tau), so no token is a sink.")
     if tau is not None:
         calibration = replace(calibration, method="fixed", fixed=float(tau))
-    layout = Layout(anchor=calibration.fixed, **bootstrap)
+    layout = calibration.layout(**bootstrap)
     files = _images(records, images)
     batches = [files[start : start + batch] for start in range(0, len(files), batch)]
     statistics = total(
@@ -89,8 +89,9 @@ def spread(profile: SinkProfile) -> str:
         profile.edges[int(np.searchsorted(running, share * running[-1])) + edge]
         for share, edge in ((0.5, 0), (0.95, 1), (1.0, 1))
     )
+    unit = " times the median of their image" if profile.relative else ""
     return (
-        f"The {running[-1]:,} visual tokens of {profile.images} images have norms of about "
+        f"The {running[-1]:,} visual tokens of {profile.images} images have norms{unit} of about "
         f"{middle:.3g} (median); 95 % are below {high:.3g}, all below {top:.3g}."
     )
 
@@ -100,6 +101,7 @@ def facts(profile: SinkProfile) -> dict[str, Any]:
     return {
         "encoder": profile.encoder.to_dict(),
         "tau": profile.tau,
+        "relative": profile.relative,
         "method": profile.method,
         "interval": profile.interval,
         "verdict": profile.verdict,

@@ -17,6 +17,7 @@ from diysink.artifact import digest_json
 from diysink.interventions.changes import Intervention
 from diysink.interventions.reading import Seen
 from diysink.interventions.tokens import VisualTokens
+from diysink.sinks import Threshold
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def changed(
     images: Sequence[Image],
     levels: Sequence[Float[Tensor, "total _"]],
     changes: Sequence[Intervention],
-    tau: float,
+    threshold: Threshold,
 ) -> list[VisualTokens]:
     """Every image's tokens after all interventions.
 
@@ -100,7 +101,7 @@ def changed(
         images: in the order of their tokens.
         levels: features of all images together; deepstack levels after the projected tokens.
         changes: interventions, in order.
-        tau: norm from which a token is a sink.
+        threshold: from which norm a token is a sink.
     """
     sizes = [len(image.columns) for image in images]
     split = [torch.split(level, sizes) for level in levels]
@@ -108,7 +109,7 @@ def changed(
     for number, image in enumerate(images):
         norms = image.seen.norms.to(levels[0].device)
         tokens = VisualTokens.natural(
-            tuple(parts[number] for parts in split), norms, norms >= tau, image.seen.key
+            tuple(parts[number] for parts in split), norms, threshold.mask(norms), image.seen.key
         )
         for change in changes:
             tokens = change(tokens)

@@ -21,6 +21,7 @@ from diysink.interventions.images import assigned, changed, levels_of, with_leve
 from diysink.interventions.layout import LAYOUT_ON_CACHE, Layout
 from diysink.interventions.reading import Seen, arguments_of, image_arguments, read
 from diysink.interventions.var import VAR, Redistribution
+from diysink.sinks import Threshold
 
 SEEN_ON_FEATURES = "_diysink_seen"
 
@@ -32,19 +33,23 @@ class Interception:
         inner: the inner model.
         changes: interventions on each image's tokens, in order.
         var: what is done to attention, if anything.
-        tau: norm from which a token is a sink.
+        threshold: from which norm a token is a sink.
     """
 
     patches = ("get_image_features", "forward")
 
     def __init__(
-        self, inner: Any, changes: Sequence[Intervention], var: VAR | None, tau: float
+        self,
+        inner: Any,
+        changes: Sequence[Intervention],
+        var: VAR | None,
+        threshold: Threshold,
     ) -> None:
         self.inner = inner
         self.family = lvlm_family(inner.config.model_type)
         self.changes = changes
         self.var = var
-        self.tau = tau
+        self.threshold = threshold
 
     def get_image_features(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The model's own features, with a note of what the vision encoder saw."""
@@ -138,7 +143,7 @@ class Interception:
         placeholders = input_ids == self.inner.config.image_token_id
         seen: list[Seen] = features[SEEN_ON_FEATURES]
         images = assigned(seen, placeholders, one_run=self.family.one_run)
-        tokens = changed(images, levels_of(features), self.changes, self.tau)
+        tokens = changed(images, levels_of(features), self.changes, self.threshold)
         layout = layout.with_images(
             tokens, [image.row for image in images], [image.columns + past for image in images]
         )

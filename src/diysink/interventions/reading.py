@@ -25,7 +25,7 @@ from diysink.architectures import (
 from diysink.architectures.hooks import capture_outputs
 from diysink.artifact import digest_bytes, digest_json, digest_tensors
 from diysink.encoders import Encoder, EncoderIdentity
-from diysink.sinks import SinkProfile
+from diysink.sinks import SinkProfile, Threshold
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def _images(model: Any, inputs: Mapping[str, Any]) -> list[EncodedImage]:
     return read(inner, encode, **image_arguments(encode, inputs))[1]
 
 
-def sink_threshold(model: Any, profile: SinkProfile | None, tau: float | None) -> float:
-    """The norm from which a token is a sink; infinite where the profile says that none is.
+def sink_threshold(model: Any, profile: SinkProfile | None, tau: float | None) -> Threshold:
+    """From which norm a token is a sink.
 
     Raises:
         ValueError: not exactly one of profile and tau.
@@ -158,9 +158,9 @@ def sink_threshold(model: Any, profile: SinkProfile | None, tau: float | None) -
             "token is a sink. visual_norms(model, **inputs) shows the norms of some images."
         )
     if profile is None:
-        return float(tau or 0.0)
+        return Threshold(tau)
     profile.check(encoder_identity(model))
-    return torch.inf if profile.tau is None else profile.tau
+    return profile.threshold
 
 
 def parts_of_rows(sizes: Sequence[int], counts: Sequence[int]) -> list[slice]:

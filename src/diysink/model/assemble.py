@@ -132,6 +132,7 @@ def assemble(
         connector=connector,
         connector_options=dict(connector_options or {}),
         tau=None if profile is None else profile.tau,
+        tau_relative=profile is not None and profile.relative,
         arrangement=arrangement or connector_class(connector).arrangement,
         lm_head_bias=language.lm_head.bias is not None,
     )

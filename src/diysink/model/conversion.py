@@ -104,6 +104,7 @@ def from_llava(
         image_seq_length=rows * columns,
         connector=connector,
         tau=None if profile is None else profile.tau,
+        tau_relative=profile is not None and profile.relative,
         arrangement=arrangement,
     )
     with torch.device("meta"):

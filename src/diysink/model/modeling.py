@@ -23,7 +23,7 @@ from diysink.model.keys import gated
 from diysink.model.prefix import Prefix
 from diysink.model.splice import Spliced, Visual, splice
 from diysink.selection import Choice, QuestionBatch, Route, Selection
-from diysink.sinks import above_norm
+from diysink.sinks import token_norms
 
 
 class DIYSinkModel(LlavaModel):
@@ -54,10 +54,8 @@ class DIYSinkModel(LlavaModel):
     def sink_mask(
         self, states: Float[Tensor, "images tokens dim"]
     ) -> Bool[Tensor, "images tokens"]:
-        """Tokens whose fp32 L2 norm is at least ``tau``; none if the model has no tau."""
-        if self.config.tau is None:
-            return torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device)
-        return above_norm(states, self.config.tau)
+        """Tokens whose fp32 L2 norm reaches the configuration's threshold."""
+        return self.config.threshold.mask(token_norms(states))
 
     def see(self, pixel_values: Float[Tensor, "images channels height width"]) -> Visual:
         """Images as visual tokens: encoded, told apart, projected. No images are no tokens."""

@@ -1,4 +1,4 @@
-"""Ask the model multiple-choice questions: log-likelihoods, no decoding.
+"""Ask the model multiple-choice questions: log-likelihoods of the choices, no decoding.
 
 Two scorers with the same result. ``PromptScorer`` runs one whole prompt per question and choice:
 plain, and the reference. ``CachedScorer`` reads text and image once and scores all questions and
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diysink.model.chat import IGNORE, IMAGE, ChatEncoder, Encoded
+from diysink.model.choice_scores import choice_scores
 from diysink.model.lengths import fitting, positions
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prefix import Prefix
@@ -44,7 +45,7 @@ class PromptScorer:
     def __call__(
         self, questions: QuestionBatch, multiple_choices: Sequence[MultipleChoice]
     ) -> Scores:
-        """Log-likelihood of every choice. Equal (image, prompt) pairs are asked once.
+        """Score of every choice. Equal (image, prompt) pairs are asked once.
 
         Of a question that is too long for the language model, its beginning is asked about.
         """
@@ -53,7 +54,12 @@ class PromptScorer:
             _fitting(self.chat_encoder, multiple_choice, limit)
             for multiple_choice in multiple_choices
         ]
-        return Scores(tuple(self._score(questions, multiple_choice) for multiple_choice in fit))
+        return Scores(
+            tuple(
+                choice_scores(self.model, self.chat_encoder, one, self._score(questions, one))
+                for one in fit
+            )
+        )
 
     def _score(
         self, questions: QuestionBatch, multiple_choice: MultipleChoice
@@ -131,7 +137,7 @@ class CachedScorer:
     def __call__(
         self, questions: QuestionBatch, multiple_choices: Sequence[MultipleChoice]
     ) -> Scores:
-        """Log-likelihood of every choice, and the prefix that was read.
+        """Score of every choice, and the prefix that was read.
 
         Of a question that is too long for the language model, its beginning is asked about.
 
@@ -176,7 +182,15 @@ class CachedScorer:
         prefix = Prefix.read(model.model.language_model, spliced, visual)
         scores = score_trees(model, prefix, trees)
         sizes = [len(multiple_choice.choices) for multiple_choice in multiple_choices]
-        return Scores(torch.split_with_sizes(scores, sizes, dim=1), prefix)
+        return Scores(
+            tuple(
+                choice_scores(model, self.chat_encoder, one, part)
+                for one, part in zip(
+                    multiple_choices, torch.split_with_sizes(scores, sizes, dim=1), strict=True
+                )
+            ),
+            prefix,
+        )
 
     def _beginning(self, dialogues: Sequence[Encoded]) -> Tensor:
         """Token ids up to the image's last placeholder, the same in all dialogues of an item."""

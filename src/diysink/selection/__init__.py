@@ -3,7 +3,14 @@
 from diysink.selection.base import SelectionParts, TrainedSelection
 from diysink.selection.choice import Choice, KeyGates, QuestionBatch, Route, Selection
 from diysink.selection.controls import InvertedSelection, OracleSelection, RandomSelection
-from diysink.selection.cot import CoTSelection, CoTTemplates, MultipleChoice, Scorer, Scores
+from diysink.selection.cot import (
+    CoTSelection,
+    CoTTemplates,
+    MultipleChoice,
+    Scorer,
+    ScoreRule,
+    Scores,
+)
 from diysink.selection.fixed import FixedSelection
 from diysink.selection.gates import (
     ConstantGates,
@@ -50,6 +57,7 @@ __all__ = [
     "ReweightSelection",
     "ReweightSettings",
     "Route",
+    "ScoreRule",
     "Scorer",
     "Scores",
     "Selection",

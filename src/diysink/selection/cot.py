@@ -3,7 +3,8 @@
 (1) Is the image simple or complex? (2) Does the question need the whole picture or a detail?
 simple and whole: sinks only; complex and detail: nonsinks only; anything else: both. The paper's
 wording is not known to us: it is a parameter here. Answers are scored by the log-likelihood of the
-choices, not decoded, so a reply is always one of them.
+choices, not decoded, so a reply is always one of them. How log-likelihoods of choices of different
+length and frequency are compared is a parameter too (:data:`ScoreRule`).
 
 The soft form is ours (reviewers asked for it): the choices' probabilities give each route a
 probability, and a set's weight is the probability of the routes that keep it.
@@ -11,13 +12,17 @@ probability, and a set's weight is the probability of the routes that keep it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from diysink.selection.choice import Choice, QuestionBatch, Route
+
+ScoreRule = Literal["sum", "mean", "prior-corrected"]
+"""How choices are compared: by the sum of their tokens' log-probabilities, the mean per token, or
+the sum less what it is without image and question (`diysink.model.choice_scores`)."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,14 @@ class MultipleChoice:
             themselves.
         questions: what was put into the template. Of a prompt that is too long for the model, it is
             the question that is cut, not what is asked about it.
+        score: how the choices are compared.
     """
 
     prompts: tuple[str, ...]
     choices: tuple[str, ...]
     template: str | None = None
     questions: tuple[str, ...] = ()
+    score: ScoreRule = "sum"
 
     def parts(self) -> tuple[tuple[str, str], ...]:
         """Per item: a template with ``{question}``, and the text in it that may be cut."""
@@ -50,7 +57,8 @@ class Scores:
     """What a model says to some multiple-choice questions.
 
     Attributes:
-        log_likelihoods: of each question, the log-likelihood of each choice, end of turn included.
+        log_likelihoods: of each question, the log-likelihood of each choice, end of turn included,
+            or what the question's ``score`` makes of it.
         prefix: see :class:`~diysink.selection.Choice`.
     """
 
@@ -79,6 +87,7 @@ class CoTTemplates:
         image: asks whether the image is simple; ``image_choices`` = (simple, complex).
         scope: asks what the question needs; ``scope_choices`` = (whole, detail, ...more), where
             any further choice means both.
+        score: how the choices of both are compared.
     """
 
     image: str = (
@@ -91,6 +100,7 @@ class CoTTemplates:
         "word: whole, detail or both.\nQuestion: {question}"
     )
     scope_choices: tuple[str, ...] = ("whole", "detail", "both")
+    score: ScoreRule = "sum"
 
     def __post_init__(self) -> None:
         if "{question}" not in self.scope:
@@ -103,12 +113,15 @@ class CoTTemplates:
     def multiple_choices(self, questions: QuestionBatch) -> tuple[MultipleChoice, MultipleChoice]:
         """The two things to ask about every item."""
         return (
-            MultipleChoice((self.image,) * len(questions.texts), self.image_choices),
+            MultipleChoice(
+                (self.image,) * len(questions.texts), self.image_choices, score=self.score
+            ),
             MultipleChoice(
                 tuple(self.scope.replace("{question}", text) for text in questions.texts),
                 self.scope_choices,
                 self.scope,
                 questions.texts,
+                self.score,
             ),
         )
 

@@ -2,7 +2,6 @@
 
 from diysink.sinks.calibration import CalibrationSettings, calibrate
 from diysink.sinks.criteria import (
-    above_norm,
     attention_relative_to_even,
     has_massive_activation,
     token_norms,
@@ -17,6 +16,7 @@ from diysink.sinks.statistics import (
     patch_contrast,
     total,
 )
+from diysink.sinks.threshold import Threshold, relative_norms
 from diysink.sinks.verdict import Credibility
 
 __all__ = [
@@ -28,13 +28,14 @@ __all__ = [
     "ProfileMismatchError",
     "SinkProfile",
     "Statistics",
-    "above_norm",
+    "Threshold",
     "attention_relative_to_even",
     "calibrate",
     "has_massive_activation",
     "measure",
     "measure_norms",
     "patch_contrast",
+    "relative_norms",
     "token_norms",
     "total",
 ]

@@ -6,16 +6,27 @@ over images. The paper's fixed tau and a multiple of the median are there for co
 verdict is asked of them all the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from diysink.encoders import EncoderIdentity
-from diysink.sinks.gap import find_gap
-from diysink.sinks.profile import Method, SinkProfile
+from diysink.sinks.gap import FINE, SURE, Gap, around, find_gaps
+from diysink.sinks.grid import within_grid
+from diysink.sinks.layout import Layout
+from diysink.sinks.profile import Method, Rival, SinkProfile
 from diysink.sinks.statistics import SCALE, Statistics
-from diysink.sinks.verdict import Credibility, Positive, Share, median_norm, weigh
+from diysink.sinks.verdict import (
+    Credibility,
+    Positive,
+    Share,
+    median_norm,
+    unrivalled,
+    weigh,
+)
 
 SINK_ENERGY = 5.0  # times its share at other tokens, and ten times an even share: a sink dimension
 
@@ -25,19 +36,47 @@ class CalibrationSettings:
     """How tau is found.
 
     Attributes:
-        method: ``gap``, ``fixed`` or ``median``.
-        fixed: tau of the ``fixed`` method (the paper's 100).
+        method: ``gap``, ``drop``, ``fixed`` or ``median``.
+        relative: whether norms, and tau, are over the median norm of their image; ``drop`` is
+            always so.
+        fixed: tau of the ``fixed`` method (the paper's 100), and the middle of the grid of norms,
+            which has ten octaves on either side (that of relative norms has 1 in its middle,
+            unless the method is ``fixed``).
         multiple: of the median norm, for the ``median`` method; without a gap the verdict looks
             at the tokens above it, or at the highest hundredth if those are more.
-        min_share: least share of tokens that make a second population.
+        min_share: least share of tokens that make a second population; with more than this
+            beyond the grid, no tau is looked for.
         credible: what the verdict asks for.
     """
 
     method: Method = "gap"
+    relative: bool = False
     fixed: Positive = 100.0
     multiple: Positive = 3.0
     min_share: Share = 0.0005
     credible: Credibility = field(default_factory=Credibility)
+
+    @property
+    def counts_relative(self) -> bool:
+        """Whether norms have to be counted over their image's median."""
+        return self.relative or self.method == "drop"
+
+    def layout(self, rows: int = 0, columns: int = 0, dim: int = 0, **bootstrap: int) -> Layout:
+        """The grid that this calibration needs.
+
+        Args:
+            rows, columns, dim: as `Layout` has them.
+            bootstrap: ``replicates`` and ``seed``.
+        """
+        own = self.method == "fixed" or not self.counts_relative
+        return Layout(
+            rows,
+            columns,
+            dim,
+            anchor=self.fixed if own else 1.0,
+            relative=self.counts_relative,
+            **bootstrap,
+        )
 
 
 def calibrate(
@@ -46,51 +85,49 @@ def calibrate(
     """The profile of an encoder from its statistics.
 
     Raises:
-        ValueError: no image was measured, an unknown method, or a fixed tau that is not an edge of
-            the statistics' grid (make them with ``anchor`` equal to it).
+        ValueError: no image was measured, an unknown method, or a grid that is not this
+            calibration's (`CalibrationSettings.layout`): relative or not, or without the fixed tau.
     """
     if statistics.images == 0:
         raise ValueError("No image was measured, so there is nothing to calibrate tau on.")
     layout, asked = statistics.layout, settings.credible
+    if layout.relative != settings.counts_relative:
+        raise ValueError(
+            f"The norms were counted {'over' if layout.relative else 'without'} their image's "
+            f"median, and method {settings.method!r} with relative={settings.relative} needs the "
+            "other. Measure with the layout that CalibrationSettings.layout gives."
+        )
     edges, norms = layout.edges, statistics.tables["norms"].numpy().astype(np.float64)
-    gaps = [
-        find_gap(row, min_share=settings.min_share, max_share=asked.share, min_depth=asked.depth)
-        for row in norms
-    ]
-    gap, replicates = gaps[0], tuple(gaps[1:])
-    high = [
-        layout.nearest_edge(settings.multiple * median) if np.isfinite(median) else 0
-        for median in median_norm(norms, edges)
-    ]
-    edge: int | None
-    interval: tuple[float, float] | None
-    match settings.method:
-        case "gap":
-            edge = gap.edge if gap else None
-            interval = _interval(edges, [one.edge for one in replicates if one]) if gap else None
-        case "median":
-            edge, interval = high[0], _interval(edges, high[1:])
-        case "fixed":
-            edge, interval = layout.nearest_edge(settings.fixed), None
-            if edges[edge] != np.float32(settings.fixed):
-                raise ValueError(
-                    f"A fixed tau of {settings.fixed} is not an edge of the grid, whose anchor is "
-                    f"{layout.anchor}. Measure with anchor={settings.fixed}."
-                )
-        case _:
-            raise ValueError(
-                f"method is {settings.method!r}; it must be 'gap', 'fixed' or 'median'."
-            )
+    find = partial(
+        find_gaps, min_share=settings.min_share, max_share=asked.share, min_depth=asked.depth
+    )
+    gaps = [find(row) for row in norms]
+    grid = within_grid(statistics, settings.min_share)
+    taus = _taus(settings, statistics, norms, gaps)
+    if not grid.passed and settings.method != "fixed":
+        taus = [None] * len(norms)
+    edge, *again = taus
     # Without a threshold the verdict still looks at the highest norms, to say what they are.
-    looked_at = min(high[0], _top(norms[0])) if edge is None else edge
-    evidence = tuple(weigh(statistics, looked_at, gap, replicates, asked))
+    looked_at = min(_medians(settings, layout, norms)[0], _top(norms[0])) if edge is None else edge
+    gap, *replicates = [around(row, tau) for row, tau in zip(gaps, taus, strict=True)]
+    evidence = [grid]
+    rivals: tuple[Rival, ...] = ()
+    if grid.passed:
+        evidence += weigh(statistics, looked_at, gap, replicates, asked)
+        if gap is not None and settings.method != "fixed":
+            fine = find(norms[0], smooth=FINE, significant=SURE)
+            chosen = around(fine, edge) or gap
+            rivals = tuple(_rival(statistics, other) for other in fine if other is not chosen)
+            evidence.append(unrivalled(chosen, rivals, asked.rivals))
     return SinkProfile(
         encoder=encoder,
         tau=None if edge is None else float(edges[edge]),
         method=settings.method,
-        interval=interval,
+        interval=None if edge is None or settings.method == "fixed" else _interval(edges, again),
         found=edge is not None and all(one.passed for one in evidence),
-        evidence=evidence,
+        evidence=tuple(evidence),
+        rivals=rivals,
+        relative=layout.relative,
         sink_dimensions=() if edge is None else sink_dimensions(statistics, edge),
         edges=tuple(float(value) for value in edges),
         histogram=tuple(int(count) for count in norms[0]),
@@ -98,6 +135,57 @@ def calibrate(
         grid=(layout.rows, layout.columns),
         settings=asdict(settings),
     )
+
+
+def _taus(
+    settings: CalibrationSettings,
+    statistics: Statistics,
+    norms: Float[np.ndarray, "rows bins"],
+    gaps: Sequence[Sequence[Gap]],
+) -> list[int | None]:
+    """The edge that the method finds in the data and in each replicate."""
+    layout = statistics.layout
+    match settings.method:
+        case "gap":
+            return [row[0].edge if row else None for row in gaps]
+        case "drop":
+            running = statistics.tables["drops"].numpy().cumsum(1)
+            middles = (2 * running >= running[:, -1:]).argmax(1)
+            # Every image has a largest drop: it is a threshold where two populations are.
+            return [
+                int(middle) if around(row, int(middle)) else None
+                for row, middle in zip(gaps, middles, strict=True)
+            ]
+        case "median":
+            return list(_medians(settings, layout, norms))
+        case "fixed":
+            edge = layout.nearest_edge(settings.fixed)
+            if layout.edges[edge] != np.float32(settings.fixed):
+                raise ValueError(
+                    f"A fixed tau of {settings.fixed} is not an edge of the grid, whose anchor is "
+                    f"{layout.anchor}. Measure with anchor={settings.fixed}."
+                )
+            return [edge] * len(norms)
+        case _:
+            raise ValueError(
+                f"method is {settings.method!r}; it must be 'gap', 'drop', 'fixed' or 'median'."
+            )
+
+
+def _medians(
+    settings: CalibrationSettings, layout: Layout, norms: Float[np.ndarray, "rows bins"]
+) -> list[int]:
+    """The edge at the multiple of the median norm in the data and in each replicate."""
+    return [
+        layout.nearest_edge(settings.multiple * median) if np.isfinite(median) else 0
+        for median in median_norm(norms, layout.edges)
+    ]
+
+
+def _rival(statistics: Statistics, gap: Gap) -> Rival:
+    above = int(statistics.tables["norms"][0, gap.edge :].sum())
+    tau = float(statistics.layout.edges[gap.edge])
+    return Rival(tau, gap.depth, gap.width, above / statistics.images)
 
 
 def sinks_per_image(statistics: Statistics, edge: int | None) -> tuple[int, ...]:
@@ -138,7 +226,10 @@ def _top(histogram: Float[np.ndarray, " bins"], share: float = 0.01) -> int:
     return int(np.flatnonzero(above >= share * above[0]).max())
 
 
-def _interval(edges: Float[np.ndarray, " edges"], found: list[int]) -> tuple[float, float] | None:
+def _interval(
+    edges: Float[np.ndarray, " edges"], taus: Sequence[int | None]
+) -> tuple[float, float] | None:
+    found = [tau for tau in taus if tau is not None]
     if not found:
         return None
     low, high = np.percentile(edges[found], (2.5, 97.5), method="nearest")

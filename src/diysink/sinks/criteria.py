@@ -19,13 +19,6 @@ def token_norms(hidden: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "bat
     return torch.linalg.vector_norm(hidden, dim=-1, dtype=torch.float32)
 
 
-def above_norm(
-    hidden: Float[Tensor, "batch tokens dim"], tau: float
-) -> Bool[Tensor, "batch tokens"]:
-    """The sink mask: tokens whose norm is at least ``tau``."""
-    return token_norms(hidden) >= tau
-
-
 def has_massive_activation(
     hidden: Float[Tensor, "batch tokens dim"],
 ) -> Bool[Tensor, "batch tokens"]:

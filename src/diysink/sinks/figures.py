@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from diysink.artifact import atomic_path
 from diysink.sinks.profile import SinkProfile
 
+_NORM = {False: "L2 norm at the layer", True: "L2 norm over the image's median"}
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"  # told apart by colour-blind readers too
 
 
@@ -44,7 +45,7 @@ def draw_norms(histogram: pd.DataFrame, profile: SinkProfile) -> Figure:
         ecolor=GREY,
     )
     lower.axhline(1, color=GREY, linewidth=1)
-    lower.set(xlabel="L2 norm at the layer", ylabel="attention received\n(1 = an even share)")
+    lower.set(xlabel=_NORM[profile.relative], ylabel="attention received\n(1 = an even share)")
     lower.xaxis.set_major_formatter("{x:g}")
     lower.xaxis.set_minor_formatter("{x:g}")
     if profile.tau is not None:

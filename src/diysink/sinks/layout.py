@@ -9,11 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from diysink.sinks.threshold import relative_norms
+
 PER_OCTAVE = 16  # bins to a doubling of the norm: a bin is 4.4 % wide
 OCTAVES = 10  # on either side of the anchor
 BINS = 2 * OCTAVES * PER_OCTAVE
+REACH = 160  # octaves on either side of the anchor: every float32 number but 0, near enough
 MOST_COUNTED = 128  # images with this many sinks or more are counted together
-DROP_BINS = 128  # sixteenths of an octave, for the largest drop between an image's sorted norms
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,14 @@ class Layout:
 
     The grid is logarithmic and has ``anchor`` as one of its edges, so that counts at that
     threshold are exact. Bin b holds edges[b] <= norm < edges[b + 1]; the first and last bin hold
-    what lies beyond as well.
+    what lies beyond as well, and a table of whole octaves says how many tokens that are.
 
     Attributes:
         rows, columns: of patches; 0, and ``dim`` too, where norms alone are counted
             (`diysink.sinks.measure_norms`), of images of any size.
         dim: width of the hidden states.
         anchor: a norm that is an edge (the paper's tau of 100).
+        relative: whether norms are counted over the median norm of their image.
         replicates: bootstrap replicates.
         seed: of the bootstrap.
     """
@@ -37,6 +40,7 @@ class Layout:
     columns: int = 0
     dim: int = 0
     anchor: float = 100.0
+    relative: bool = False
     replicates: int = 200
     seed: int = 0
 
@@ -64,6 +68,24 @@ class Layout:
         """The bin of each norm."""
         inner = torch.from_numpy(self.edges[1:-1]).to(norms)
         return torch.bucketize(norms, inner, right=True)
+
+    def counted(self, norms: Float[Tensor, "*images tokens"]) -> Float[Tensor, "*images tokens"]:
+        """Norms of each image's tokens as this grid counts them."""
+        return relative_norms(norms) if self.relative else norms
+
+    @cached_property
+    def octave_edges(self) -> Float[np.ndarray, " octaves"]:
+        """Norms at the edges of whole octaves, far beyond the grid."""
+        return np.float64(np.float32(self.anchor)) * 2.0 ** np.arange(-REACH, REACH + 1)
+
+    def octaves(self, norms: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """The octave of each norm: 0 below all of `octave_edges`, o from edge o - 1 upwards."""
+        return torch.bucketize(norms.double(), torch.from_numpy(self.octave_edges), right=True)
+
+    def between(self, low: Float[Tensor, "..."], high: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """The inner edge that is nearest to the middle of two norms, in logarithms."""
+        squares = torch.from_numpy(self.edges[1:-2] * self.edges[2:-1])
+        return 1 + torch.bucketize(low.double() * high.double(), squares, right=True)
 
     def nearest_edge(self, norm: float) -> int:
         """Index of the edge nearest to a norm, in logarithms."""

@@ -14,7 +14,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diysink.sinks.layout import BINS, Layout
-from diysink.sinks.statistics import NonFiniteError, Statistics, bootstrap_weights, norm_tables
+from diysink.sinks.statistics import (
+    NonFiniteError,
+    Statistics,
+    bootstrap_weights,
+    largest_drop,
+    norm_tables,
+)
 
 
 def measure_norms(
@@ -38,7 +44,7 @@ def measure_norms(
             f"{layout.columns} patches: give one name for each image, at least one image, and a "
             "Layout without rows, columns and dim."
         )
-    by_image = []
+    kept = []
     for one, image in zip(norms, images, strict=True):
         shown = one[~one.isnan()].detach().float().cpu()
         if not len(shown) or not shown.isfinite().all():
@@ -47,6 +53,8 @@ def measure_norms(
                 "Load the model in a wider dtype (float32 or bfloat16 in place of float16), or "
                 "look at that image."
             )
-        by_image.append(torch.bincount(layout.bins(shown), minlength=BINS))
+        kept.append(layout.counted(shown))
+    by_image = torch.stack([torch.bincount(layout.bins(one), minlength=BINS) for one in kept])
     weights = bootstrap_weights(images, layout.replicates, layout.seed)
-    return Statistics(layout, norm_tables(torch.stack(by_image), weights))
+    drops = torch.cat([largest_drop(layout, one[None]) for one in kept])
+    return Statistics(layout, norm_tables(layout, torch.cat(kept), by_image, drops, weights))

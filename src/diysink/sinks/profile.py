@@ -5,17 +5,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from diysink.artifact import BrokenFileError, digest_json, load_json, write_json
 from diysink.encoders import EncoderIdentity
-from diysink.sinks.criteria import above_norm
+from diysink.sinks.criteria import token_norms
+from diysink.sinks.threshold import Threshold
 
-VERSION = 1
+VERSION = 2
 BEYOND_NORMS = ("position", "content", "attention")  # questions that norms do not answer
-Method = Literal["gap", "fixed", "median"]
+Method = Literal["gap", "drop", "fixed", "median"]
 
 
 class ProfileMismatchError(ValueError):
@@ -44,6 +44,23 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another gap of the histogram than the one that tau lies in: another threshold.
+
+    Attributes:
+        tau: the threshold that it would give; ``method: fixed`` chooses it.
+        depth: 1 where the valley is empty, 0 where there is none.
+        width: of an empty valley that would weigh as much, in octaves of norm.
+        sinks_per_image: mean number of tokens above it.
+    """
+
+    tau: float
+    depth: float
+    width: float
+    sinks_per_image: float
+
+
+@dataclass(frozen=True)
 class SinkProfile:
     """What a sink is for one encoder at one layer, and how sure we are.
 
@@ -51,18 +68,21 @@ class SinkProfile:
         encoder: for which encoder and layer.
         tau: tokens with an L2 norm of at least this are sinks; None where none could be told apart
             (then nothing is a sink).
-        method: how tau was found: ``gap`` (calibrated), ``fixed``, ``median`` (a multiple of it).
+        method: how tau was found: ``gap`` and ``drop`` (calibrated), ``fixed``, ``median`` (a
+            multiple of it).
         interval: 95 % bootstrap interval of tau over images; None for a fixed tau.
         found: the verdict: whether there are credible sinks; where norms alone were measured,
             whether norms speak for them, which is less (`not_looked_at`).
         evidence: why.
         sink_dimensions: hidden dimensions that carry far more of a sink's energy than of the
             other tokens'.
-        edges: norms at the edges of the histogram's bins.
+        edges: norms at the edges of the histogram's bins; relative ones, if tau is.
         histogram: tokens in each bin, one fewer than ``edges``.
         sinks_per_image: how many images have 0, 1, 2, ... sinks.
         grid: rows and columns of patches; 0 and 0 where norms alone were measured.
         settings: what the calibration was asked for.
+        rivals: the other gaps, the widest first; none where tau was given.
+        relative: whether tau, as all norms here, is a multiple of the median norm of the image.
         criterion: the observable that decides the mask.
         version: of this format.
     """
@@ -79,6 +99,8 @@ class SinkProfile:
     sinks_per_image: tuple[int, ...]
     grid: tuple[int, int]
     settings: Mapping[str, Any]
+    rivals: tuple[Rival, ...] = ()
+    relative: bool = False
     criterion: Literal["norm"] = "norm"
     version: int = VERSION
 
@@ -137,9 +159,12 @@ class SinkProfile:
 
     def mask(self, hidden: Float[Tensor, "batch tokens dim"]) -> Bool[Tensor, "batch tokens"]:
         """Which tokens are sinks. Make it once from the encoder's output and pass it on."""
-        if self.tau is None:
-            return torch.zeros(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
-        return above_norm(hidden, self.tau)
+        return self.threshold.mask(token_norms(hidden))
+
+    @property
+    def threshold(self) -> Threshold:
+        """What decides the mask."""
+        return Threshold(self.tau, self.relative)
 
     def check(self, identity: EncoderIdentity) -> None:
         """Refuse another encoder or layer.
@@ -178,6 +203,7 @@ class SinkProfile:
             fields["evidence"] = tuple(
                 Evidence(**one | {"interval": _pair(one["interval"])}) for one in fields["evidence"]
             )
+            fields["rivals"] = tuple(Rival(**one) for one in fields["rivals"])
             fields["interval"] = _pair(fields["interval"])
             for name in ("sink_dimensions", "edges", "histogram", "sinks_per_image", "grid"):
                 fields[name] = tuple(fields[name])

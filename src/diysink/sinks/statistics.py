@@ -30,10 +30,10 @@ from diysink.artifact import (
     load_tensors,
 )
 from diysink.sinks.criteria import has_massive_activation, token_norms
-from diysink.sinks.layout import BINS, DROP_BINS, MOST_COUNTED, PER_OCTAVE, Layout
+from diysink.sinks.layout import BINS, MOST_COUNTED, REACH, Layout
 
 SCALE = 2**20  # fixed point: one unit is a millionth, about
-NORM_TABLES = ("images", "norms", "counts")  # what norms alone give
+NORM_TABLES = ("images", "norms", "octaves", "counts", "drops")  # what norms alone give
 POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)])
 
 
@@ -48,15 +48,16 @@ class Statistics:
     Attributes:
         layout: the grid and the shapes.
         tables: int64 tensors by name; R is replicates + 1, B bins, P patches, D the width.
-            ``images`` (R): weights of the images. ``norms`` (R, B): tokens by norm.
+            ``images`` (R): weights of the images. ``norms`` (R, B): tokens by norm. ``octaves``:
+            tokens by octave of the norm (`Layout.octaves`), those beyond the grid too.
             ``attention``, ``contrast`` (R, B): by norm, fixed-point sums of attention received
             over its even share, and of the patch's pixel contrast over its image's mean.
             ``counts`` (B, most + 1): images by how many tokens are at or above the bin's lower
             edge. ``positions`` (B, P): tokens by norm and patch. ``energy`` (B, D): by norm,
             fixed-point sums of each dimension's share of the squared norm. ``massive`` (B): tokens
-            with a massive activation. ``drops``, ``drop_ranks``: images by size of the largest
-            drop between sorted norms, in sixteenths of an octave, and by tokens above it.
-            Where the layout is of norms alone: ``images``, ``norms`` and ``counts`` only.
+            with a massive activation. ``drops`` (R, B): images by the edge in the middle of the
+            largest drop between their sorted norms (`largest_drop`).
+            Where the layout is of norms alone: the tables of ``NORM_TABLES`` only.
     """
 
     layout: Layout
@@ -107,6 +108,14 @@ class Statistics:
             raise BrokenFileError(
                 path, f"not statistics of norms ({error!r}). Measure the encoder again"
             ) from error
+        known = cls.empty(layout).tables
+        if {name: table.shape for name, table in tensors.items()} != {
+            name: table.shape for name, table in known.items()
+        }:
+            raise BrokenFileError(
+                path,
+                "statistics of norms of another version of this program. Measure the encoder again",
+            )
         return cls(layout, tensors)
 
     @classmethod
@@ -116,14 +125,14 @@ class Statistics:
         shapes = {
             "images": (replicated,),
             "norms": (replicated, norms),
+            "octaves": (2 * REACH + 2,),
             "attention": (replicated, norms),
             "contrast": (replicated, norms),
             "counts": (norms, MOST_COUNTED + 1),
             "positions": (norms, layout.positions),
             "energy": (norms, layout.dim),
             "massive": (norms,),
-            "drops": (DROP_BINS,),
-            "drop_ranks": (MOST_COUNTED + 1,),
+            "drops": (replicated, norms),
         }
         if layout.norms_alone:
             shapes = {name: shapes[name] for name in NORM_TABLES}
@@ -164,7 +173,7 @@ def measure(
             f"not fit a grid of {layout.rows} x {layout.columns} patches and width {layout.dim}. "
             "All images must be prepared to one size."
         )
-    norms = token_norms(hidden)
+    norms = layout.counted(token_norms(hidden))
     good = (norms.isfinite() & attention.isfinite()).all(dim=1)
     if not good.all():
         first = images[int((~good).nonzero()[0, 0])]
@@ -185,12 +194,11 @@ def measure(
     each = (row * BINS + place).flatten()  # (image, bin) of every token
     by_image = torch.bincount(each, minlength=batch * BINS).view(batch, BINS)
     position = (place * tokens + torch.arange(tokens)).flatten()
-    size, rank = _largest_drop(norms)
     weights = bootstrap_weights(images, layout.replicates, layout.seed)
     return Statistics(
         layout,
         {
-            **norm_tables(by_image, weights),
+            **norm_tables(layout, norms.flatten(), by_image, largest_drop(layout, norms), weights),
             "attention": _replicate(weights, _sums(each, attention, batch)),
             "contrast": _replicate(weights, _sums(each, contrast, batch)),
             "positions": torch.bincount(position, minlength=BINS * tokens).view(BINS, tokens),
@@ -198,25 +206,32 @@ def measure(
             "massive": torch.bincount(
                 flat[has_massive_activation(hidden).cpu().flatten()], minlength=BINS
             ),
-            "drops": torch.bincount(size, minlength=DROP_BINS),
-            "drop_ranks": torch.bincount(rank, minlength=MOST_COUNTED + 1),
         },
     )
 
 
 def norm_tables(
-    by_image: Int[Tensor, "batch bins"], weights: Int[Tensor, "batch rows"]
+    layout: Layout,
+    norms: Float[Tensor, " tokens"],
+    by_image: Int[Tensor, "batch bins"],
+    drops: Int[Tensor, " batch"],
+    weights: Int[Tensor, "batch rows"],
 ) -> dict[str, Int[Tensor, "..."]]:
     """The tables of `NORM_TABLES`.
 
     Args:
+        layout: the grid.
+        norms: of all images' tokens together, as the grid counts them.
         by_image: each image's tokens by norm.
+        drops: the edge in the middle of each image's largest drop.
         weights: of each image, as `bootstrap_weights` gives them.
     """
     above = by_image.flip(1).cumsum(1).flip(1).clamp(max=MOST_COUNTED)
     return {
         "images": weights.sum(0),
         "norms": _replicate(weights, by_image),
+        "octaves": torch.bincount(layout.octaves(norms), minlength=2 * REACH + 2),
+        "drops": _replicate(weights, torch.nn.functional.one_hot(drops, BINS)),
         "counts": _pairs(torch.arange(BINS).expand_as(above), above, BINS, MOST_COUNTED + 1),
     }
 
@@ -285,20 +300,21 @@ def _pairs(
     return torch.bincount(joint, minlength=rows * columns).view(rows, columns)
 
 
-def _largest_drop(
-    norms: Float[Tensor, "batch tokens"],
-) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
-    """Each image's largest ratio between neighbours of its sorted norms, within the upper half.
+def largest_drop(layout: Layout, norms: Float[Tensor, "batch tokens"]) -> Int[Tensor, " batch"]:
+    """Where each image's sorted norms drop most, within their upper half.
+
+    Args:
+        layout: the grid.
+        norms: as the grid counts them.
 
     Returns:
-        The ratio in sixteenths of an octave, and how many tokens are above it.
+        The edge nearest to the geometric middle of the two norms on either side of the largest
+        ratio between neighbours; of an image of one token, that token's.
     """
-    ordered = norms.double().clamp(min=1e-12).log2().sort(dim=1, descending=True).values
-    falls = ordered[:, :-1] - ordered[:, 1:]
-    upper = falls[:, : max(1, norms.shape[1] // 2)]
-    if upper.shape[1] == 0:  # a single patch has no neighbours
-        nothing = torch.zeros(norms.shape[0], dtype=torch.int64)
-        return nothing, nothing
-    size, rank = upper.max(dim=1)
-    size = (size * PER_OCTAVE).long().clamp(max=DROP_BINS - 1)
-    return size, (rank + 1).clamp(max=MOST_COUNTED)
+    ordered = norms.double().sort(dim=1, descending=True).values
+    if norms.shape[1] == 1:  # without a neighbour
+        return layout.between(norms[:, 0], norms[:, 0])
+    upper = ordered[:, : max(1, norms.shape[1] // 2)]
+    lower = ordered[:, 1 : upper.shape[1] + 1]
+    place = (upper / lower.clamp(min=torch.finfo(torch.float32).tiny)).argmax(1, keepdim=True)
+    return layout.between(lower.gather(1, place)[:, 0], upper.gather(1, place)[:, 0])

@@ -19,6 +19,7 @@ def verdict_table(profiles: Mapping[str, SinkProfile]) -> pd.DataFrame:
             "layer": profile.layer,
             "method": profile.method,
             "tau": profile.tau,
+            "relative": profile.relative,
             "low": profile.interval[0] if profile.interval else None,
             "high": profile.interval[1] if profile.interval else None,
             "found": profile.found,

@@ -1,4 +1,4 @@
-"""Whether the tokens above a threshold are credible sinks: eight questions, each with its answer.
+"""Whether the tokens above a threshold are credible sinks: questions, each with its answer.
 
 Norm alone is never enough. A token of high norm may be one of a long tail, may always be the same
 corner, may simply show an object, and may be of no interest to any other token. So the verdict asks
@@ -7,7 +7,7 @@ an image but in most images; at no fixed place; not where the picture has the mo
 gets more attention than the rest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,7 +16,8 @@ from annotated_types import Gt, Interval
 from jaxtyping import Float
 
 from diysink.sinks.gap import Gap
-from diysink.sinks.profile import Evidence
+from diysink.sinks.positions import evenness
+from diysink.sinks.profile import Evidence, Rival
 from diysink.sinks.statistics import SCALE, Statistics
 
 Share = Annotated[float, Interval(ge=0, le=1)]
@@ -32,10 +33,11 @@ class Credibility:
         ratio: least ratio of the median norms of the two.
         stability: least share of bootstrap replicates that find the gap again.
         spread: largest ratio between the ends of tau's interval.
+        rivals: largest width of another gap, as a share of the chosen one's.
         share: largest share of tokens that are sinks.
         images: least share of images that have any.
-        concentration: largest share of the sinks at their most frequent positions (as many
-            positions as an image has sinks on average).
+        positions: least effective number of the sinks' positions, over that of as many sinks
+            at positions at random (`diysink.sinks.positions`).
         attention: least ratio of attention received, sinks to the rest.
         contrast: largest ratio of pixel contrast, sinks to the rest.
     """
@@ -44,9 +46,10 @@ class Credibility:
     ratio: Positive = 1.5
     stability: Share = 0.95
     spread: Positive = 2.0
+    rivals: Positive = 0.4
     share: Share = 0.2
     images: Share = 0.5
-    concentration: Share = 0.5
+    positions: Share = 0.25
     attention: Positive = 1.0
     contrast: Positive = 1.0
 
@@ -55,7 +58,7 @@ def weigh(
     statistics: Statistics,
     edge: int,
     gap: Gap | None,
-    replicates: tuple[Gap | None, ...],
+    replicates: Sequence[Gap | None],
     asked: Credibility,
 ) -> Iterator[Evidence]:
     """The evidence on the tokens from an edge of the grid upwards.
@@ -66,8 +69,8 @@ def weigh(
     Args:
         statistics: of all images.
         edge: index of the threshold's edge.
-        gap: what the data show.
-        replicates: what each bootstrap replicate shows.
+        gap: the valley that the edge lies in; None: in none.
+        replicates: the valley that the threshold of each bootstrap replicate lies in.
         asked: the thresholds.
     """
     edges = statistics.layout.edges
@@ -79,8 +82,7 @@ def weigh(
             "populations", False, None, None, asked.depth, "All tokens are of one population."
         )
         return
-    within = gap is not None and gap.lower < edge <= gap.upper
-    depth = gap.depth if gap is not None and within else 0.0
+    depth = 0.0 if gap is None else gap.depth
     yield Evidence(
         "populations",
         depth >= asked.depth,
@@ -122,17 +124,15 @@ def weigh(
     )
     if statistics.layout.norms_alone:
         return
-    places = np.sort(tables["positions"][edge:].sum(0))[::-1]
-    top = max(1, round(above[0] / statistics.images))
-    fixed = float(places[:top].sum() / above[0])
+    free = evenness(tables["positions"][edge:].sum(0))
     yield Evidence(
         "position",
-        fixed <= asked.concentration,
-        fixed,
+        free >= asked.positions,
+        free,
         None,
-        asked.concentration,
-        f"{fixed:.0%} of them sit at the {top} most frequent of {len(places)} positions (at most "
-        f"{asked.concentration:.0%} should).",
+        asked.positions,
+        f"They sit at {free:.2g} times as many different positions (effective number) as random "
+        f"places would give, of {statistics.layout.positions} (at least {asked.positions:g}).",
     )
     contrast = _ratio(tables["contrast"], norms, edge)
     yield _ratio_evidence(
@@ -146,6 +146,28 @@ def weigh(
         "Attention received above the threshold over below",
         True,
     )
+
+
+def unrivalled(gap: Gap, rivals: Sequence[Rival], most: float) -> Evidence:
+    """The question ``rivals``: whether another gap is nearly as wide as the chosen one.
+
+    Args:
+        gap: the chosen one.
+        rivals: the others, the widest first.
+        most: the largest width of another, as a share of the chosen one's.
+    """
+    value = rivals[0].width / gap.width if rivals else 0.0
+    listed = "; ".join(
+        f"tau {one.tau:.3g} ({one.width:.2g} octaves, {one.depth:.0%} deep) with "
+        f"{one.sinks_per_image:.3g} sinks per image"
+        for one in rivals
+    )
+    says = f"The gap is {gap.width:.2g} octaves wide and {gap.depth:.0%} deep; " + (
+        f"other gaps give {listed}." if rivals else "there is no other."
+    )
+    if value > most:
+        says += " Which one parts sinks from the rest is not clear: set method: fixed to choose."
+    return Evidence("rivals", value <= most, value, None, most, says)
 
 
 def median_norm(

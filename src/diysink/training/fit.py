@@ -29,7 +29,8 @@ class FitSettings:
         devices: how many, or which, or ``auto``.
         strategy: ``auto``, ``ddp_spawn``, ...
         precision: ``32-true``, ``bf16-mixed``, ...
-        accumulate_grad_batches: micro-batches per optimizer step.
+        accumulate_grad_batches: micro-batches per optimizer step; its loss is the mean over all
+            their tokens.
         gradient_clip_val: largest gradient norm.
         gradient_checkpointing: compute the language model's activations again in the backward pass
             instead of storing them: the same gradients, less memory, about a third slower.
@@ -69,8 +70,8 @@ class Curves(Callback):
         """Note the step when an optimizer step was made."""
         if trainer.global_step > len(self.rows):
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            loss = float(outputs["loss"].detach()) * trainer.accumulate_grad_batches
-            self.rows.append({"step": trainer.global_step, "loss": loss, "learning_rate": rate})
+            row = {"step": trainer.global_step, "loss": module.step_loss, "learning_rate": rate}
+            self.rows.append(row)
             if self.report is not None:
                 self.report(self.rows[-1])
 

@@ -6,6 +6,7 @@
 - ``SelectionTraining``: what chooses, alone: R of ReW, or LSG's gates (arXiv 2604.03316).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -27,8 +28,13 @@ Views = Literal["own", "all", "answerable"]
 """What the two parts of a connector see in stage 1: see :class:`ConnectorTraining`."""
 
 
-class StageTraining(lightning.LightningModule):
+class StageTraining(lightning.LightningModule, ABC):
     """One stage: AdamW on the trained parameters, linear warm-up, then cosine to zero.
+
+    The loss of an optimizer step is the mean over all tokens with a label, however they are split:
+    over the micro-batches of `accumulate_grad_batches`, or over processes. A mean of their means
+    would weigh tokens beside few others more. So each micro-batch's loss is weighted by its number
+    of tokens, and the gradients are divided by that of the whole step before they are clipped.
 
     Args:
         model: the whole model; frozen except for what the stage trains.
@@ -38,6 +44,9 @@ class StageTraining(lightning.LightningModule):
         weight_decay: AdamW's.
         betas: AdamW's.
         seed: seed of anything random in a step (dropout): a pure function of seed and step.
+
+    Attributes:
+        step_loss: of the last optimizer step, mean over its tokens.
     """
 
     def __init__(
@@ -57,6 +66,9 @@ class StageTraining(lightning.LightningModule):
         self.max_steps, self.warmup_ratio = max_steps, warmup_ratio
         self.seed = seed
         self.betas = (betas[0], betas[1])
+        self.micro_batches = 1  # of a step, in all processes together
+        self._said = self._tokens = 0.0  # of the step so far: loss summed over tokens, and tokens
+        self.step_loss = float("nan")
         self.model.requires_grad_(False).train()
         self.model.model.vision_tower.eval()
 
@@ -64,6 +76,35 @@ class StageTraining(lightning.LightningModule):
         """Make what is random in this step depend on seed, step and rank alone."""
         # batch_idx counts from the beginning of the run, also after resuming.
         torch.manual_seed((self.seed * 1_000_003 + batch_idx) * 1_009 + self.global_rank)
+
+    @abstractmethod
+    def batch_loss(self, batch: dict[str, Any]) -> Tensor:
+        """Loss of one micro-batch, mean over its tokens."""
+
+    def on_fit_start(self) -> None:
+        """Ask how a step is split."""
+        self.micro_batches = self.trainer.accumulate_grad_batches * self.trainer.world_size
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss of one micro-batch, weighted by its tokens where a step has several."""
+        loss = self.batch_loss(batch)
+        tokens = int((batch["labels"][:, 1:] != IGNORE).sum()) if self.micro_batches > 1 else 1
+        self._said += tokens * float(loss.detach())
+        self._tokens += tokens
+        return loss if self.micro_batches == 1 else loss * tokens
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Divide the gradients by the tokens of the step; Lightning clips them after this."""
+        summed = torch.tensor([self._said, self._tokens], device=self.device)
+        said, tokens = self.trainer.strategy.reduce(summed, reduce_op="sum").tolist()
+        self._said = self._tokens = 0.0
+        if self.micro_batches == 1:
+            self.step_loss = said
+            return
+        self.step_loss = said / max(tokens, 1)
+        for parameter in self.parameters():
+            if parameter.grad is not None:  # Lightning has taken the mean over micro-batches
+                parameter.grad.mul_(self.micro_batches / max(tokens, 1))
 
     def configure_optimizers(self) -> Any:
         """AdamW over the trained parameters, and the schedule."""
@@ -149,7 +190,7 @@ class ConnectorTraining(StageTraining):
         self.views = views if model.model.multi_modal_projector.two_parts else "all"
         model.model.multi_modal_projector.requires_grad_(True)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def batch_loss(self, batch: dict[str, Any]) -> Tensor:
         """Loss of the views of one batch."""
         items = len(batch["input_ids"])
         match self.views:
@@ -191,7 +232,7 @@ class LanguageTraining(StageTraining):
             inject_adapter_in_model(LoraConfig(**lora), language)
         model.model.multi_modal_projector.requires_grad_(True)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def batch_loss(self, batch: dict[str, Any]) -> Tensor:
         """Loss of one batch."""
         return self.loss(batch)
 
@@ -232,7 +273,7 @@ class SelectionTraining(StageTraining):
             if isinstance(layer, GradientCheckpointingLayer):
                 layer.training = layer.gradient_checkpointing
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def batch_loss(self, batch: dict[str, Any]) -> Tensor:
         """Loss of one batch under what the selection chooses."""
         texts = batch["questions"]
         nothing = ("",) * len(texts)

@@ -18,6 +18,7 @@ def draw_norms(verdict: Mapping[str, Any], histogram: Sequence[Mapping[str, Any]
         histogram: its bins, rising.
     """
     name, tau = verdict["encoder"], verdict["tau"]
+    label = "L2 norm over the image's median" if verdict["relative"] else "L2 norm of the token"
     known = tau is not None and bool(np.isfinite(tau))
     edges = np.array([*(row["norm_low"] for row in histogram), histogram[-1]["norm_high"]])
     tokens = np.array([row["tokens"] for row in histogram])
@@ -30,7 +31,7 @@ def draw_norms(verdict: Mapping[str, Any], histogram: Sequence[Mapping[str, Any]
             edges[:-1], np.where(above, 0, tokens), np.diff(edges), align="edge", color=NONSINK
         )
         axes.bar(edges[:-1], np.where(above, tokens, 0), np.diff(edges), align="edge", color=SINK)
-        axes.set(xscale="log", yscale="symlog", xlabel="L2 norm of the token", ylabel="tokens")
+        axes.set(xscale="log", yscale="symlog", xlabel=label, ylabel="tokens")
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_major_formatter(ScalarFormatter())
