@@ -18,7 +18,7 @@ from diysink.evaluation.predict import Replies
 from diysink.evaluation.random_matched import random_in_place_of_sinks
 from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Visual
 from diysink.model.questions import question_batch
-from diysink.records import Record, question_of
+from diysink.records import Record, answer_of, question_of
 from diysink.selection import QuestionBatch
 
 LIMIT = 1 << 31
@@ -101,7 +101,7 @@ class FineTunedModel:
         self.random_matched = random_matched
 
     def answer(self, records: Sequence[Record]) -> Replies:
-        """Greedy answers to a batch, and the choice that they were given under."""
+        """Greedy answers to a batch, their choice, and how likely the right ones are under it."""
         questions = self.images.questions(self.generator, records)
         if self.random_matched is not None and isinstance(questions.visual, Visual):
             visual = random_in_place_of_sinks(
@@ -111,12 +111,13 @@ class FineTunedModel:
                 self.random_matched,
             )
             questions = replace(questions, visual=visual)
-        answers = self.generator.answer_batch(questions)
+        answers = self.generator.answer_batch(questions, [answer_of(record) for record in records])
         return Replies(
             texts=answers.texts,
             routes=[str(route) for route in answers.choice.routes],
             weights=answers.choice.weights.detach().float().cpu().tolist(),
             visual_tokens=answers.visual_tokens,
+            log_likelihoods=answers.log_likelihoods,
             cut=[
                 text != question_of(record)
                 for text, record in zip(questions.texts, records, strict=True)

@@ -6,6 +6,7 @@ vision-language model, stock or changed (`diysink.evaluation.lvlm`), or a regist
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -14,7 +15,7 @@ import pandas as pd
 
 from diysink.evaluation.benchmarks import Benchmark, Items
 from diysink.evaluation.metrics import METRICS
-from diysink.records import Record, question_of
+from diysink.records import Record, answer_of, question_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ class Replies:
         weights: of sinks and of nonsinks.
         visual_tokens: how many visual tokens the language model saw.
         cut: whether the model read only the beginning of a question.
+        log_likelihoods: of the right answers, under the prompts that the answers were given to:
+            nats per token, end of turn included; NaN where the model cannot give it.
     """
 
     texts: Sequence[str]
@@ -38,6 +41,7 @@ class Replies:
     weights: Sequence[Sequence[float]] = ()
     visual_tokens: Sequence[int] = ()
     cut: Sequence[bool] = ()
+    log_likelihoods: Sequence[float] = ()
 
 
 @runtime_checkable
@@ -62,7 +66,8 @@ def predict(
     """Answers to all questions of a benchmark, one row each.
 
     Columns: variant, seed, control, benchmark, metric, id, image, group, subtask, question,
-    reference, prediction, correct, route, weight_sink, weight_nonsink, visual_tokens (how many the
+    reference, prediction, correct, log_likelihood (of the reference, in nats per token; NaN where
+    the model cannot give it), route, weight_sink, weight_nonsink, visual_tokens (how many the
     language model saw). Questions that were cut are counted and named in the log; in the table they
     are whole.
 
@@ -94,7 +99,8 @@ def predict(
         replies = model.answer(items)
         cut += [record.id for record, was in zip(items, replies.cut, strict=False) if was]
         for i, (record, question) in enumerate(zip(items, questions, strict=True)):
-            prediction, reference = replies.texts[i], record.conversations[1].text
+            prediction, reference = replies.texts[i], answer_of(record)
+            likely = replies.log_likelihoods[i] if replies.log_likelihoods else math.nan
             weights = replies.weights[i] if replies.weights else (None, None)
             rows.append(
                 {
@@ -107,6 +113,7 @@ def predict(
                     "reference": reference,
                     "prediction": prediction,
                     "correct": right(prediction, reference),
+                    "log_likelihood": likely,
                     "route": replies.routes[i] if replies.routes else None,
                     "weight_sink": weights[0],
                     "weight_nonsink": weights[1],
