@@ -17,6 +17,7 @@ from diysink.selection import (
     LayerGatesSettings,
     Route,
 )
+from tests.interventions.tiny_lvlms import spread
 from tests.tiny_models import WORDS, tiny_generator, tiny_questions
 
 TEXTS = ("a b", "c", "d e f g h a", "a b", "c h")
@@ -26,7 +27,9 @@ ROUTES = ("both", "sink", "nonsink", "sink", "nonsink")
 
 @pytest.fixture
 def generator(parts):
-    return tiny_generator(parts, sinks=0.4, max_new_tokens=4)
+    made = tiny_generator(parts, sinks=0.4, max_new_tokens=4)
+    spread(made.model.model.language_model)  # so that it tells positions apart
+    return made
 
 
 @pytest.fixture
@@ -162,11 +165,11 @@ def test_answers_are_those_without_references(generator, questions):
         assert without.log_likelihoods == ()
 
 
-def test_no_word_is_likelier_than_the_greedy_one(generator, questions):
+def test_no_word_is_likelier_than_the_greedy_one(parts, questions):
     """Answers are one token here: the template ends no turn."""
+    generator = tiny_generator(parts, sinks=0.4, max_new_tokens=1)
     encoder = generator.chat_encoder
     encoder.template = encoder.template.replace(" </s>", "")
-    generator.max_new_tokens = 1
     greedy = generator.answer_batch(questions).texts
     words = [word for word in WORDS if not word.startswith("<")]
     scores = [generator.answer_batch(questions, [word] * 5).log_likelihoods for word in words]
