@@ -6,7 +6,7 @@ the batches are the same. States are shared where the encoder's weights and the 
 digest, never by name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -87,6 +87,8 @@ class FineTunedModel:
         images: keeps encoded images for other variants; None: for this one alone.
         random_matched: seed of the random nonsinks that stand in place of the sinks; None: the
             sinks are the measured ones.
+        simple: by digest of its file, whether an image is simple; one that is not in it is not
+            known to be so or otherwise.
     """
 
     def __init__(
@@ -95,14 +97,18 @@ class FineTunedModel:
         images: EncodedImages | None = None,
         *,
         random_matched: int | None = None,
+        simple: Mapping[str, bool] | None = None,
     ) -> None:
         self.generator = generator
         self.images = EncodedImages() if images is None else images
         self.random_matched = random_matched
+        self.simple = simple or {}
 
     def answer(self, records: Sequence[Record]) -> Replies:
         """Greedy answers to a batch, their choice, and how likely the right ones are under it."""
         questions = self.images.questions(self.generator, records)
+        simple = tuple(self.simple.get(image) for image in questions.images)
+        questions = replace(questions, simple=simple)
         if self.random_matched is not None and isinstance(questions.visual, Visual):
             visual = random_in_place_of_sinks(
                 questions.visual,
@@ -118,6 +124,8 @@ class FineTunedModel:
             weights=answers.choice.weights.detach().float().cpu().tolist(),
             visual_tokens=answers.visual_tokens,
             log_likelihoods=answers.log_likelihoods,
+            simple=simple,
+            cot=answers.choice.answers,
             cut=[
                 text != question_of(record)
                 for text, record in zip(questions.texts, records, strict=True)

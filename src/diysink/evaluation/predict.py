@@ -34,6 +34,8 @@ class Replies:
         cut: whether the model read only the beginning of a question.
         log_likelihoods: of the right answers, under the prompts that the answers were given to:
             nats per token, end of turn included; NaN where the model cannot give it.
+        simple: whether the image is known to be simple, or complex; None: it is not known.
+        cot: CoT's answers about image and question; see `diysink.selection.Choice`.
     """
 
     texts: Sequence[str]
@@ -42,6 +44,8 @@ class Replies:
     visual_tokens: Sequence[int] = ()
     cut: Sequence[bool] = ()
     log_likelihoods: Sequence[float] = ()
+    simple: Sequence[bool | None] = ()
+    cot: Sequence[tuple[str | None, str | None]] = ()
 
 
 @runtime_checkable
@@ -68,8 +72,9 @@ def predict(
     Columns: variant, seed, control, benchmark, metric, id, image, group, subtask, question,
     reference, prediction, correct, log_likelihood (of the reference, in nats per token; NaN where
     the model cannot give it), route, weight_sink, weight_nonsink, visual_tokens (how many the
-    language model saw). Questions that were cut are counted and named in the log; in the table they
-    are whole.
+    language model saw), simple (whether the image is, in truth; None: not known), cot_image and
+    cot_scope (CoT's two answers; None: not asked). Questions that were cut are counted and named in
+    the log; in the table they are whole.
 
     Args:
         model: answers a batch.
@@ -102,6 +107,7 @@ def predict(
             prediction, reference = replies.texts[i], answer_of(record)
             likely = replies.log_likelihoods[i] if replies.log_likelihoods else math.nan
             weights = replies.weights[i] if replies.weights else (None, None)
+            cot = replies.cot[i] if replies.cot else (None, None)
             rows.append(
                 {
                     **of_all,
@@ -118,6 +124,9 @@ def predict(
                     "weight_sink": weights[0],
                     "weight_nonsink": weights[1],
                     "visual_tokens": replies.visual_tokens[i] if replies.visual_tokens else None,
+                    "simple": replies.simple[i] if replies.simple else None,
+                    "cot_image": cot[0],
+                    "cot_scope": cot[1],
                 }
             )
     if cut:

@@ -3,7 +3,14 @@
 from diysink.selection.base import SelectionParts, TrainedSelection
 from diysink.selection.choice import Choice, KeyGates, QuestionBatch, Route, Selection
 from diysink.selection.controls import InvertedSelection, OracleSelection, RandomSelection
-from diysink.selection.cot import CoTSelection, CoTTemplates, MultipleChoice, Scorer, Scores
+from diysink.selection.cot import (
+    CoTSelection,
+    CoTTemplates,
+    CoTTrueSelection,
+    MultipleChoice,
+    Scorer,
+    Scores,
+)
 from diysink.selection.fixed import FixedSelection
 from diysink.selection.gates import (
     ConstantGates,
@@ -32,6 +39,7 @@ __all__ = [
     "Choice",
     "CoTSelection",
     "CoTTemplates",
+    "CoTTrueSelection",
     "ConstantGates",
     "FixedSelection",
     "InvertedSelection",
