@@ -1,12 +1,11 @@
 """Labels of the images of a split: what probes, maps and words are compared with."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 if TYPE_CHECKING:
-    from diysink.records import Records
     from pipelines.analyze.settings import Analyze
     from pipelines.prepare.settings import Prepare
 
@@ -34,42 +33,12 @@ def label_images(records: Path, prepare: "Prepare", analyze: "Analyze", seed: in
             generated = prepare.generate.get(name)
             if prepare.splits or generated is None:
                 return answers
-            labels = _generated(split, name, generated.images, seed)
+            from diysink.miniature.truth import image_labels
+
+            labels = image_labels(split, name, generated.images, seed)
         case path:
             read = pd.read_parquet if str(path).endswith(".parquet") else pd.read_csv
             labels = read(path)
     labels = checked(labels)
     rest = answers[~answers["attribute"].isin(set(labels["attribute"]))]
     return labels if rest.empty else pd.concat([labels, rest], ignore_index=True)
-
-
-def _generated(split: "Records", name: str, images: int, seed: int) -> pd.DataFrame:
-    """Global attributes and objects of the miniature's images, from the seed they are made by."""
-    from diysink.miniature.llava import scenes
-    from diysink.miniature.world import GRID
-
-    digests = {r.id.removeprefix(f"{name}-").split("-")[0]: r.images[0].sha256 for r in split}
-    rows: list[dict[str, Any]] = []
-    for number, (scene, _) in enumerate(scenes(name, images, seed)):
-        image = digests.get(f"{number:06d}")
-        if image is None:  # quarantined
-            continue
-        whole = {
-            "scene": scene.texture,
-            "lighting": scene.lighting,
-            "symmetry": "symmetric" if scene.mirrored else "uneven",
-            "majority": scene.majority,
-            "crowd": scene.crowd,
-        }
-        rows += [
-            {"image": image, "attribute": attribute, "scope": "global", "label": label}
-            for attribute, label in whole.items()
-        ]
-        rows += [
-            {"image": image, "attribute": attribute, "scope": "local", "label": label,
-             "top": thing.row / GRID, "left": thing.column / GRID,
-             "bottom": (thing.row + 1) / GRID, "right": (thing.column + 1) / GRID}
-            for thing in scene.things
-            for attribute, label in (("colour", thing.colour), ("shape", thing.shape))
-        ]  # fmt: skip
-    return pd.DataFrame(rows)

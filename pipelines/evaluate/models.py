@@ -1,6 +1,6 @@
 """The models that variants name, each loaded once for all variants that follow each other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ class FineTuned:
         sentence: folder or hub id of ReW's sentence encoder.
         evaluate: settings of the stage.
         seed: of random-matched tokens.
+        simple: by digest, whether an image is simple, where it is known.
         device: where the models run.
     """
 
@@ -33,12 +34,13 @@ class FineTuned:
         sentence: str,
         evaluate: "Evaluate",
         seed: int,
+        simple: Mapping[str, bool],
         device: str,
     ) -> None:
         from diysink.evaluation.finetuned import EncodedImages
 
         self.models, self.reweightings, self.sentence = finetuned_models, reweightings, sentence
-        self.evaluate, self.seed, self.device = evaluate, seed, device
+        self.evaluate, self.seed, self.simple, self.device = evaluate, seed, simple, device
         self.images = EncodedImages()
         self._loaded = lru_cache(maxsize=1)(self._load)
 
@@ -73,6 +75,7 @@ class FineTuned:
             self.images,
             random_matched=self.seed if variant.random_matched else None,
             interference=(interference, self.seed),
+            simple=self.simple,
         )
 
 

@@ -12,6 +12,7 @@ from diysink.artifact import (
     Workspace,
     atomic_path,
     digest_folder,
+    digest_json,
     digest_source,
     each_unit,
     write_manifest,
@@ -74,6 +75,7 @@ def predict_answers(
     finetuned_models: Path,
     reweightings: Path,
     lvlm_sinks: Path,
+    simple_images: pd.DataFrame,
     model: "Model",
     lvlm: "Lvlm",
     evaluate: "Evaluate",
@@ -101,8 +103,10 @@ def predict_answers(
         "variants": {name: how.plain() for name, how in variants.chosen.items()},
         "seed": seed,
     }
+    simple = dict(zip(simple_images["image"], simple_images["simple"].tolist(), strict=True))
     if variants.trained:
         inputs |= {
+            "simple": digest_json(sorted(simple.items())),
             "models": digest_folder(finetuned_models),
             "reweightings": digest_folder(reweightings),
             "sentence": digest_source(model.sentence),
@@ -111,7 +115,9 @@ def predict_answers(
     if variants.changed:
         inputs |= {"lvlm": _digested(lvlm), "sinks": digest_folder(lvlm_sinks)}
     work = Workspace(workspace, "evaluate", inputs)
-    finetuned = FineTuned(finetuned_models, reweightings, model.sentence, evaluate, seed, device)
+    finetuned = FineTuned(
+        finetuned_models, reweightings, model.sentence, evaluate, seed, simple, device
+    )
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         variant, training = name.split("/seed")

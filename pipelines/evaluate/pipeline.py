@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline, node
 
 from pipelines.evaluate.nodes import measure_lvlm_sinks, predict_answers, summarize
+from pipelines.evaluate.truth import find_simple_images
 
 
 def create_pipeline() -> Pipeline:
@@ -22,12 +23,19 @@ def create_pipeline() -> Pipeline:
                 name="measure_lvlm_sinks",
             ),
             node(
+                find_simple_images,
+                ["records", "params:prepare", "params:evaluate", "params:seed"],
+                "simple_images",
+                name="find_simple_images",
+            ),
+            node(
                 predict_answers,
                 [
                     "records",
                     "finetuned_models",
                     "reweightings",
                     "lvlm_sinks",
+                    "simple_images",
                     "params:model",
                     "params:lvlm",
                     "params:evaluate",

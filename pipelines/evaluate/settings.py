@@ -113,6 +113,20 @@ class BenchmarkChange(Settings):
     suffix: str | None = None
 
 
+class Simple(Settings):
+    """Which images are simple in truth.
+
+    Attributes:
+        table: of labels: a CSV or parquet file, or ``miniature``: what the generator knows.
+        attribute: the column ``attribute`` of the labels that tell it.
+        labels: of simple images; those with another label are complex.
+    """
+
+    table: Text
+    attribute: Text
+    labels: tuple[Text, ...]
+
+
 class Evaluate(Settings):
     """Which variants answer which questions; ``variants`` may name one of ``variant_sets``."""
 
@@ -124,6 +138,7 @@ class Evaluate(Settings):
     margin: Share
     resamples: PositiveInt
     cot: CoTTemplates
+    simple: Simple | None
 
     def rows(self) -> "list[Benchmark]":
         """The benchmarks, with what is changed of each."""

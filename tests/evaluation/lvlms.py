@@ -15,11 +15,14 @@ from transformers import (
     LlavaNextProcessor,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    ProcessorMixin,
+    Qwen2VLImageProcessorPil,
 )
 
 from diysink.artifact import digest_bytes, write_manifest
+from diysink.evaluation.lvlm import LVLM
 from diysink.records import ImageFile, Record, Turn, write_shards
-from tests.interventions.tiny_lvlms import TEXT, VISION, clip, make, spread
+from tests.interventions.tiny_lvlms import TEXT, VISION, clip, make, qwen2_5_vl, spread
 
 SPECIAL = ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"]
 SPECIAL += [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]
@@ -123,6 +126,37 @@ def idefics3(folder: Path) -> Path:
         chat_template=TEMPLATE,
     )
     return saved(folder, model, processor)
+
+
+class ImagesOnly(ProcessorMixin):
+    """Qwen's processor without the part for videos, which needs torchvision."""
+
+    return_mm_token_type_ids = True
+    image_token = "<image>"
+    image_token_id = 60
+
+    def __init__(self, image_processor, tokenizer, chat_template=None):
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)
+
+    def replace_image_token(self, image_inputs, image_idx, **_):
+        return self.image_token * int(image_inputs["image_grid_thw"][image_idx].prod() // 4)
+
+
+def qwen() -> LVLM:
+    """Qwen2.5-VL, whose positions are coordinates; its answers have three tokens."""
+    torch.manual_seed(0)
+    model = qwen2_5_vl()[0].eval()
+    spread(model)
+    words = [WORDS.index(word) for word in "abcdefgh"]
+    model.generation_config.update(
+        suppress_tokens=[token for token in range(64) if token not in words], eos_token_id=None
+    )
+    images = Qwen2VLImageProcessorPil(
+        patch_size=4, temporal_patch_size=2, merge_size=2, min_pixels=64, max_pixels=1024
+    )
+    numbers = {word: number for number, word in enumerate(WORDS)} | {"<image>": 60}
+    processor = ImagesOnly(images, tokenizer(numbers), chat_template=TEMPLATE)
+    return LVLM(model, processor, max_new_tokens=3)
 
 
 def steep(tower) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import ProcessorMixin, Qwen2VLImageProcessorPil
 
 from diysink.evaluation.benchmarks import Benchmark
 from diysink.evaluation.lvlm import LVLM, changed, load_lvlm
@@ -23,7 +22,6 @@ from diysink.sinks import (
 )
 from tests.evaluation import lvlms
 from tests.evaluation.lvlms import PICTURES, picture, questions
-from tests.interventions.tiny_lvlms import qwen2_5_vl, spread
 from tests.tiny_models import assemble_tiny
 
 MAKERS = {"llava": lvlms.llava, "llava_next": lvlms.llava_next, "idefics3": lvlms.idefics3}
@@ -174,35 +172,9 @@ def test_another_models_profile_is_refused(loaded):
         answers(loaded["llava"], Reposition("front"), profile)
 
 
-class ImagesOnly(ProcessorMixin):
-    """Qwen's processor without the part for videos, which needs torchvision."""
-
-    return_mm_token_type_ids = True
-    image_token = "<image>"
-    image_token_id = 60
-
-    def __init__(self, image_processor, tokenizer, chat_template=None):
-        super().__init__(image_processor, tokenizer, chat_template=chat_template)
-
-    def replace_image_token(self, image_inputs, image_idx, **_):
-        return self.image_token * int(image_inputs["image_grid_thw"][image_idx].prod() // 4)
-
-
 def test_a_model_whose_positions_are_coordinates():
     """Qwen2.5-VL: its image processor, pictures of any size, patches merged two by two."""
-    torch.manual_seed(0)
-    model = qwen2_5_vl()[0].eval()
-    spread(model)
-    words = [lvlms.WORDS.index(word) for word in "abcdefgh"]
-    model.generation_config.update(
-        suppress_tokens=[token for token in range(64) if token not in words], eos_token_id=None
-    )
-    images = Qwen2VLImageProcessorPil(
-        patch_size=4, temporal_patch_size=2, merge_size=2, min_pixels=64, max_pixels=1024
-    )
-    numbers = {word: number for number, word in enumerate(lvlms.WORDS)} | {"<image>": 60}
-    processor = ImagesOnly(images, lvlms.tokenizer(numbers), chat_template=lvlms.TEMPLATE)
-    lvlm = LVLM(model, processor, max_new_tokens=3)
+    lvlm = lvlms.qwen()
     asked = questions(1)[:6]
     stock = lvlm.answer(asked)
     assert stock.visual_tokens == [8, 4, 4, 8, 4, 8]

@@ -1,19 +1,26 @@
 """Route accuracy and the cost of wrong routes, on tables whose answers are counted by hand."""
 
+from itertools import product
+
 import pandas as pd
+import pytest
 
 from diysink.evaluation import route_table
+from diysink.evaluation.routes import _COT, _SCOPE_OF
 from diysink.resampling import Bootstrap
+from diysink.selection.cot import IMAGES, SCOPE_OF, SCOPES, route
 
 GROUPS = ["global", "local", "mixed", "global"]
 
 
-def table(variant, routes, correct, groups=GROUPS, seed=0):
+def table(variant, routes, correct, groups=GROUPS, seed=0, *, simple=None, cot=None):
+    images, scopes = cot or (None, None)
     return pd.DataFrame(
         {
             "variant": variant, "seed": seed, "id": [f"q{i}" for i in range(len(routes))],
             "image": [f"x{i // 2}" for i in range(len(routes))], "group": groups,
             "route": routes, "correct": correct,
+            "simple": simple, "cot_image": images, "cot_scope": scopes,
         }
     )  # fmt: skip
 
@@ -42,8 +49,8 @@ def test_shares_and_costs_are_counted():
 
 def test_the_oracle_is_always_right_and_its_interval_says_how_sure_that_is():
     found = rows(ORACLE)["oracle", "all"]
-    assert (found["right"], found["high"], found["n_images"]) == (1, 1, 2)
-    assert found["low"] < 0.5  # two images prove little
+    assert (found["right"], found["right_high"], found["n_images"]) == (1, 1, 2)
+    assert found["right_low"] < 0.5  # two images prove little
 
 
 def test_a_variant_with_one_route_does_not_route():
@@ -68,3 +75,63 @@ def test_seeds_are_paired_and_unknown_groups_left_out():
 def test_without_the_oracle_there_is_nothing_to_hold_routes_against():
     cot = table("cot", ["nonsink", "both", "both", "sink"], [True] * 4)
     assert route_table(cot, "oracle", bootstrap=Bootstrap(20)).empty
+
+
+KNOWN = list(product(("simple", "complex"), ("global", "local", "mixed")))
+SCOPE = {"global": "whole", "local": "detail", "mixed": "both"}
+
+
+def six(variant, routes, **more):
+    """Each kind of image with each group of question, two questions to an image."""
+    groups = [group for _, group in KNOWN]
+    simple = [image == "simple" for image, _ in KNOWN]
+    return table(variant, routes, [True] * 6, groups, **{"simple": simple} | more)
+
+
+def test_a_cot_that_never_errs_follows_its_rule_and_is_right_by_group_two_times_in_three():
+    images, scopes = [image for image, _ in KNOWN], [SCOPE[group] for _, group in KNOWN]
+    routes = [str(route(image, scope)) for image, scope in zip(images, scopes, strict=True)]
+    assert routes == ["sink", "both", "both", "both", "nonsink", "both"]
+    oracle = six("oracle", ["sink", "nonsink", "both"] * 2)
+    found = rows(oracle, six("cot", routes, cot=(images, scopes)))
+    assert found["cot", "all"]["follows"] == 1
+    assert found["cot", "all"]["right"] == pytest.approx(4 / 6)
+    assert (found["cot", "all"]["image"], found["cot", "all"]["scope"]) == (1, 1)
+    assert found["cot", "local"]["right"] == 0.5
+    # The oracle's rule is the group's, and it was asked nothing.
+    assert found["oracle", "all"]["follows"] == found["oracle", "all"]["right"] == 1
+    assert pd.isna(found["oracle", "all"]["image"])
+
+
+def test_cots_two_answers_are_scored_apart():
+    """Every image is said to be simple, and one question in three is misunderstood."""
+    scopes = ["whole", "detail", "whole"] * 2
+    routes = ["sink", "both", "sink"] * 2
+    cot = six("cot", routes, cot=(["simple"] * 6, scopes))
+    found = rows(six("oracle", ["sink", "nonsink", "both"] * 2), cot)
+    assert found["cot", "all"]["image"] == 0.5
+    assert found["cot", "all"]["scope"] == pytest.approx(4 / 6)
+    assert (found["cot", "mixed"]["scope"], found["cot", "global"]["scope"]) == (0, 1)
+    # True are sink, both, both, both, nonsink, both: the first two are.
+    assert found["cot", "all"]["follows"] == pytest.approx(2 / 6)
+    assert found["cot", "all"]["image_low"] < 0.5 < found["cot", "all"]["image_high"]
+
+
+def test_what_is_not_known_of_an_image_is_not_scored():
+    oracle = six("oracle", ["sink", "nonsink", "both"] * 2, simple=None)
+    routes, cot = ["both"] * 6, (["complex"] * 6, ["whole"] * 6)
+    found = rows(oracle, six("cot", routes, simple=None, cot=cot))["cot", "all"]
+    assert pd.isna(found["follows"])
+    assert pd.isna(found["image"])
+    assert found["scope"] == pytest.approx(2 / 6)  # it routes nothing, but it was asked
+    partly = six("cot", routes, simple=[True] * 2 + [None] * 4, cot=cot)
+    found = rows(oracle, partly)
+    assert found["cot", "all"]["follows"] == 0.5  # of a simple image's global and local question
+    assert found["cot", "all"]["image"] == 0
+    assert pd.isna(found["cot", "mixed"]["follows"])
+
+
+def test_the_rule_is_that_of_the_selection():
+    for image, scope in product(IMAGES, SCOPES):
+        assert _COT.get((image, scope), "both") == route(image, scope)
+    assert _SCOPE_OF == SCOPE_OF

@@ -35,6 +35,7 @@ FEW: dict[str, Any] = {
 }
 MODEL = settings_of("base")["model"]
 NOWHERE = Path("nowhere")
+UNKNOWN = pd.DataFrame({"image": [], "simple": []})
 
 
 def small(variants: dict[str, Any] = FEW, **changes: Any) -> Evaluate:
@@ -58,7 +59,7 @@ def answers(
     records: Path, sinks: Path, lvlm: Lvlm, evaluate: Evaluate, work: Path
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Of an LVLM: there is no fine-tuned model."""
-    models = (NOWHERE, NOWHERE, sinks)
+    models = (NOWHERE, NOWHERE, sinks, UNKNOWN)
     return predict_answers(records, *models, MODEL, lvlm, evaluate, [0], 0, str(work), "cpu")
 
 
@@ -271,7 +272,8 @@ def test_each_model_is_loaded_once_and_the_table_keeps_its_order(
     loads = []
     load = diysink.model.load
     monkeypatch.setattr(diysink.model, "load", lambda *a, **k: loads.append(a) or load(*a, **k))
-    folders = (tmp_path / "models", tmp_path / "selectors", tmp_path)
+    simple = pd.DataFrame({"image": [lvlms.picture(0).sha256], "simple": [True]})
+    folders = (tmp_path / "models", tmp_path / "selectors", tmp_path, simple)
     table, refused = predict_answers(
         records,
         *folders,
@@ -291,6 +293,10 @@ def test_each_model_is_loaded_once_and_the_table_keeps_its_order(
     assert of["a"]["prediction"].equals(of["a-again"]["prediction"])
     assert of["a-sinks"]["visual_tokens"].equals(of["a-random"]["visual_tokens"])
     assert (of["a"]["visual_tokens"] == 9).all()
+    known = table[table["simple"].notna()]
+    assert set(known["image"]) == set(simple["image"])
+    assert set(known["simple"]) == {True}
+    assert table["log_likelihood"].lt(0).all()
 
 
 CHANGES: dict[str, tuple[dict[str, Any], Any]] = {

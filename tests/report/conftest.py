@@ -16,6 +16,7 @@ from diysink.report import Inputs
 from diysink.resampling import Bootstrap
 from tests.claims.conftest import CLAIMS, make_tables
 
+ENDS = ("", "_low", "_high")
 VARIANTS = {  # chance of a right answer on global, local, mixed questions
     "single": (0.9, 0.8, 0.75),
     "parameter-matched": (0.91, 0.81, 0.76),
@@ -64,6 +65,9 @@ def make_predictions(images=60, seeds=(0, 1), seed=0):
                             "weight_sink": weight,
                             "weight_nonsink": 2 - weight,
                             "visual_tokens": 36,
+                            "simple": None,
+                            "cot_image": None,
+                            "cot_scope": None,
                         }
                     )
     return pd.DataFrame(rows)
@@ -86,9 +90,18 @@ def make_results(predictions):
             {
                 "variant": "dual-cot",
                 "group": "all",
+                "follows": 0.95,
+                "follows_low": 0.9,
+                "follows_high": 0.99,
                 "right": 0.75,
-                "low": 0.7,
-                "high": 0.8,
+                "right_low": 0.7,
+                "right_high": 0.8,
+                "image": None,
+                "image_low": None,
+                "image_high": None,
+                "scope": 0.85,
+                "scope_low": 0.8,
+                "scope_high": 0.88,
                 "wrong": 12,
                 "cost": 0.125,
                 "cost_low": -0.01,
@@ -98,9 +111,8 @@ def make_results(predictions):
             {
                 "variant": "dual-oracle",
                 "group": "all",
-                "right": 1.0,
-                "low": 0.9,
-                "high": 1.0,
+                **{f"{name}{end}": 1.0 for name in ("follows", "right") for end in ENDS},
+                **{f"{name}{end}": None for name in ("image", "scope") for end in ENDS},
                 "wrong": 0,
                 "cost": None,
                 "cost_low": None,

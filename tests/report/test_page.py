@@ -143,7 +143,8 @@ def test_says_induced_where_it_is_and_only_there(inputs, page):
 
 
 def test_tells_what_wrong_routes_cost(text):
-    assert "75.0 [70.0, 80.0]" in text
+    for share in ("95.0 [90.0, 99.0]", "75.0 [70.0, 80.0]", "85.0 [80.0, 88.0]"):
+        assert share in text
     assert "+12.5 [-1.0, +25.0]" in text
 
 

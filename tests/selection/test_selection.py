@@ -1,5 +1,7 @@
 """Selections: any of them gives one route and two weights per question."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from diysink.selection import (
     Choice,
     CoTSelection,
     CoTTemplates,
+    CoTTrueSelection,
     FixedSelection,
     InvertedSelection,
     OracleSelection,
@@ -17,8 +20,8 @@ from diysink.selection import (
     Route,
     Scores,
 )
+from diysink.selection.cot import IMAGES, SCOPES, soft_weights
 from diysink.selection.cot import route as cot_route
-from diysink.selection.cot import soft_weights
 
 TEMPLATES = CoTTemplates(
     "simple or complex?", ("simple", "complex"), "scope: {question}", ("whole", "detail", "both")
@@ -87,6 +90,7 @@ def test_cot_routes_by_the_models_two_answers(image, scope, route):
 
     choice = CoTSelection(score, TEMPLATES)(questions())
     assert set(choice.routes) == {route}
+    assert set(choice.answers) == {(image, scope)}
     assert choice.prefix == "read"
 
 
@@ -119,7 +123,22 @@ def test_soft_cot_weighs_by_the_probability_that_a_route_keeps_each_set():
 @pytest.mark.parametrize(("image", "scope"), [(0, 0), (1, 1), (0, 1), (1, 0), (0, 2), (1, 2)])
 def test_certain_soft_weights_are_the_hard_route(image, scope):
     weights = soft_weights(torch.eye(2)[[image]], torch.eye(3)[[scope]])
-    assert torch.equal(weights, Choice.of([cot_route(image, scope)]).kept.float())
+    route = cot_route(IMAGES[image], SCOPES[scope])
+    assert torch.equal(weights, Choice.of([route]).kept.float())
+
+
+def test_cots_rule_on_the_truth():
+    """Worked by hand; where the image or the group is not known, both."""
+    groups = ("global", "local", "mixed", "global", "local", "mixed", None, "global")
+    simple = (True, True, True, False, False, False, True, None)
+    batch = replace(questions(8, groups), simple=simple)
+    choice = CoTTrueSelection()(batch)
+    both, sink, nonsink = Route.BOTH, Route.SINK, Route.NONSINK
+    assert choice.routes == (sink, both, both, both, nonsink, both, both, both)
+    assert choice.answers[:3] == (("simple", "whole"), ("simple", "detail"), ("simple", "both"))
+    assert choice.answers[5:] == (("complex", "both"), ("simple", None), (None, "whole"))
+    unknown = CoTTrueSelection()(questions(8, groups))
+    assert set(unknown.routes) == {Route.BOTH}
 
 
 def test_inverting_exchanges_the_sets():

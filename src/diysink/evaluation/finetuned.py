@@ -6,7 +6,7 @@ the batches are the same. States are shared where the encoder's weights and the 
 digest, never by name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -19,7 +19,7 @@ from diysink.evaluation.predict import Replies
 from diysink.evaluation.random_matched import random_in_place_of_sinks
 from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Visual
 from diysink.model.questions import question_batch
-from diysink.records import Record, question_of
+from diysink.records import Record, answer_of, question_of
 from diysink.selection import QuestionBatch
 
 LIMIT = 1 << 31
@@ -90,6 +90,8 @@ class FineTunedModel:
             sinks are the measured ones.
         interference: share of nonsinks that are another image's, and the seed that draws them; see
             :func:`diysink.evaluation.interference.with_interference`.
+        simple: by digest of its file, whether an image is simple; one that is not in it is not
+            known to be so or otherwise.
     """
 
     def __init__(
@@ -99,20 +101,24 @@ class FineTunedModel:
         *,
         random_matched: int | None = None,
         interference: tuple[float, int] = (0.0, 0),
+        simple: Mapping[str, bool] | None = None,
     ) -> None:
         self.generator = generator
         self.images = EncodedImages() if images is None else images
         self.random_matched = random_matched
         self.interference = interference
+        self.simple = simple or {}
 
     def answer(self, records: Sequence[Record]) -> Replies:
-        """Greedy answers to a batch, and the choice that they were given under."""
+        """Greedy answers to a batch, their choice, and how likely the right ones are under it."""
         questions = self.images.questions(self.generator, records)
         share, seed = self.interference
         if share and isinstance(questions.visual, Visual):
             keys = _digests(questions.pixel_values)
             visual = with_interference(questions.visual, questions.images, keys, share, seed)
             questions = replace(questions, visual=visual)
+        simple = tuple(self.simple.get(image) for image in questions.images)
+        questions = replace(questions, simple=simple)
         if self.random_matched is not None and isinstance(questions.visual, Visual):
             visual = random_in_place_of_sinks(
                 questions.visual,
@@ -121,12 +127,15 @@ class FineTunedModel:
                 self.random_matched,
             )
             questions = replace(questions, visual=visual)
-        answers = self.generator.answer_batch(questions)
+        answers = self.generator.answer_batch(questions, [answer_of(record) for record in records])
         return Replies(
             texts=answers.texts,
             routes=[str(route) for route in answers.choice.routes],
             weights=answers.choice.weights.detach().float().cpu().tolist(),
             visual_tokens=answers.visual_tokens,
+            log_likelihoods=answers.log_likelihoods,
+            simple=simple,
+            cot=answers.choice.answers,
             cut=[
                 text != question_of(record)
                 for text, record in zip(questions.texts, records, strict=True)

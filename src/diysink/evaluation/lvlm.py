@@ -19,12 +19,13 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 
 from diysink.architectures import lvlm_family
 from diysink.encoders import checkpoint_source, load_pretrained, naming_damage
+from diysink.evaluation.lvlm_likelihood import answer_tokens, mean_log_likelihoods
 from diysink.evaluation.predict import AnsweringModel, Replies
 from diysink.evaluation.processor import complete
 from diysink.interventions import VAR, Intervention, VisualTokens, intervene, visual_norms
 from diysink.interventions.reading import parts_of_rows
 from diysink.model.lengths import beginning, fitting, positions
-from diysink.records import ImageFile, Record, question_of
+from diysink.records import ImageFile, Record, answer_of, question_of
 from diysink.sinks import SinkProfile
 
 
@@ -104,33 +105,38 @@ class LVLM:
         return [torch.cat(pictures[row]) for row in rows]
 
     def answer(self, records: Sequence[Record], left: "Left | None" = None) -> Replies:
-        """Greedy answers to a batch.
+        """Greedy answers to a batch, and how likely the right ones are.
 
         Args:
-            records: each with one image and one question.
+            records: each with one image, one question and its answer.
             left: what an intervention that is around the model leaves of its visual tokens.
         """
         texts = [question_of(record) for record in records]
-        images = [record.images[0] for record in records]
-        ids = [record.id for record in records]
+        images, ids = [one.images[0] for one in records], [one.id for one in records]
         kept, inputs = self._fitting(images, texts, ids, self.generation.max_new_tokens)
         cut = [a != b for a, b in zip(kept, texts, strict=True)]
         counts = self._placeholders(inputs)
         if left is not None:
             left.clear()
-        sequences = self.model.generate(**inputs, generation_config=self.generation)
+        generation = copy.deepcopy(self.generation)
+        generation.return_dict_in_generate = True
+        output = self.model.generate(**inputs, generation_config=generation)
         if left is not None:
             rows = parts_of_rows(left.tokens, counts)
             counts = [sum(left.kept[row]) for row in rows]
         answers = self.processor.tokenizer.batch_decode(
-            sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+            output.sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )
+        right = answer_tokens(self.processor, kept, map(answer_of, records), generation)
         return Replies(
             texts=[answer.strip() for answer in answers],
             routes=["both"] * len(records),
             weights=[(1.0, 1.0)] * len(records),
             visual_tokens=counts,
             cut=cut,
+            log_likelihoods=mean_log_likelihoods(
+                self.model, inputs, right, generation, output.past_key_values
+            ),
         )
 
     def fitting(

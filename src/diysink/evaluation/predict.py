@@ -6,6 +6,7 @@ vision-language model, stock or changed (`diysink.evaluation.lvlm`), or a regist
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -14,7 +15,7 @@ import pandas as pd
 
 from diysink.evaluation.benchmarks import Benchmark, Items
 from diysink.evaluation.metrics import METRICS
-from diysink.records import Record, question_of
+from diysink.records import Record, answer_of, question_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ class Replies:
         weights: of sinks and of nonsinks.
         visual_tokens: how many visual tokens the language model saw.
         cut: whether the model read only the beginning of a question.
+        log_likelihoods: of the right answers, under the prompts that the answers were given to:
+            nats per token, end of turn included; NaN where the model cannot give it.
+        simple: whether the image is known to be simple, or complex; None: it is not known.
+        cot: CoT's answers about image and question; see `diysink.selection.Choice`.
     """
 
     texts: Sequence[str]
@@ -38,6 +43,9 @@ class Replies:
     weights: Sequence[Sequence[float]] = ()
     visual_tokens: Sequence[int] = ()
     cut: Sequence[bool] = ()
+    log_likelihoods: Sequence[float] = ()
+    simple: Sequence[bool | None] = ()
+    cot: Sequence[tuple[str | None, str | None]] = ()
 
 
 @runtime_checkable
@@ -62,9 +70,11 @@ def predict(
     """Answers to all questions of a benchmark, one row each.
 
     Columns: variant, seed, control, benchmark, metric, id, image, group, subtask, question,
-    reference, prediction, correct, route, weight_sink, weight_nonsink, visual_tokens (how many the
-    language model saw). Questions that were cut are counted and named in the log; in the table they
-    are whole.
+    reference, prediction, correct, log_likelihood (of the reference, in nats per token; NaN where
+    the model cannot give it), route, weight_sink, weight_nonsink, visual_tokens (how many the
+    language model saw), simple (whether the image is, in truth; None: not known), cot_image and
+    cot_scope (CoT's two answers; None: not asked). Questions that were cut are counted and named in
+    the log; in the table they are whole.
 
     Args:
         model: answers a batch.
@@ -94,8 +104,10 @@ def predict(
         replies = model.answer(items)
         cut += [record.id for record, was in zip(items, replies.cut, strict=False) if was]
         for i, (record, question) in enumerate(zip(items, questions, strict=True)):
-            prediction, reference = replies.texts[i], record.conversations[1].text
+            prediction, reference = replies.texts[i], answer_of(record)
+            likely = replies.log_likelihoods[i] if replies.log_likelihoods else math.nan
             weights = replies.weights[i] if replies.weights else (None, None)
+            cot = replies.cot[i] if replies.cot else (None, None)
             rows.append(
                 {
                     **of_all,
@@ -107,10 +119,14 @@ def predict(
                     "reference": reference,
                     "prediction": prediction,
                     "correct": right(prediction, reference),
+                    "log_likelihood": likely,
                     "route": replies.routes[i] if replies.routes else None,
                     "weight_sink": weights[0],
                     "weight_nonsink": weights[1],
                     "visual_tokens": replies.visual_tokens[i] if replies.visual_tokens else None,
+                    "simple": replies.simple[i] if replies.simple else None,
+                    "cot_image": cot[0],
+                    "cot_scope": cot[1],
                 }
             )
     if cut:

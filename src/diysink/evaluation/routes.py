@@ -1,15 +1,26 @@
-"""How often a selection routes as the known groups ask for, and what its wrong routes cost.
+"""How often a selection routes as it should, and what its wrong routes cost.
 
-The right route is the one that the oracle variant took: sinks for global questions, nonsinks for
-local ones, both for mixed ones. What a wrong route costs is the accuracy of the oracle variant less
-that of the variant itself, on the questions that it routed wrongly: the same model and items.
+Two things can be asked of a route. ``right``: is it the one that the question's group asks for,
+which the oracle variant took: sinks for global questions, nonsinks for local ones, both for mixed
+ones? ``follows``: is it the one that the variant's own rule gives on the truth? CoT's rule looks at
+the image, too: simple and whole are sinks, complex and detail nonsinks, anything else both. So a
+CoT that never errs is right by group less often than it follows its rule. The rule of all other
+variants is the group's.
+
+What a wrong route costs is the accuracy of the oracle variant less that of the variant itself, on
+the questions whose route was not the group's: the same model and items.
 """
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from diysink.resampling import Bootstrap
+
+# As in `diysink.selection.cot`, which needs torch.
+_SCOPE_OF = {"global": "whole", "local": "detail", "mixed": "both"}
+_COT = {("simple", "whole"): "sink", ("complex", "detail"): "nonsink"}
 
 
 def route_table(
@@ -18,54 +29,77 @@ def route_table(
     *,
     bootstrap: Bootstrap,
 ) -> pd.DataFrame:
-    """Route accuracy of every variant that routes, over all items and in each group.
+    """Routes of every variant that routes, over all items and in each group.
 
     Args:
-        predictions: one row per variant, seed and item, with ``image``, ``group``, ``route`` and
-            ``correct``; items of no known group are left out.
-        oracle: the variant that took the right routes.
+        predictions: one row per variant, seed and item, with ``image``, ``group``, ``route``,
+            ``correct``, ``simple``, ``cot_image`` and ``cot_scope``; items of no known group are
+            left out.
+        oracle: the variant that took the groups' routes.
         bootstrap: over images; makes the intervals.
 
     Returns:
-        ``variant, group, right, low, high, wrong, cost, cost_low, cost_high, n_images``: the share
-        of right routes; the number of wrongly routed answers; and their cost in accuracy (none
-        where nothing was routed wrongly). Empty without the oracle or if no variant routes.
+        ``variant, group``; shares with ``_low`` and ``_high``: ``follows``, ``right``, and of CoT's
+        two answers those that are true, ``image`` (over the images of which it is known) and
+        ``scope``; ``wrong``, the number of answers whose route is not the group's; ``cost``,
+        ``cost_low, cost_high``, their cost in accuracy; ``n_images``. A number is missing where
+        there is nothing to count: no wrong route, no CoT, an image's simplicity that is not known.
+        Empty without the oracle or if no variant routes.
     """
     known = predictions[predictions["group"].notna()]
     best = known[known["variant"] == oracle].set_index(["seed", "id"])
     rows: list[dict[str, Any]] = []
     for variant, answers in known.groupby("variant", sort=False):
-        if best.empty or answers["route"].nunique() == 1:
+        asked = bool(answers["cot_scope"].notna().any())
+        if best.empty or (answers["route"].nunique() == 1 and not asked):
             continue
         # The same item answered by the same training.
         of = best.loc[list(zip(answers["seed"], answers["id"], strict=True))]
         right = (answers["route"].to_numpy() == of["route"].to_numpy()).astype(float)
-        lost = of["correct"].to_numpy(float) - answers["correct"].to_numpy(float)
-        scored = answers.assign(right=right, lost=lost)
+        scored = answers.assign(
+            right=right,
+            lost=of["correct"].to_numpy(float) - answers["correct"].to_numpy(float),
+            **(_cot(answers) if asked else {"follows": right, "told": np.nan, "scope": np.nan}),
+        )
         for group, part in [("all", scored), *scored.groupby("group", sort=True)]:
             wrong = part[part["right"] == 0]
-            share, low, high = _mean(part, "right", bootstrap)
-            cost = _mean(wrong, "lost", bootstrap) if len(wrong) else (None, None, None)
             rows.append(
-                {
-                    "variant": variant,
-                    "group": group,
-                    "right": share,
-                    "low": low,
-                    "high": high,
-                    "wrong": len(wrong),
-                    "cost": cost[0],
-                    "cost_low": cost[1],
-                    "cost_high": cost[2],
-                    "n_images": part["image"].nunique(),
-                }
+                {"variant": variant, "group": group}
+                | _mean(part, "follows", "follows", bootstrap)
+                | _mean(part, "right", "right", bootstrap)
+                | _mean(part, "told", "image", bootstrap)
+                | _mean(part, "scope", "scope", bootstrap)
+                | {"wrong": len(wrong)}
+                | _mean(wrong, "lost", "cost", bootstrap)
+                | {"n_images": part["image"].nunique()}
             )
     return pd.DataFrame(rows)
 
 
-def _mean(part: pd.DataFrame, column: str, bootstrap: Bootstrap) -> tuple[float, float, float]:
-    """Mean of a column over items, with its interval over images."""
+def _cot(answers: pd.DataFrame) -> dict[str, pd.Series]:
+    """Whether CoT's rule was followed, and its two answers true; NaN where that is not known."""
+    simple = answers["simple"].map({True: "simple", False: "complex"})
+    scope = answers["group"].map(_SCOPE_OF)
+    rule = [_COT.get(both, "both") for both in zip(simple, scope, strict=True)]
+    known = simple.notna()
+    return {
+        "follows": (answers["route"] == rule).astype(float).where(known),
+        "told": (answers["cot_image"] == simple).astype(float).where(known),
+        "scope": (answers["cot_scope"] == scope).astype(float),
+    }
+
+
+def _mean(
+    rows: pd.DataFrame, column: str, name: str, bootstrap: Bootstrap
+) -> dict[str, float | None]:
+    """Mean of a column over items, with its interval over images; None where all is missing."""
+    part = rows[rows[column].notna()]
+    names = (name, f"{name}_low", f"{name}_high")
+    if part.empty:
+        return dict.fromkeys(names)
     by_image = part.groupby("image")[column].agg(["sum", "count"])
     sums, counts = by_image["sum"].to_numpy(float)[:, None], by_image["count"].to_numpy()[:, None]
     low, high = bootstrap.share_interval(sums, counts)
-    return float(part[column].mean()), float(low[0]), float(high[0])
+    return dict(
+        zip(names, (float(part[column].mean()), float(low[0]), float(high[0])), strict=True)
+    )

@@ -138,8 +138,9 @@ class Layout:
         """
         batch = len(self.source)
         source = self.source[:, past:]
-        if before.dim() == 3:  # coordinates last; before them, if four, places in the text
-            axes = before[-3:].expand(-1, batch, -1)
+        # Coordinates last; before them, if four, places in the text; one: the three are the same.
+        if before.dim() == 3:
+            axes = before[-3:].expand(3, batch, -1)
             moved = axes.gather(2, (source - past).expand(3, -1, -1))
             return torch.cat([before[:-3].expand(-1, batch, -1), moved], 0)
         moved = before.expand(batch, -1).gather(1, source - past)

@@ -165,6 +165,27 @@ class ChatEncoder:
         rendered = self._render([{"role": "user", "content": text}], add_generation_prompt=True)
         return torch.tensor(self._encode(rendered)["input_ids"])
 
+    def answer(
+        self, prompt: Int[Tensor, " length"], text: str, answer: str
+    ) -> Int[Tensor, " tokens"]:
+        """An answer behind the prompt of a question, and what ends its turn.
+
+        Where a dialogue does not begin with the tokens of the prompt, they are those of the answer
+        by itself and the tokenizer's end of sequence.
+
+        Args:
+            prompt: `question` of the same text.
+            text: the question (with its ``<image>``).
+            answer: to it.
+        """
+        turns = [Turn("human", text), Turn("gpt", answer)]
+        ids = torch.tensor(self._encode(self._render(_messages(turns)))["input_ids"])
+        if torch.equal(ids[: len(prompt)], prompt):
+            return ids[len(prompt) :]
+        alone = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        end = self.tokenizer.eos_token_id
+        return torch.tensor([*alone, *([] if end is None else [end])], dtype=torch.long)
+
     def pad(
         self, rows: Sequence[Int[Tensor, " _"]], *, side: str, value: int | None = None
     ) -> tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"]]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoConfig
+from transformers import AutoConfig, DynamicCache
 
 from diysink.encoders import (
     CheckpointError,
@@ -21,6 +21,7 @@ from diysink.encoders import (
 )
 from diysink.model.chat import IMAGE, ChatEncoder
 from diysink.model.lengths import positions
+from diysink.model.likelihood import mean_log_likelihoods
 from diysink.model.modeling import DIYSinkForConditionalGeneration
 from diysink.model.prefix import Prefix
 from diysink.selection import Choice, QuestionBatch, Selection, load_selection
@@ -37,12 +38,15 @@ class GeneratedAnswers:
         choice: the routes and weights they were given under.
         visual_tokens: how many visual tokens the language model saw, per question.
         cut: whether a question was longer than the model reads, and only its beginning was asked.
+        log_likelihoods: of the right answers, where they were given: nats per token, end of turn
+            included; NaN where the language model has no positions left for one.
     """
 
     texts: list[str]
     choice: Choice
     visual_tokens: list[int]
     cut: tuple[bool, ...] = ()
+    log_likelihoods: tuple[float, ...] = ()
 
 
 class AnswerGenerator:
@@ -94,11 +98,18 @@ class AnswerGenerator:
         return self.image_processor(images)
 
     @torch.no_grad()
-    def answer_batch(self, questions: QuestionBatch) -> GeneratedAnswers:
+    def answer_batch(
+        self, questions: QuestionBatch, references: Sequence[str] = ()
+    ) -> GeneratedAnswers:
         """Greedy answers, and the choice they were given under.
 
         Of a question that is too long for the language model, its beginning is asked, and chosen
         by: as long as it, the visual tokens and the answer have positions.
+
+        Args:
+            questions: with images.
+            references: the right answers, whose log-likelihoods are wanted under the same prompts
+                and choice; empty: none are. They change no answer.
 
         Raises:
             ValueError: the batch has no images; or there is room for no question at all.
@@ -111,7 +122,8 @@ class AnswerGenerator:
             if self.selection is not None
             else Choice.of(["both"] * len(questions.texts))
         )
-        rows = [self.chat_encoder.question(f"{IMAGE}\n{text}") for text in questions.texts]
+        asked = [f"{IMAGE}\n{text}" for text in questions.texts]
+        rows = [self.chat_encoder.question(text) for text in asked]
         ids, mask = self.chat_encoder.pad(rows, side="left")
         device = self.model.device
         # Encoded once: choosing may already have done it.
@@ -121,7 +133,9 @@ class AnswerGenerator:
             else self.model.visual_tokens(questions)
         )
         tokenizer = self.chat_encoder.tokenizer
-        sequences = self.model.generate(
+        cache = DynamicCache(config=self.model.config.get_text_config(decoder=True))
+        cache.activate_past_recording()  # so that layers with a sliding window can go back, too
+        output = self.model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
             visual=visual,
@@ -130,9 +144,27 @@ class AnswerGenerator:
             do_sample=False,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
+            past_key_values=cache,
+            return_dict_in_generate=True,
         )
-        texts = tokenizer.batch_decode(sequences[:, ids.shape[1] :], skip_special_tokens=True)
-        return GeneratedAnswers([text.strip() for text in texts], choice, visual.seen(choice), cut)
+        texts = tokenizer.batch_decode(
+            output.sequences[:, ids.shape[1] :], skip_special_tokens=True
+        )
+        told = [
+            self.chat_encoder.answer(*of)
+            for of in zip(rows, asked, references, strict=bool(references))
+        ]
+        likely = mean_log_likelihoods(
+            self.model,
+            output.past_key_values,
+            output.prompt_mask,
+            ids[:, -1],
+            told,
+            positions(self.model.config),
+        )
+        return GeneratedAnswers(
+            [text.strip() for text in texts], choice, visual.seen(choice), cut, tuple(likely)
+        )
 
 
 def load(

@@ -193,6 +193,9 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
     ) -> Any:
         """Generate answers; the returned sequences start with the caller's ``input_ids``.
 
+        With ``return_dict_in_generate``, the output has a ``prompt_mask``: which of the first
+        columns of its cache hold the prompt, whose length is that of the spliced sequence.
+
         Args:
             input_ids: prompts, one placeholder per visual token.
             pixel_values: the images of all prompts, in order.
@@ -227,6 +230,7 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
         prompt = self.model.splice(
             input_ids, attention_mask, visual, choice=choice, padding_side="left"
         )
+        mask = prompt.mask
         if prefix is None:
             with gated(self.model.language_model, choice, prompt):
                 output = super().generate(
@@ -234,11 +238,11 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
                 )
         else:
             resumed = prefix.resume(self.model.language_model, prompt)
+            mask = resumed.mask
             output = super().generate(
                 inputs_embeds=resumed.embeds,
-                attention_mask=resumed.mask,
-                past_key_values=resumed.cache,
-                **kwargs,
+                attention_mask=mask,
+                **kwargs | {"past_key_values": resumed.cache},
             )
         answers = output if isinstance(output, Tensor) else output.sequences
         repeats = len(answers) // len(input_ids)
@@ -246,6 +250,7 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
         if isinstance(output, Tensor):
             return sequences
         output.sequences = sequences
+        output["prompt_mask"] = mask
         return output
 
     def choose(

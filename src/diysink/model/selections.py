@@ -12,6 +12,7 @@ from diysink.model.multiple_choice import CachedScorer, PromptScorer
 from diysink.selection import (
     CoTSelection,
     CoTTemplates,
+    CoTTrueSelection,
     FixedSelection,
     InvertedSelection,
     OracleSelection,
@@ -61,6 +62,7 @@ SELECTIONS: dict[str, Callable[[SelectionContext], Selection]] = {
     # Controls.
     "random": lambda context: RandomSelection(context.seed),
     "oracle": lambda context: OracleSelection(),
+    "cot-true": lambda context: CoTTrueSelection(),
     "inverted": lambda context: InvertedSelection(OracleSelection()),
 }
 

@@ -10,7 +10,15 @@ from diysink.records.folder import ImageFolder, SourceError
 from diysink.records.image import FORMATS, ImageFile, ImageLimits
 from diysink.records.intake import Intake, take_in
 from diysink.records.reader import Records, reading
-from diysink.records.record import GROUPS, PLACEHOLDER, Record, Speaker, Turn, question_of
+from diysink.records.record import (
+    GROUPS,
+    PLACEHOLDER,
+    Record,
+    Speaker,
+    Turn,
+    answer_of,
+    question_of,
+)
 from diysink.records.rejection import BadItemError, Reason, Rejection
 from diysink.records.shards import RECORDS_PER_SHARD, ROW_GROUP, SCHEMA, write_shards
 from diysink.records.source import Source, open_source
@@ -37,6 +45,7 @@ __all__ = [
     "SourceError",
     "Speaker",
     "Turn",
+    "answer_of",
     "check_item",
     "open_source",
     "question_of",

@@ -51,3 +51,9 @@ def question_of(record: Record) -> str:
             "evaluation record has one image, one question (human) and one answer (gpt)"
         )
     return record.conversations[0].text.replace(PLACEHOLDER, "").strip()
+
+
+def answer_of(record: Record) -> str:
+    """The answer that a record gives to its one question; raises as `question_of` does."""
+    question_of(record)
+    return record.conversations[1].text

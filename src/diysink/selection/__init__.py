@@ -6,6 +6,7 @@ from diysink.selection.controls import InvertedSelection, OracleSelection, Rando
 from diysink.selection.cot import (
     CoTSelection,
     CoTTemplates,
+    CoTTrueSelection,
     MultipleChoice,
     Scorer,
     ScoreRule,
@@ -39,6 +40,7 @@ __all__ = [
     "Choice",
     "CoTSelection",
     "CoTTemplates",
+    "CoTTrueSelection",
     "ConstantGates",
     "FixedSelection",
     "InvertedSelection",

@@ -47,6 +47,9 @@ class Choice:
         weights: factors on the projected sinks (column 0) and nonsinks (column 1).
         routes: which sets are seen at all; the other is dropped, not zeroed.
         gates: factors on the keys of what is seen; None = stock attention.
+        answers: CoT's two answers to each question, which are its route: what the image is
+            (``simple``, ``complex``) and what the question needs (``whole``, ``detail``, ``both``);
+            None where it gave none, empty where nothing was asked.
         prefix: what choosing has already computed of the prompts' beginnings, for ``generate`` to
             go on from (a :class:`diysink.model.Prefix`); None = nothing. It changes no answer.
     """
@@ -55,6 +58,7 @@ class Choice:
     routes: tuple[Route, ...]
     gates: KeyGates | None = None
     prefix: object | None = None
+    answers: tuple[tuple[str | None, str | None], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.routes) != len(self.weights):
@@ -83,11 +87,13 @@ class QuestionBatch:
     Attributes:
         texts: the questions, without image placeholders.
         ids: stable names of the items (a control draws by them, so order does not matter).
-        groups: the known task group of each, or None; only the oracle may look at it.
+        groups: the known task group of each, or None; only a control may look at it.
         images: digest of each question's image; answers about one image are asked once.
         pixel_values: one preprocessed image per question, None where no selection needs it.
         visual: the images' visual tokens where they are known already (a
             :class:`diysink.model.Visual`, of the model that answers); None = not encoded yet.
+        simple: whether each question's image is known to be simple, or complex; None where it is
+            not known, empty where it is of none. Only a control may look at it.
     """
 
     texts: tuple[str, ...]
@@ -96,6 +102,7 @@ class QuestionBatch:
     images: tuple[str, ...]
     pixel_values: Float[Tensor, "batch channels height width"] | None = None
     visual: object | None = None
+    simple: tuple[bool | None, ...] = ()
 
     @classmethod
     def about(

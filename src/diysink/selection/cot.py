@@ -11,7 +11,7 @@ probability, and a set's weight is the probability of the routes that keep it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -23,6 +23,11 @@ from diysink.selection.choice import Choice, QuestionBatch, Route
 ScoreRule = Literal["sum", "mean", "prior-corrected"]
 """How choices are compared: by the sum of their tokens' log-probabilities, the mean per token, or
 the sum less what it is without image and question (`diysink.model.choice_scores`)."""
+
+IMAGES = ("simple", "complex")
+SCOPES = ("whole", "detail", "both")
+SCOPE_OF: dict[str | None, str] = {"global": "whole", "local": "detail", "mixed": "both"}
+"""What a question of a known group needs."""
 
 
 @dataclass(frozen=True)
@@ -147,21 +152,43 @@ class CoTSelection:
         if self.soft:
             weights = soft_weights(image.softmax(1), scope.softmax(1))
             return Choice(weights, (Route.BOTH,) * len(weights), prefix=scores.prefix)
-        simple, whole = image.argmax(1).tolist(), scope.argmax(1).tolist()
-        routes = tuple(route(i, s) for i, s in zip(simple, whole, strict=True))
-        return Choice(torch.ones(len(routes), 2), routes, prefix=scores.prefix)
+        answers = tuple(
+            (IMAGES[i], SCOPES[min(s, 2)])
+            for i, s in zip(image.argmax(1).tolist(), scope.argmax(1).tolist(), strict=True)
+        )
+        routes = tuple(route(*both) for both in answers)
+        return Choice(torch.ones(len(routes), 2), routes, prefix=scores.prefix, answers=answers)
 
 
-def route(image: int, scope: int) -> Route:
-    """The route for the indices of the two answers.
+class CoTTrueSelection:
+    """CoT's rule on the truth: whether the image is simple, and what the question's group needs.
 
-    >>> route(0, 0), route(1, 1), route(0, 1)
+    An upper control of CoT, not a method, as the oracle is one of routes by group: what the rule
+    itself is worth to a model that never errs in the two answers. Where one of them is not known,
+    it is both.
+    """
+
+    def __call__(self, questions: QuestionBatch) -> Choice:
+        """The rule's route for every question."""
+        answers = tuple(
+            (None if simple is None else IMAGES[not simple], SCOPE_OF.get(group))
+            for simple, group in zip(
+                questions.simple or (None,) * len(questions.texts), questions.groups, strict=True
+            )
+        )
+        return replace(Choice.of([route(*both) for both in answers]), answers=answers)
+
+
+def route(image: str | None, scope: str | None) -> Route:
+    """The route for the two answers.
+
+    >>> route("simple", "whole"), route("complex", "detail"), route("simple", "detail")
     (<Route.SINK: 'sink'>, <Route.NONSINK: 'nonsink'>, <Route.BOTH: 'both'>)
     """
     match image, scope:
-        case 0, 0:
+        case "simple", "whole":
             return Route.SINK
-        case 1, 1:
+        case "complex", "detail":
             return Route.NONSINK
         case _:
             return Route.BOTH
