@@ -114,7 +114,7 @@ def test_a_control_is_told_what_is_true_and_the_table_what_was_said(parts, recor
     table = answered(FineTunedModel(generator, simple=simple), asked)
     assert table["route"].tolist() == ["both", "sink", "both", "both"]
     assert table["simple"].tolist() == [False, True, None, None]
-    assert table["cot_image"].tolist() == ["complex", "simple", None, None]
+    assert table["cot_image"].fillna("").tolist() == ["complex", "simple", "", ""]
     assert set(table["cot_scope"]) == {"whole"}
     generator.selection = None
     plain = answered(FineTunedModel(generator, simple=simple), asked)
