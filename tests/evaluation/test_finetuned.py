@@ -10,7 +10,7 @@ from diysink.evaluation.finetuned import EncodedImages, FineTunedModel
 from diysink.evaluation.predict import AnsweringModel, predict
 from diysink.model import CachedScorer, selections_of
 from diysink.model.questions import question_batch
-from diysink.selection import FixedSelection
+from diysink.selection import CoTTrueSelection, FixedSelection
 from tests.tiny_models import tiny_generator
 
 BENCHMARK = Benchmark("test")
@@ -104,3 +104,20 @@ def test_random_matched_tokens_are_as_many_as_the_sinks(parts, records):
     assert seen["sink", 0].tolist() == seen["sink", None].tolist()
     assert seen["nonsink", 0].tolist() == seen["nonsink", None].tolist()
     assert (seen["sink", 0] < TOKENS).any()
+
+
+def test_a_control_is_told_what_is_true_and_the_table_what_was_said(parts, records):
+    generator = tiny_generator(parts, sinks=0.5, max_new_tokens=2)
+    asked = [dataclasses.replace(record, group="global") for record in records[:4]]
+    simple = {record.images[0].sha256: bool(i) for i, record in enumerate(asked[:2])}
+    generator.selection = CoTTrueSelection()
+    table = answered(FineTunedModel(generator, simple=simple), asked)
+    assert table["route"].tolist() == ["both", "sink", "both", "both"]
+    assert table["simple"].tolist() == [False, True, None, None]
+    assert table["cot_image"].fillna("").tolist() == ["complex", "simple", "", ""]
+    assert set(table["cot_scope"]) == {"whole"}
+    generator.selection = None
+    plain = answered(FineTunedModel(generator, simple=simple), asked)
+    assert plain["simple"].tolist() == [False, True, None, None]
+    assert plain[["cot_image", "cot_scope"]].isna().all(axis=None)
+    assert plain["log_likelihood"].lt(0).all()
