@@ -1,0 +1,40 @@
+"""Records the dose-responses of a run, so that reports of other runs can show them.
+
+After `kedro run --env dose`:
+`python benchmarks/dose.py [--data data] [--out benchmarks/results/dose.json]`
+"""
+
+import argparse
+import json
+import math
+import platform
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/dose.json"))
+    given = parser.parse_args()
+    table = pd.read_parquet(given.data / "08_reporting/dose.parquet").drop(columns="recorded")
+    run = json.loads((given.data / "08_reporting/runs/dose.json").read_text())
+    rows = [
+        {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+        for row in table.to_dict("records")
+    ]
+    result = {
+        "revision": run["code"]["revision"],
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "rows": rows,
+    }
+    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{len(rows)} rows of {table['dose'].nunique()} doses in {given.out}")
+
+
+if __name__ == "__main__":
+    main()
