@@ -78,7 +78,7 @@ def test_intervals_say_what_they_are_over(inputs, page, text):
     assert once not in text
     one_seed = make_results(inputs.predictions[inputs.predictions["seed"] == 0])
     single = render(dataclasses.replace(inputs, results=one_seed))
-    assert "trainings and images" not in Page(single).text
+    assert "intervals over trainings and images" not in Page(single).text
     apart = [row["group"] for row in one_seed["comparisons"] if row["separate"]]
     assert single.count(once) == len(apart) + apart.count("all") > 0  # both tables
     row = next(row for row in inputs.results["comparisons"] if row["group"] == "all")

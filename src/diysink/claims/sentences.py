@@ -100,7 +100,9 @@ def _detail(row: Row) -> str:
     said = [measured(row)]
     if row["verdict"] == Verdict.UNDECIDED:
         said.append(reason(row))
-    elif row["finding"] in (Finding.SMALLER, Finding.NONE):
+    elif pd.notna(row["detectable"]):
+        said.append(f"detects {size(row, 'detectable')}")
+    if row["finding"] in (Finding.SMALLER, Finding.NONE):
         said.append(str(row["finding"]))
     if row["verdict"] == Verdict.SHOWN and row["built_in"] in ("yes", "partly"):
         said.append("built in" if row["built_in"] == "yes" else "partly built in")
