@@ -47,7 +47,7 @@ def align_connectors(
     results, rows = train_units(
         "align",
         Workspace(workspace, "align", inputs),
-        [f"{name}/seed{seed}" for seed in seeds for name in align.connectors],
+        [f"{name}/seed{seed}" for seed in seeds for name in align.slowest_first],
         partial(train_connector, records, profile, model, align),
         align.trainer,
         align.max_steps,

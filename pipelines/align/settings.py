@@ -38,6 +38,16 @@ class Align(StageTraining):
         """The kind of each connector."""
         return {name: self.kind(name) for name in self.connectors}
 
+    @property
+    def slowest_first(self) -> list[str]:
+        """The names; those of two passes a step first, that no core waits for them at the end."""
+
+        def passes(name: str) -> int:
+            two_parts = CONNECTORS[self.kind(name)].two_parts
+            return 2 if two_parts and self.connectors[name].views == "own" else 1
+
+        return sorted(self.connectors, key=passes, reverse=True)
+
     def kind(self, name: str) -> str:
         """The kind of the connector of this name."""
         return self.connectors[name].connector or name

@@ -182,3 +182,10 @@ def test_a_training_that_has_not_converged_is_named(stage, parts, tmp_path, limi
     for row in found.itertuples():
         assert row.train_loss == pytest.approx(last[f"{row.connector}/seed{row.seed}"])
         assert 0 < row.validation_loss < 10
+
+
+def test_trainings_of_two_passes_start_first():
+    """Two cores finish dual, then single and parameter-matched, at the same time."""
+    assert BASE["align"].slowest_first == ["dual", "single", "parameter-matched"]
+    alike = changed(BASE["align"], connectors={"single": {}, "dual": {"views": "all"}})
+    assert alike.slowest_first == ["single", "dual"]
