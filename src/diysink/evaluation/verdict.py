@@ -156,11 +156,12 @@ def finding(row: Row, level: float, margin: float, p: str = "p_holm") -> str:
 def points(row: Row) -> str:
     """The difference and its interval in percentage points.
 
-    >>> points({"difference": -0.004, "low": -0.019, "high": 0.011, "n_seeds": 1})
-    '-0.4 points [-1.9, +1.1]'
+    >>> points({"difference": -0.0001, "low": -0.019, "high": 0.011, "n_seeds": 1})
+    '+0.0 points [-1.9, +1.1]'
     """
-    low, high = ends(row)
-    return f"{100 * row['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    # Adding 0 makes a plain zero of -0.0.
+    value, low, high = (round(100 * x, 1) + 0.0 for x in (row["difference"], *ends(row)))
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 def p_value(p: float) -> str:
