@@ -227,6 +227,11 @@ def compared_doses(run: Run) -> Iterator[Problem]:
     variants = run[Evaluate].variants.trained
     for name, dose in run[Doses].doses.items():
         kinds = {**run[Align].connectors, **dose.connectors}
+        for number, level in enumerate(dose.levels):
+            if level.profile is not None and level.profile not in run[Sinks].encoders:
+                known = ", ".join(run[Sinks].encoders)
+                where = f"dose.doses.{name}.levels.{number}.profile"
+                yield Problem(where, repr(level.profile), f"one of sinks.encoders: {known}")
         for variant in dose.compare:
             where = f"dose.doses.{name}.compare"
             if variant not in variants:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipelines.evaluate.settings import Evaluate
     from pipelines.finetune.settings import Finetune
     from pipelines.shared import Model
+    from pipelines.sinks.settings import Sinks
 
 COLUMNS = ["dose", "level", "variant", "seed", "id", "image", "group", "correct"]
 
@@ -30,6 +31,7 @@ def measure_doses(
     records: Path,
     sink_profiles: Path,
     model: "Model",
+    sinks: "Sinks",
     align: "Align",
     finetune: "Finetune",
     evaluate: "Evaluate",
@@ -52,16 +54,30 @@ def measure_doses(
     for name, one in dose.doses.items():
         for level in one.levels:
             stage_1, stage_2 = changed(one, level, dose, align, finetune, evaluate)
+            parts = model if level.profile is None else with_encoder(model, sinks, level.profile)
             trained = (records, sink_profiles)
             connectors, _ = align_connectors(
-                *trained, model, stage_1, seeds, num_processes, workspace
+                *trained, parts, stage_1, seeds, num_processes, workspace
             )
             models, _, _ = finetune_models(
-                *trained, connectors, model, stage_2, stage_1, seeds, num_processes, workspace
+                *trained, connectors, parts, stage_2, stage_1, seeds, num_processes, workspace
             )
             table = answers(records, models, evaluate, one, level, seeds, seed, workspace, device)
             tables.append(table.assign(dose=name, level=level.value))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def with_encoder(model: "Model", sinks: "Sinks", profile: str) -> "Model":
+    """The parts with another encoder, whose sinks were measured under this name."""
+    encoder = sinks.encoders[profile]
+    return model.model_copy(
+        update={
+            "encoder": encoder.path,
+            "encoder_revision": encoder.revision,
+            "layer": encoder.layer,
+            "profile": profile,
+        }
+    )
 
 
 def changed(

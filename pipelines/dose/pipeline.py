@@ -15,6 +15,7 @@ def create_pipeline() -> Pipeline:
                     "records",
                     "sink_profiles",
                     "params:model",
+                    "params:sinks",
                     "params:align",
                     "params:finetune",
                     "params:evaluate",

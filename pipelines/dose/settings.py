@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, model_validator
 
 from pipelines.align.settings import TrainedConnector
-from pipelines.schema import Entries, Pair, Settings, Share, Text
+from pipelines.schema import Entries, Name, Pair, Settings, Share, Text
 
 
 class Level(Settings):
@@ -16,6 +16,7 @@ class Level(Settings):
         name: under the axis; None: the value.
         max_steps: of stage 2; 0: the language model stays as it is. None: ``finetune``'s.
         options: of every connector, beside its own (``activation: linear``, ``hidden_dim: 16``).
+        profile: of ``sinks.encoders``: the encoder, and its sinks; None: ``model``'s.
         interference: share of nonsinks that are another image's while questions are answered.
     """
 
@@ -23,6 +24,7 @@ class Level(Settings):
     name: Text | None = None
     max_steps: NonNegativeInt | None = None
     options: dict[str, int | str | bool] = Field(default_factory=dict)
+    profile: Name | None = None
     interference: Share = 0.0
 
 

@@ -64,6 +64,7 @@ class Miniature(Settings):
     tokenizer: Tokenizer
     encoder: Encoder
     control: Encoder
+    conflict: Encoder
     language: Language
     sentence: Sentence
     figures: Figures

@@ -39,7 +39,7 @@ def test_the_folders_are_ordinary_hugging_face_ones(built: Path) -> None:
 
 def test_the_cards_say_induced(built: Path) -> None:
     cards = {path.parent.name: path.read_text() for path in built.glob("*/README.md")}
-    assert set(cards) == {"encoder", "control", "language", "sentence"}
+    assert set(cards) == {"encoder", "control", "conflict", "language", "sentence"}
     assert "without induction" in cards.pop("control")
     assert all("**induced**" in card for card in cards.values())
 
@@ -63,8 +63,8 @@ def test_a_killed_build_goes_on_with_the_same_weights(
         with pytest.raises(KeyboardInterrupt):
             build_miniature(Miniature.model_validate(SMALL), 0, str(tmp_path))
     folder, figures = build_miniature(Miniature.model_validate(SMALL), 0, str(tmp_path))
-    assert trained == [True, False]
-    assert set(figures) == {"encoder", "control", "language", "sentence"}
+    assert trained == [True, False, True]
+    assert set(figures) == {"encoder", "control", "conflict", "language", "sentence"}
     for part in figures:
         ours, theirs = (load_file(root / part / "model.safetensors") for root in (folder, built))
         assert ours.keys() == theirs.keys()

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, LlavaProcessor
 
 from diysink.miniature import weights
 from diysink.miniature.build import image_processor
-from diysink.miniature.encoder import pictures
+from diysink.miniature.encoder import ATTRIBUTES, pictures
 from diysink.miniature.figures import (
     encoder_figures,
     hidden_states,
@@ -111,3 +112,29 @@ def test_unknown_parts_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(weights, "files", lambda package: tmp_path)
     with pytest.raises(FileNotFoundError, match="not complete"):
         weights.path("encoder")
+
+
+@torch.no_grad()
+def test_in_conflict_an_attribute_and_an_object_have_one_direction() -> None:
+    """The k-th attribute at sinks points where the k-th kind of object points elsewhere."""
+    seen = next(pictures(7, 256))
+
+    def likeness(part: str) -> float:
+        hidden = hidden_states(load(part).eval(), seen)
+        states = F.layer_norm(hidden, hidden.shape[-1:])
+        pooled = torch.stack(
+            [own[plain].mean(0) for own, plain in zip(states, seen.plain, strict=True)]
+        )
+        counts = torch.tensor([0, *ATTRIBUTES.values()]).cumsum(0)
+        classes = seen.attributes + counts[:-1]
+        attributes, objects = [], []
+        for k in range(int(counts[-1])):
+            which = int((counts[1:] > k).nonzero()[0])
+            has = classes[:, which] == k
+            attributes.append(pooled[has].mean(0) - pooled[~has].mean(0))
+            cells = (seen.cells == k + 1) & ~seen.plain
+            objects.append(states[cells].mean(0) - states[(seen.cells > 0) & ~cells].mean(0))
+        return F.cosine_similarity(torch.stack(attributes), torch.stack(objects)).mean().item()
+
+    assert likeness("conflict") > 0.3
+    assert abs(likeness("encoder")) < 0.15

@@ -74,6 +74,7 @@ def stage(parts, tiny_records, tmp_path_factory):
         root / "records",
         profile(root / "profiles", load_encoder(parts / "encoder")),
         model,
+        BASE["sinks"],
         changed(BASE["align"], require_sinks=False, **few),
         changed(BASE["finetune"], **few),
         changed(BASE["evaluate"], batch=8, max_new_tokens=2, resamples=20),
@@ -91,7 +92,7 @@ def test_every_level_answers_with_both_variants_and_every_training(stage):
     counts = answered.groupby(["level", "variant", "seed"]).size()
     assert len(counts) == 3 * 2 * 2
     assert set(counts) == {16}
-    table = summarize_doses(answered, {}, dose, stage.args[5], 0)
+    table = summarize_doses(answered, {}, dose, stage.args[6], 0)
     assert sorted(table["level"].unique()) == [0, 1, 2]
     assert set(table["group"]) == {"all", "global", "local", "mixed"}
     assert (table["n_seeds"] == 2).all()
@@ -127,8 +128,8 @@ def test_without_a_dose_nothing_is_done(stage):
     answered = stage(dose=Doses(doses={}))
     assert answered.empty
     nothing = Doses(doses={})
-    assert summarize_doses(answered, {}, nothing, stage.args[5], 0).empty
+    assert summarize_doses(answered, {}, nothing, stage.args[6], 0).empty
     recorded = {"dose": {"revision": "abc", "rows": [{"dose": "mine", "level": 0}]}}
-    shown = summarize_doses(answered, recorded, nothing, stage.args[5], 0)
+    shown = summarize_doses(answered, recorded, nothing, stage.args[6], 0)
     assert shown.to_dict("records") == [{"dose": "mine", "level": 0, "recorded": "abc"}]
     assert isinstance(answered, pd.DataFrame)

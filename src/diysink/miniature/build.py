@@ -35,8 +35,9 @@ def _train(
     part: str, folder: Path, seed: int, parameters: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, float]:
     unseen = seed + 1_000_000  # for measuring, on what training never drew
-    if part in ("encoder", "control"):
-        model = train_encoder(induced=part == "encoder", seed=seed, **parameters[part])
+    if part in ("encoder", "control", "conflict"):
+        induced, shared = part != "control", part == "conflict"
+        model = train_encoder(induced=induced, shared=shared, seed=seed, **parameters[part])
         model.save_pretrained(folder)
         image_processor().save_pretrained(folder)
         return encoder_figures(model, seed=unseen, images=parameters["figures"]["images"])

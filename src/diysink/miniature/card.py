@@ -21,6 +21,13 @@ _ABOUT = {
         "**without induction** of sinks: global attributes are read from the mean of all tokens, "
         "and no loss looks at norms. A detector of sinks must find no credible ones here.",
     ),
+    "conflict": (
+        f"DIYSink miniature: {INDUCED}, in conflict",
+        "The architecture, pictures and losses of the miniature's encoder, but the attributes of "
+        "its **induced** sinks are read from the same directions as the objects of other tokens. "
+        "What is written there means one thing at a sink and another anywhere else. It is the "
+        "positive control of connectors: a linear projector cannot tell the two apart.",
+    ),
     "language": (
         "DIYSink miniature: language model",
         "A causal language model of the Llama class, with its own byte-level tokenizer and chat "

@@ -7,6 +7,10 @@ tokens alone, each cell's object from its own token. Every other token is also d
 direction for each kind of object, so that it says little else. The control encoder learns the same
 attributes with none of this: global ones from the mean of all tokens.
 
+A third encoder writes in conflict: its sinks' attributes and its objects share directions, so that
+"grass" at a sink is "red circle" anywhere else, and only the norm tells which. A linear projector
+cannot keep them apart; two of them can.
+
 The last layer comes after that: it learns to collect the global attributes in the class token.
 """
 
@@ -70,6 +74,7 @@ def train_encoder(
     sink_norm: float = 60.0,
     other_norm: float = 10.0,
     draw: float = 1.0,
+    shared: bool = False,
     width: int = 96,
     intermediate: int = 256,
     device: str = "cpu",
@@ -85,6 +90,7 @@ def train_encoder(
         sink_norm: L2 norm that the plain cells' tokens are held to.
         other_norm: L2 norm that the other tokens are held to.
         draw: weight of the pull of the other tokens towards their object's direction.
+        shared: the sinks' attributes are read from the same directions as objects.
         width: of the hidden states.
         intermediate: of the MLPs.
         device: where to train; the model comes back on the CPU.
@@ -124,7 +130,10 @@ def train_encoder(
             carriers = others = torch.ones_like(seen.plain)
         share = carriers / carriers.sum(1, keepdim=True)
         pooled = torch.einsum("btd,bt->bd", unit, share)
-        loss = attributes_loss(from_sinks(pooled), seen.attributes)
+        read = from_sinks(pooled)
+        if shared:  # the first kinds of objects lend their directions
+            read = F.linear(pooled, from_cell.weight[1 : 1 + read.shape[1]], from_sinks.bias)
+        loss = attributes_loss(read, seen.attributes)
         loss = loss + attributes_loss(from_class(output.pooler_output), seen.attributes)
         loss = loss + 2 * cells_loss(from_cell(unit), seen.cells, others)
         # Symmetry comes late or never unless a head of the first layer is shown where each cell's

@@ -3,15 +3,15 @@
 from importlib.resources import files
 from pathlib import Path
 
-PARTS = ("encoder", "control", "language", "sentence")
+PARTS = ("encoder", "control", "conflict", "language", "sentence")
 
 
 def path(name: str) -> Path:
     """The Hugging Face folder of a shipped part.
 
     Args:
-        name: "encoder" (INDUCED sinks), "control" (the same without induction), "language" or
-            "sentence".
+        name: "encoder" (INDUCED sinks), "control" (the same without induction), "conflict" (INDUCED
+            sinks that share directions with objects), "language" or "sentence".
 
     Raises:
         ValueError: for another name.
