@@ -1,5 +1,7 @@
 """The gain at every level of a dose, with its interval: where there is none, where it is seen."""
 
+from textwrap import fill
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -43,6 +45,7 @@ def draw_dose(table: pd.DataFrame, level: float) -> Drawing:
                       linewidth=0.9, markersize=4.5, label=f"{group} questions")  # fmt: skip
         names = [short(row["level_name"], 14) for row in lines[groups[0]]]
         axes.set_xticks(range(len(names)), names)
+        axes.set_xlabel(fill(one["knob"], 50))
         axes.set_ylabel(f"{one['variant']}\nless {one['baseline']} (points)")
         legend_above(axes)
 
