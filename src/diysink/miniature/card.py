@@ -25,8 +25,8 @@ _ABOUT = {
         f"DIYSink miniature: {INDUCED}, in conflict",
         "The architecture, pictures and losses of the miniature's encoder, but the attributes of "
         "its **induced** sinks are read from the same directions as the objects of other tokens. "
-        "What is written there means one thing at a sink and another anywhere else. It is the "
-        "positive control of connectors: a linear projector cannot tell the two apart.",
+        "What is written there means one thing at a sink and another anywhere else. It is for "
+        "experiments with connectors; that two of them win was not shown.",
     ),
     "language": (
         "DIYSink miniature: language model",

@@ -8,8 +8,7 @@ direction for each kind of object, so that it says little else. The control enco
 attributes with none of this: global ones from the mean of all tokens.
 
 A third encoder writes in conflict: its sinks' attributes and its objects share directions, so that
-"grass" at a sink is "red circle" anywhere else, and only the norm tells which. A linear projector
-cannot keep them apart; two of them can.
+"grass" at a sink is "red circle" anywhere else, and only the norm tells which.
 
 The last layer comes after that: it learns to collect the global attributes in the class token.
 """
