@@ -98,6 +98,7 @@ def test_documented_settings_are_settings_that_there_are(
     preset = presets.get(Path(block.page).name)
     stages = {
         "your-data.md": {"prepare", "sinks"},
+        "trainings.md": {"prepare", "sinks", "align", "finetune", "evaluate", "dose"},
         "your-encoder.md": {"prepare", "sinks"},
         "training-free.md": {"prepare", "evaluate"},
         "your-model.md": {"prepare", "sinks", "adopt", "evaluate"},

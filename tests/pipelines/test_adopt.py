@@ -89,7 +89,7 @@ def adopt(checkpoint, tmp_path, seeds=(0,), found=True, **changes):
 
 def test_an_adopted_checkpoint_is_the_checkpoint_and_knows_its_sinks(checkpoint, ours, tmp_path):
     both = {"single": "natural", "dual": "front"}
-    connectors, _, models, curves = adopt(checkpoint, tmp_path, connectors=both)
+    connectors, _, models, curves, _ = adopt(checkpoint, tmp_path, connectors=both)
     assert read_manifest(models)["kind"] == "models"
     assert read_manifest(connectors)["files"] == {}
     assert curves.empty
@@ -159,4 +159,4 @@ def test_the_stages_of_a_checkpoint_need_nothing_that_they_do_not_make(parts):
     named = register_pipelines()
     whole = sum((named[name] for name in STAGES[1:]), named["prepare"])
     free = {name for name in whole.inputs() if not name.startswith("params:")}
-    assert free == {"benchmark_results", "registration", "timings", "runs"}
+    assert free == {"benchmark_results", "registration", "timings", "runs", "dose_response"}

@@ -99,7 +99,7 @@ def test_the_miniature_comes_in_by_the_users_door(miniature):
     records = datasets["records"].load()
     assert records == home / "data/03_primary/records"
     sizes = {name: len(Records(records / name)) for name in parameters("test")["generate"]}
-    assert sizes == {"train": 64, "align": 64, "validation": 18, "test": 72, "reweight": 24}
+    assert sizes == {"train": 64, "align": 128, "validation": 18, "test": 72, "reweight": 24}
     first = Records(records / "train")[0]
     raw = json.loads((home / "data/01_raw/miniature/train.json").read_text())[0]
     assert [(t.speaker, t.text) for t in first.conversations] == [

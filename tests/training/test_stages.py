@@ -21,6 +21,7 @@ from diysink.selection import (
     Route,
     SentenceEncoder,
 )
+from diysink.sinks import token_norms
 from diysink.training import (
     ConnectorTraining,
     EncodedRecords,
@@ -79,6 +80,8 @@ def test_stage_1_trains_both_parts_of_the_connector_and_nothing_else(made, data,
 def test_views_say_which_tokens_a_record_is_asked_of(made, data):
     batch = data.collate([data[0], data[1], data[2]])
     batch["groups"] = ("global", "local", None)
+    norms = token_norms(made.model.model.visual_states(batch["pixel_values"]).detach())
+    made.model.config.tau = float(norms.quantile(0.65))
     routes = [Route.SINK, Route.NONSINK, Route.BOTH]
 
     def step(views):
