@@ -217,16 +217,15 @@ def test_the_answer_attends_to_induced_sinks_above_all_other_tokens(pair):
     ratios = [
         one(t, metric="attention ratio", control="none", group="all") for t in (induced, control)
     ]
-    assert ratios[0]["low"] > 4
-    assert ratios[0]["low"] > 2 * ratios[1]["high"]
-    assert ratios[1]["high"] < 2.5
+    # The control's loudest tokens, objects, get more than bare cells, too: that is no sign of sinks.
+    assert ratios[0]["low"] > 10
+    assert ratios[0]["low"] > 5 * ratios[1]["high"]
     (quiet, loud), (control_quiet, control_loud) = (
         t[(t["metric"] == "attention by norm") & (t["control"] == "none")].to_dict("records")
         for t in (induced, control)
     )
     assert loud["low"] > 4 * quiet["high"]
-    # Objects are the control's loudest tokens, and get somewhat more than bare cells.
-    assert control_loud["low"] < 2 * control_quiet["high"]
+    assert loud["low"] / quiet["high"] > 3 * control_loud["high"] / control_quiet["low"]
     curves = [t[(t["metric"] == "attention curve") & (t["control"] == "none")]
               for t in (induced, control)]  # fmt: skip
     peaks = [curve["value"].iloc[-1] / curve["value"].median() for curve in curves]
@@ -235,7 +234,7 @@ def test_the_answer_attends_to_induced_sinks_above_all_other_tokens(pair):
         one(induced, metric="spearman", control=c, group="all") for c in ("none", "shuffled")
     )
     assert true["low"] > max(0, shuffled["value"])
-    assert one(control, metric="spearman", control="none", group="all")["high"] < true["high"]
+    assert one(control, metric="spearman", control="none", group="all")["value"] < true["low"]
 
 
 def test_the_attention_is_in_the_middle_of_the_language_model_and_gone_with_a_shuffled_mask(pair):
@@ -250,9 +249,8 @@ def test_the_attention_is_in_the_middle_of_the_language_model_and_gone_with_a_sh
              for control in ("none", "shuffled")] for table in pair.each(by_layer)
         )  # fmt: skip
         assert sinks["low"] > 2 * shuffled["high"]
-        # The control's loudest tokens, objects, get a little more than others, too.
-        assert control["low"] < 1.5 * other["high"]
-        assert sinks["low"] / shuffled["high"] > control["high"] / other["low"]
+        # The control's loudest tokens, objects, get more than others, too, but far less.
+        assert sinks["low"] / shuffled["high"] > 1.5 * control["high"] / other["low"]
 
 
 def test_more_attention_is_there_before_any_weight_and_weights_act_on_any_token(pair):
@@ -296,9 +294,9 @@ def test_without_the_contents_of_induced_sinks_the_scene_is_lost(pair):
         assert one(induced, metric="baseline", **on_global)["value"] > 0.95
         assert forced["low"] > -0.3
         assert forced["high"] >= 0
-        sinks = {"metric": "change", "condition": "sink", "group": "local"}
-        assert one(induced, contents=contents, **sinks)["low"] > -0.2
-    assert one(control, contents="mean", **sinks)["value"] < -0.05
+        on_local = {"metric": "change", "condition": DIFFERENCE, "contents": contents}
+        assert one(induced, group="local", **on_local)["value"] >= 0
+        assert one(control, group="local", **on_local)["high"] < 0
 
 
 def test_induced_sinks_alone_answer_for_the_whole_and_all_others_for_a_detail(pair):
