@@ -237,6 +237,9 @@ def compared_doses(run: Run) -> Iterator[Problem]:
             if variant not in variants:
                 known = ", ".join(variants) or "none"
                 yield Problem(where, repr(variant), f"one of evaluate.variants: {known}")
+            elif variants[variant].selection not in SELECTIONS:
+                came = f"{variant!r}, whose selection is trained, which no dose does"
+                yield Problem(where, came, f"variants of {', '.join(SELECTIONS)}")
             elif variants[variant].connector not in kinds:
                 came = f"{variant!r}, whose connector is not trained"
                 yield Problem(where, came, f"variants of {', '.join(kinds)} (align.connectors)")

@@ -131,7 +131,7 @@ def answers(
         "seed": seed,
     }
     work = Workspace(workspace, "dose", inputs)
-    finetuned = FineTuned(models, models, "language-model", evaluate, seed, {}, device)
+    finetuned = FineTuned(models, None, "language-model", evaluate, seed, {}, device)
     benchmark = evaluate.rows()[0]
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:

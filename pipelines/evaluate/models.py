@@ -19,7 +19,7 @@ class FineTuned:
 
     Args:
         finetuned_models: folder of all models.
-        reweightings: folder of all trained selections.
+        reweightings: folder of all trained selections; None: none was trained.
         sentence: folder or hub id of ReW's sentence encoder.
         evaluate: settings of the stage.
         seed: of random-matched tokens.
@@ -30,7 +30,7 @@ class FineTuned:
     def __init__(
         self,
         finetuned_models: Path,
-        reweightings: Path,
+        reweightings: Path | None,
         sentence: str,
         evaluate: "Evaluate",
         seed: int,
@@ -66,7 +66,7 @@ class FineTuned:
 
         generator, arrangement = self._loaded(f"{variant.connector}/seed{training}")
         generator.model.config.arrangement = variant.arrangement or arrangement
-        trained = self.reweightings / variant.selection / f"seed{training}"
+        trained = self.reweightings and self.reweightings / variant.selection / f"seed{training}"
         generator.selection = select(
             variant.selection, generator, self.evaluate.cot, trained, self.sentence, training
         )
@@ -83,7 +83,7 @@ def select(
     name: str,
     generator: "AnswerGenerator",
     templates: "CoTTemplates",
-    trained: Path,
+    trained: Path | None,
     sentence: str,
     seed: int,
 ) -> "Selection":
@@ -93,7 +93,7 @@ def select(
         name: one of `diysink.model.SELECTIONS`, or what was trained.
         generator: the model that is selected for.
         templates: CoT's two questions.
-        trained: folder of the trained selection of this name, if there is one.
+        trained: folder where a trained selection of this name would be; None: none was trained.
         sentence: folder or hub id of ReW's sentence encoder.
         seed: of random routes.
 
@@ -104,11 +104,9 @@ def select(
     from diysink.selection import load_selection
 
     model, chat_encoder = generator.model, generator.chat_encoder
-    selection = load_selection(
-        trained, sentence, model.get_input_embeddings(), chat_encoder.tokenizer
-    )
-    if selection is not None:
-        return selection.to(model.device)
+    embeddings, tokenizer = model.get_input_embeddings(), chat_encoder.tokenizer
+    if trained and (found := load_selection(trained, sentence, embeddings, tokenizer)):
+        return found.to(model.device)
     if name not in SELECTIONS:
         raise ValueError(
             f"unknown selection {name!r}; expected one of reweight.selectors, or of "

@@ -217,7 +217,7 @@ def test_the_answer_attends_to_induced_sinks_above_all_other_tokens(pair):
     ratios = [
         one(t, metric="attention ratio", control="none", group="all") for t in (induced, control)
     ]
-    # The control's loudest tokens, objects, get more than bare cells, too: that is no sign of sinks.
+    # The control's loudest tokens, objects, get more than bare cells, too: no sign of sinks.
     assert ratios[0]["low"] > 10
     assert ratios[0]["low"] > 5 * ratios[1]["high"]
     (quiet, loud), (control_quiet, control_loud) = (

@@ -444,3 +444,20 @@ def test_every_parameter_has_a_type_and_every_type_a_parameter(given: dict[str, 
     wired = {name for pipeline in register_pipelines().values() for name in pipeline.inputs()}
     taken = {name.removeprefix("params:") for name in wired if name.startswith("params:")}
     assert taken | {"variant_sets"} == BLOCKS.keys()  # evaluate.variants names one
+
+
+@pytest.mark.parametrize(
+    ("compare", "level", "where"),
+    [
+        (["dual-oracle", "nobody"], {}, "compare"),
+        (["dual-oracle", "dual-reweight"], {}, "compare"),
+        (["dual-oracle", "dual"], {"profile": "nowhere"}, "levels.1.profile"),
+    ],
+)
+def test_a_dose_of_what_this_run_has_not(
+    given: dict[str, Any], compare: list[str], level: dict[str, Any], where: str
+) -> None:
+    dose = {"knob": "k", "planted": "rises", "compare": compare}
+    levels = [{"value": 0}, {"value": 1} | level]
+    found = problems(given, {"dose.doses": {"mine": dose | {"levels": levels}}})
+    assert set(found) == {f"dose.doses.mine.{where}"}
