@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from diysink.model import SELECTIONS
 from pipelines.adopt.settings import Adopt
 from pipelines.align.settings import Align
@@ -17,7 +19,7 @@ from pipelines.dose.settings import Doses
 from pipelines.evaluate.settings import Evaluate, Lvlm
 from pipelines.finetune.settings import Finetune
 from pipelines.prepare.settings import Prepare
-from pipelines.problems import Problem
+from pipelines.problems import Problem, problems_of
 from pipelines.register.settings import Register
 from pipelines.reweight.settings import Reweight
 from pipelines.schema import Settings
@@ -181,6 +183,8 @@ def prepared_splits(run: Run) -> Iterator[Problem]:
         "reweight": Reweight,
     }
     named = [(f"{name}.split", run[kind].split) for name, kind in blocks.items() if run.has(name)]
+    if run.has("finetune") and (held_out := run[Finetune].validation) is not None:
+        named.append(("finetune.validation.split", held_out.split))
     if run.has("evaluate"):
         rows = run[Evaluate].rows()
         named += [(f"evaluate.benchmarks.{row.name}.split", row.split) for row in rows]
@@ -228,6 +232,10 @@ def compared_doses(run: Run) -> Iterator[Problem]:
     for name, dose in run[Doses].doses.items():
         kinds = {**run[Align].connectors, **dose.connectors}
         for number, level in enumerate(dose.levels):
+            try:
+                dose.connectors_at(level, run[Align], kinds)
+            except ValidationError as error:
+                yield from problems_of(error, f"dose.doses.{name}.levels.{number}", Align)
             if level.profile is not None and level.profile not in run[Sinks].encoders:
                 known = ", ".join(run[Sinks].encoders)
                 where = f"dose.doses.{name}.levels.{number}.profile"

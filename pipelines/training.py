@@ -186,17 +186,33 @@ def encoded_records(
             tokens.
     """
     from diysink.model import training_length
-    from diysink.records import Records
-    from diysink.training import EncodedRecords
 
     max_length = training_length(model.model.config, settings.max_length)
     key = (records, settings.split, max_length, model.chat_encoder.image_tokens)
     if key not in _encoded:
         _encoded.clear()
-        split = Records(records / settings.split)
-        encoders = model.chat_encoder, model.image_processor
-        _encoded[key] = EncodedRecords(split, *encoders, cache_size, max_length)
+        _encoded[key] = encoded_split(records / settings.split, settings, model, cache_size)
     return _encoded[key]
+
+
+def encoded_split(
+    split: Path, settings: "Training", model: "Assembled | AnswerGenerator", cache_size: int = 0
+) -> "EncodedRecords":
+    """A split in the tokens and pixels of a model, for this use alone.
+
+    Args:
+        split: folder of its records.
+        settings: of the stage.
+        model: whose tokens and pixels.
+        cache_size: how many encoded records stay in memory.
+    """
+    from diysink.model import training_length
+    from diysink.records import Records
+    from diysink.training import EncodedRecords
+
+    max_length = training_length(model.model.config, settings.max_length)
+    encoders = model.chat_encoder, model.image_processor
+    return EncodedRecords(Records(split), *encoders, cache_size, max_length)
 
 
 def fit_records(

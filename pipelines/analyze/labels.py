@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pipelines.prepare.truth import generated_labels
+
 if TYPE_CHECKING:
     from pipelines.analyze.settings import Analyze
     from pipelines.prepare.settings import Prepare
@@ -17,7 +19,7 @@ def label_images(records: Path, prepare: "Prepare", analyze: "Analyze", seed: in
     :mod:`diysink.analysis.labels`, ``miniature`` (what the generator knows of its own images; no
     labels where the data are the user's), or null. Where both know an attribute, the table counts.
     """
-    from diysink.analysis.labels import checked, record_labels
+    from diysink.analysis.labels import checked, read_labels, record_labels
     from diysink.records import Records
 
     settings = analyze.labels
@@ -30,15 +32,11 @@ def label_images(records: Path, prepare: "Prepare", analyze: "Analyze", seed: in
         case None:
             return answers
         case "miniature":
-            generated = prepare.generate.get(name)
-            if prepare.splits or generated is None:
+            generated = generated_labels(records, prepare, name, seed)
+            if generated is None:
                 return answers
-            from diysink.miniature.truth import image_labels
-
-            labels = image_labels(split, name, generated.images, seed)
+            labels = checked(generated)
         case path:
-            read = pd.read_parquet if str(path).endswith(".parquet") else pd.read_csv
-            labels = read(path)
-    labels = checked(labels)
+            labels = read_labels(str(path))
     rest = answers[~answers["attribute"].isin(set(labels["attribute"]))]
     return labels if rest.empty else pd.concat([labels, rest], ignore_index=True)

@@ -4,22 +4,24 @@ They are positive controls. At the null end of a dose there is nothing to win, a
 more and more. An apparatus that shows this tells "no difference" from "not able to see one".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import Workspace, atomic_path, digest_folder, each_unit
+from diysink.artifact import Workspace, atomic_path, digest_folder, digest_json, each_unit
 from pipelines.align.nodes import align_connectors
 from pipelines.evaluate.models import FineTuned
+from pipelines.evaluate.nodes import with_model
+from pipelines.evaluate.truth import known_images
 from pipelines.finetune.nodes import finetune_models
 from pipelines.schema import NumProcesses
 
 if TYPE_CHECKING:
     from pipelines.align.settings import Align
     from pipelines.dose.settings import Dose, Doses, Level
-    from pipelines.evaluate.settings import Evaluate
+    from pipelines.evaluate.settings import Evaluate, Variant
     from pipelines.finetune.settings import Finetune
     from pipelines.shared import Model
     from pipelines.sinks.settings import Sinks
@@ -30,6 +32,7 @@ COLUMNS = ["dose", "level", "variant", "seed", "id", "image", "group", "correct"
 def measure_doses(
     records: Path,
     sink_profiles: Path,
+    simple_images: pd.DataFrame,
     model: "Model",
     sinks: "Sinks",
     align: "Align",
@@ -59,10 +62,15 @@ def measure_doses(
             connectors, _ = align_connectors(
                 *trained, parts, stage_1, seeds, num_processes, workspace
             )
-            models, _, _ = finetune_models(
+            models, _, convergence = finetune_models(
                 *trained, connectors, parts, stage_2, stage_1, seeds, num_processes, workspace
             )
-            table = answers(records, models, evaluate, one, level, seeds, seed, workspace, device)
+            variants = {variant: evaluate.variants.trained[variant] for variant in one.compare}
+            table = answers(
+                records, models, known_images(simple_images), variants, evaluate,
+                level.interference, seeds, seed, workspace, device,
+            )  # fmt: skip
+            table = with_model(table, variants, convergence)
             tables.append(table.assign(dose=name, level=level.value))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
@@ -89,61 +97,57 @@ def changed(
     evaluate: "Evaluate",
 ) -> tuple["Align", "Finetune"]:
     """The settings of both stages of training at a level, with the connectors it needs alone."""
-    needed = {evaluate.variants.chosen[name].connector for name in one.compare}
-    own = {**align.connectors, **one.connectors}
-    connectors = {
-        name: trained.model_copy(update={"options": {**trained.options, **level.options}})
-        for name, trained in own.items()
-        if name in needed
-    }
-    stage_1: dict[str, Any] = {"connectors": connectors}
-    stage_2: dict[str, Any] = {}
+    needed = {evaluate.variants.trained[name].connector or "" for name in one.compare}
+    stage_1 = one.connectors_at(level, align, needed)
     if doses.align_steps is not None:
-        stage_1["max_steps"] = doses.align_steps
+        stage_1 = stage_1.model_copy(update={"max_steps": doses.align_steps})
     steps = doses.finetune_steps if level.max_steps is None else level.max_steps
     if steps is not None:
-        stage_2["max_steps"] = steps
-    return align.model_copy(update=stage_1), finetune.model_copy(update=stage_2)
+        finetune = finetune.model_copy(update={"max_steps": steps})
+    return stage_1, finetune
 
 
 def answers(
     records: Path,
     models: Path,
+    simple: dict[str, bool],
+    variants: Mapping[str, "Variant"],
     evaluate: "Evaluate",
-    one: "Dose",
-    level: "Level",
+    interference: float,
     seeds: Sequence[int],
     seed: int,
     workspace: str,
     device: str,
 ) -> pd.DataFrame:
-    """Predictions of both variants of a dose at one level."""
+    """Predictions of some variants, with every training, on the first benchmark."""
     from diysink.evaluation.predict import predict
 
-    variants = {name: evaluate.variants.chosen[name] for name in one.compare}
+    benchmark = evaluate.rows()[0]
     inputs = {
         "records": digest_folder(records),
         "models": digest_folder(models),
-        "evaluate": evaluate.model_dump(mode="json", include={"batch", "max_new_tokens", "cot"}),
+        "simple": digest_json(sorted(simple.items())),
+        "evaluate": evaluate.model_dump(
+            mode="json", include={"batch", "max_new_tokens", "cot", "benchmarks"}
+        ),
         "variants": {name: how.plain() for name, how in variants.items()},
-        "interference": level.interference,
+        "interference": interference,
         "seeds": list(seeds),
         "seed": seed,
     }
     work = Workspace(workspace, "dose", inputs)
-    finetuned = FineTuned(models, None, "language-model", evaluate, seed, {}, device)
-    benchmark = evaluate.rows()[0]
+    finetuned = FineTuned(models, None, "language-model", evaluate, seed, simple, device)
 
     def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
         variant, training = name.split("/seed")
         table = predict(
-            finetuned.model(variants[variant], int(training), interference=level.interference),
+            finetuned.model(variants[variant], int(training), interference=interference),
             benchmark.records(records),
             benchmark=benchmark,
             variant=variant,
             seed=int(training),
             batch=evaluate.batch,
-        ).assign(model=variants[variant].connector)
+        )
         with atomic_path(result / "predictions.parquet") as temporary:
             table.to_parquet(temporary)
         return [{"questions": len(table)}]
@@ -170,7 +174,8 @@ def summarize_doses(
     Returns:
         ``dose, knob, planted, first`` (group to read first), ``level, level_name, group`` and the
         columns of :func:`diysink.evaluation.comparisons`, with ``accuracy`` and
-        ``baseline_accuracy``, and ``recorded``: of which revision, where it was not this run.
+        ``baseline_accuracy``; ``interval_level``, of the intervals; and ``recorded``: of which
+        revision, where it was not this run.
         ``p_holm`` is over the levels and groups of one dose.
     """
     from diysink.evaluation import dose_response
@@ -184,9 +189,14 @@ def summarize_doses(
             continue
         names = {level.value: level.name or f"{level.value:g}" for level in one.levels}
         table = dose_response(rows, one.compare, bootstrap=bootstrap)
-        own = {"dose": name, "knob": one.knob, "planted": one.planted, "first": one.group}
+        own: dict[str, Any] = {
+            "dose": name,
+            "knob": one.knob,
+            "planted": one.planted,
+            "first": one.group,
+        }
+        own |= {"interval_level": evaluate.level}
         tables.append(table.assign(**own, level_name=table["level"].map(names)))
     if tables:
         return pd.concat(tables, ignore_index=True).assign(recorded="")
-    recorded = benchmark_results.get("dose", {"rows": [], "revision": ""})
-    return pd.DataFrame(recorded["rows"]).assign(recorded=recorded["revision"])
+    return pd.DataFrame(benchmark_results.get("dose", {"rows": []})["rows"])

@@ -14,6 +14,7 @@ def create_pipeline() -> Pipeline:
                 [
                     "records",
                     "sink_profiles",
+                    "simple_images",
                     "params:model",
                     "params:sinks",
                     "params:align",

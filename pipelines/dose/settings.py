@@ -1,10 +1,11 @@
 """Settings of the dose-responses; each is explained in ``conf/base/parameters_dose.yml``."""
 
+from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from pipelines.align.settings import TrainedConnector
+from pipelines.align.settings import Align, TrainedConnector
 from pipelines.schema import Entries, Name, Pair, Settings, Share, Text
 
 
@@ -43,9 +44,23 @@ class Dose(Settings):
     knob: Text
     planted: Literal["rises", "falls"]
     compare: Pair
-    group: Text = "all"
+    group: Literal["all", "global", "local", "mixed"] = "all"
     connectors: Entries[TrainedConnector] = Field(default_factory=dict)
     levels: Annotated[tuple[Level, ...], Field(min_length=2)]
+
+    def connectors_at(self, level: Level, align: Align, names: Collection[str]) -> Align:
+        """The settings of stage 1 with the named connectors alone, as a level has them.
+
+        Raises:
+            ValueError: a connector does not take such options, or there is none of a name.
+        """
+        own = {**align.connectors, **self.connectors}
+        connectors = {
+            name: one.plain() | {"options": {**one.options, **level.options}}
+            for name, one in own.items()
+            if name in names
+        }
+        return Align.model_validate(align.plain() | {"connectors": connectors})
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

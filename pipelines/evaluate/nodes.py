@@ -1,7 +1,7 @@
 """Every variant answers the same questions; differences come with intervals and tests."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,11 @@ from diysink.artifact import (
     write_manifest,
 )
 from pipelines.evaluate.models import FineTuned, forget_lvlm, loaded_lvlm, lvlm_variant
-from pipelines.finetune.nodes import late_models
+from pipelines.evaluate.truth import known_images
 from pipelines.parts import check_checkpoints
 
 if TYPE_CHECKING:
-    from pipelines.evaluate.settings import Evaluate, Lvlm
+    from pipelines.evaluate.settings import Evaluate, Lvlm, Variant
     from pipelines.shared import Model
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def predict_answers(
     reweightings: Path,
     lvlm_sinks: Path,
     simple_images: pd.DataFrame,
+    convergence: pd.DataFrame | None,
     model: "Model",
     lvlm: "Lvlm",
     evaluate: "Evaluate",
@@ -103,7 +104,7 @@ def predict_answers(
         "variants": {name: how.plain() for name, how in variants.chosen.items()},
         "seed": seed,
     }
-    simple = dict(zip(simple_images["image"], simple_images["simple"].tolist(), strict=True))
+    simple = known_images(simple_images)
     if variants.trained:
         inputs |= {
             "simple": digest_json(sorted(simple.items())),
@@ -164,13 +165,30 @@ def predict_answers(
     reasons = {name.split("/seed")[0]: reason for name, reason in refused.items()}
     if not tables:
         raise ValueError(f"No variant can be evaluated: {reasons}")
-    predictions = pd.concat(tables, ignore_index=True)
-    models = {name: how.connector or "lvlm" for name, how in variants.chosen.items()}
-    predictions.insert(1, "model", predictions["variant"].map(models))
-    late = late_models(finetuned_models) if variants.trained else set()
-    of_model = zip(predictions["model"], predictions["seed"], strict=True)
-    predictions.insert(2, "converged", [pair not in late for pair in of_model])
-    return predictions, reasons
+    return with_model(pd.concat(tables, ignore_index=True), variants.chosen, convergence), reasons
+
+
+def with_model(
+    predictions: pd.DataFrame, variants: Mapping[str, "Variant"], convergence: pd.DataFrame | None
+) -> pd.DataFrame:
+    """The predictions with ``model``, the connector's name or ``lvlm``, and ``converged``.
+
+    Args:
+        predictions: one row per variant, seed and item.
+        variants: those in the table, by name.
+        convergence: of the trainings; a model that is not in it counts as converged.
+    """
+    models = {name: how.connector or "lvlm" for name, how in variants.items()}
+    model = predictions["variant"].map(models)
+    late: set[tuple[str, int]] = set()
+    if convergence is not None and len(convergence):
+        found = convergence[~convergence["converged"].astype(bool)]
+        late = set(zip(found["connector"], found["seed"], strict=True))
+    converged = [pair not in late for pair in zip(model, predictions["seed"], strict=True)]
+    table = predictions.copy()
+    table.insert(1, "model", model)
+    table.insert(2, "converged", converged)
+    return table
 
 
 def summarize(

@@ -36,6 +36,7 @@ def create_pipeline() -> Pipeline:
                     "reweightings",
                     "lvlm_sinks",
                     "simple_images",
+                    "convergence",
                     "params:model",
                     "params:lvlm",
                     "params:evaluate",

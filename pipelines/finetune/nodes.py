@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from diysink.artifact import (
@@ -24,6 +25,7 @@ from pipelines.training import (
     Report,
     Row,
     encoded_records,
+    encoded_split,
     fit_records,
     optimization,
     train_units,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from pipelines.finetune.settings import Finetune
     from pipelines.shared import Model
 
-CONVERGENCE = "convergence.json"
+LOSSES = "losses.json"
 
 
 def finetune_models(
@@ -60,7 +62,7 @@ def finetune_models(
         "profile": profile.digest,
         "connectors": digest_folder(aligned_connectors),
         "parts": parts_digest(model),
-        "finetune": finetune.plain(),
+        "finetune": what_trains(finetune),
         "seeds": seeds,
     }
     results, rows = train_units(
@@ -73,31 +75,33 @@ def finetune_models(
         num_processes,
     )
     write_manifest(results, kind="models", inputs=inputs)
-    return results, pd.DataFrame(rows), convergence(results)
+    return results, pd.DataFrame(rows), convergence(results, finetune)
 
 
-def convergence(models: Path) -> pd.DataFrame:
+def what_trains(finetune: "Finetune") -> dict[str, Any]:
+    """The settings that make a model; the limit of its validation loss only judges it."""
+    plain = finetune.plain()
+    return plain | {"validation": plain["validation"] and plain["validation"]["split"]}
+
+
+def convergence(models: Path, finetune: "Finetune") -> pd.DataFrame:
     """How far every training has come: one row a model whose loss was looked at.
 
     Returns:
         ``connector, seed, train_loss`` (mean of the last 20 steps), ``validation_loss, limit``
         (of it; NaN: none) and ``converged``.
     """
-    found = sorted(models.glob(f"*/seed*/{CONVERGENCE}"))
     rows = [
         {"connector": path.parts[-3], "seed": int(path.parts[-2].removeprefix("seed"))}
         | json.loads(path.read_text())
-        for path in found
+        for path in sorted(models.glob(f"*/seed*/{LOSSES}"))
     ]
-    columns = ["connector", "seed", "train_loss", "validation_loss", "limit", "converged"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def late_models(models: Path) -> set[tuple[str, int]]:
-    """Connector and seed of the trainings that have not converged."""
-    found = convergence(models)
-    late = found[~found["converged"].astype(bool)]
-    return set(zip(late["connector"], late["seed"], strict=True))
+    table = pd.DataFrame(rows, columns=["connector", "seed", "train_loss", "validation_loss"])
+    limit = None if finetune.validation is None else finetune.validation.max_loss
+    return table.assign(
+        limit=np.nan if limit is None else limit,
+        converged=True if limit is None else table["validation_loss"] <= limit,
+    )
 
 
 def train_model(
@@ -124,17 +128,11 @@ def train_model(
     rows = []
     if finetune.max_steps:
         rows = fit_records(training, data, finetune, seed, unit.scratch, report)
-    if (held_out := finetune.validation) is not None:
-        validation = finetune.model_copy(update={"split": held_out.split})
-        data = encoded_records(records, validation, 0, assembled)
-        loss = validation_loss(training, data, finetune.trainer, finetune.batch_size)
-        found = {
-            "train_loss": fmean(row["loss"] for row in rows[-20:]) if rows else None,
-            "validation_loss": loss,
-            "limit": held_out.max_loss,
-            "converged": held_out.max_loss is None or loss <= held_out.max_loss,
-        }
-        write_json(unit.result / CONVERGENCE, found)
+    if finetune.validation is not None:
+        held_out = encoded_split(records / finetune.validation.split, finetune, assembled)
+        loss = validation_loss(training, held_out, finetune.trainer, finetune.batch_size)
+        last = fmean(row["loss"] for row in rows[-20:]) if rows else None
+        write_json(unit.result / LOSSES, {"train_loss": last, "validation_loss": loss})
     assembled.model = training.merged().cpu()
     assembled.save(unit.result)
     profile.save(unit.result / "profile.json")

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from diysink.evaluation import route_table
-from diysink.evaluation.routes import _COT, _SCOPE_OF
 from diysink.resampling import Bootstrap
-from diysink.selection.cot import IMAGES, SCOPE_OF, SCOPES, route
+from diysink.routing import cot_route
+from diysink.selection.cot import IMAGES, SCOPES
 
 GROUPS = ["global", "local", "mixed", "global"]
 
@@ -90,7 +90,7 @@ def six(variant, routes, **more):
 
 def test_a_cot_that_never_errs_follows_its_rule_and_is_right_by_group_two_times_in_three():
     images, scopes = [image for image, _ in KNOWN], [SCOPE[group] for _, group in KNOWN]
-    routes = [str(route(image, scope)) for image, scope in zip(images, scopes, strict=True)]
+    routes = [cot_route(image, scope) for image, scope in zip(images, scopes, strict=True)]
     assert routes == ["sink", "both", "both", "both", "nonsink", "both"]
     oracle = six("oracle", ["sink", "nonsink", "both"] * 2)
     found = rows(oracle, six("cot", routes, cot=(images, scopes)))
@@ -131,7 +131,16 @@ def test_what_is_not_known_of_an_image_is_not_scored():
     assert pd.isna(found["cot", "mixed"]["follows"])
 
 
-def test_the_rule_is_that_of_the_selection():
-    for image, scope in product(IMAGES, SCOPES):
-        assert _COT.get((image, scope), "both") == route(image, scope)
-    assert _SCOPE_OF == SCOPE_OF
+def test_the_rule_by_hand():
+    given = {(image, scope): cot_route(image, scope) for image, scope in product(IMAGES, SCOPES)}
+    assert given.pop(("simple", "whole")) == "sink"
+    assert given.pop(("complex", "detail")) == "nonsink"
+    assert set(given.values()) == {"both"}
+    assert cot_route(None, "whole") == cot_route("simple", None) == "both"
+
+
+def test_only_the_oracle_and_cot_have_a_rule():
+    other = table("random", ["sink", "sink", "nonsink", "both"], [True] * 4)
+    found = rows(ORACLE, other)
+    assert pd.isna(found["random", "all"]["follows"])
+    assert found["random", "all"]["right"] == 0.25

@@ -73,6 +73,7 @@ def stage(parts, tiny_records, tmp_path_factory):
         measure_doses,
         root / "records",
         profile(root / "profiles", load_encoder(parts / "encoder")),
+        pd.DataFrame({"image": [], "simple": []}),
         model,
         BASE["sinks"],
         changed(BASE["align"], require_sinks=False, **few),
@@ -92,7 +93,7 @@ def test_every_level_answers_with_both_variants_and_every_training(stage):
     counts = answered.groupby(["level", "variant", "seed"]).size()
     assert len(counts) == 3 * 2 * 2
     assert set(counts) == {16}
-    table = summarize_doses(answered, {}, dose, stage.args[6], 0)
+    table = summarize_doses(answered, {}, dose, stage.args[7], 0)
     assert sorted(table["level"].unique()) == [0, 1, 2]
     assert set(table["group"]) == {"all", "global", "local", "mixed"}
     assert (table["n_seeds"] == 2).all()
@@ -128,8 +129,8 @@ def test_without_a_dose_nothing_is_done(stage):
     answered = stage(dose=Doses(doses={}))
     assert answered.empty
     nothing = Doses(doses={})
-    assert summarize_doses(answered, {}, nothing, stage.args[6], 0).empty
-    recorded = {"dose": {"revision": "abc", "rows": [{"dose": "mine", "level": 0}]}}
-    shown = summarize_doses(answered, recorded, nothing, stage.args[6], 0)
+    assert summarize_doses(answered, {}, nothing, stage.args[7], 0).empty
+    recorded = {"dose": {"rows": [{"dose": "mine", "level": 0, "recorded": "abc"}]}}
+    shown = summarize_doses(answered, recorded, nothing, stage.args[7], 0)
     assert shown.to_dict("records") == [{"dose": "mine", "level": 0, "recorded": "abc"}]
     assert isinstance(answered, pd.DataFrame)

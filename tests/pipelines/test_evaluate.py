@@ -59,7 +59,7 @@ def answers(
     records: Path, sinks: Path, lvlm: Lvlm, evaluate: Evaluate, work: Path
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Of an LVLM: there is no fine-tuned model."""
-    models = (NOWHERE, NOWHERE, sinks, UNKNOWN)
+    models = (NOWHERE, NOWHERE, sinks, UNKNOWN, None)
     return predict_answers(records, *models, MODEL, lvlm, evaluate, [0], 0, str(work), "cpu")
 
 
@@ -273,7 +273,8 @@ def test_each_model_is_loaded_once_and_the_table_keeps_its_order(
     load = diysink.model.load
     monkeypatch.setattr(diysink.model, "load", lambda *a, **k: loads.append(a) or load(*a, **k))
     simple = pd.DataFrame({"image": [lvlms.picture(0).sha256], "simple": [True]})
-    folders = (tmp_path / "models", tmp_path / "selectors", tmp_path, simple)
+    late = pd.DataFrame({"connector": ["dual"], "seed": [1], "converged": [False]})
+    folders = (tmp_path / "models", tmp_path / "selectors", tmp_path, simple, late)
     table, refused = predict_answers(
         records,
         *folders,
@@ -297,6 +298,8 @@ def test_each_model_is_loaded_once_and_the_table_keeps_its_order(
     assert set(known["image"]) == set(simple["image"])
     assert set(known["simple"]) == {True}
     assert table["log_likelihood"].lt(0).all()
+    late = table[~table["converged"]]
+    assert set(zip(late["model"], late["seed"], strict=True)) == {("dual", 1)}
 
 
 CHANGES: dict[str, tuple[dict[str, Any], Any]] = {

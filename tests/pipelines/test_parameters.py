@@ -461,3 +461,17 @@ def test_a_dose_of_what_this_run_has_not(
     levels = [{"value": 0}, {"value": 1} | level]
     found = problems(given, {"dose.doses": {"mine": dose | {"levels": levels}}})
     assert set(found) == {f"dose.doses.mine.{where}"}
+
+
+def test_a_held_out_split_is_one_that_there_is(given: dict[str, Any]) -> None:
+    assert set(problems(given, {"finetune.validation.split": "held-out"})) == {
+        "finetune.validation.split"
+    }
+    build(changed(given, {"finetune.validation": None}), ALL)
+
+
+def test_a_connector_of_a_dose_is_looked_at_before_anything_trains(given: dict[str, Any]) -> None:
+    dose = {"knob": "k", "planted": "rises", "compare": ["dual-oracle", "dual"]}
+    levels = [{"value": 0}, {"value": 1, "options": {"activaton": "linear"}}]
+    found = problems(given, {"dose.doses": {"mine": dose | {"levels": levels}}})
+    assert {"dose.doses.mine.levels.1.connectors.dual.options.activaton"} <= set(found)

@@ -13,9 +13,11 @@ from diysink.artifact import Workspace, digest_file, load_tensors, write_manifes
 from diysink.encoders import load_encoder
 from diysink.engine import threads
 from diysink.records import Records, write_shards
+from diysink.sinks import SinkProfile
 from pipelines import training
 from pipelines.align.nodes import align_connectors
 from pipelines.finetune.nodes import finetune_models
+from pipelines.parts import untrained
 from pipelines.training import Monitor, encoded_records, processes_of, train_units
 from tests.pipelines.test_conf import changed, parameters, settings_of
 from tests.pipelines.test_profiles import profile
@@ -189,3 +191,38 @@ def test_trainings_of_two_passes_start_first():
     assert BASE["align"].slowest_first == ["dual", "single", "parameter-matched"]
     alike = changed(BASE["align"], connectors={"single": {}, "dual": {"views": "all"}})
     assert alike.slowest_first == ["single", "dual"]
+
+
+def test_the_limit_of_the_loss_trains_nothing_again(stage, parts, tmp_path, monkeypatch):
+    connectors, _ = stage(1, str(tmp_path / "work"))
+    records, profiles, model, align, seeds = stage.args
+    given = {
+        "split": "align", "max_steps": 2, "batch_size": 2,
+        "trainer": asdict(TRAINER) | {"enable_progress_bar": False},
+    }  # fmt: skip
+
+    def tuned(limit):
+        finetune = changed(
+            BASE["finetune"], validation={"split": "align", "max_loss": limit}, **given
+        )
+        return finetune_models(
+            records, profiles, connectors, model, finetune, align, seeds, 1, str(tmp_path / "work")
+        )
+
+    folder, _, strict = tuned(1e-6)
+    monkeypatch.setattr(training, "_train", None)  # would fail where anything is trained
+    same, _, mild = tuned(1e6)
+    assert same == folder
+    assert list(mild["validation_loss"]) == list(strict["validation_loss"])
+    assert (list(strict["converged"]), list(mild["converged"])) == ([False] * 4, [True] * 4)
+
+
+def test_validation_leaves_the_records_of_training_encoded(stage, parts, tmp_path):
+    records, profiles, model, align, seeds = stage.args
+    align_settings = BASE["align"]
+    assembled, _ = untrained("single/seed0", model, SinkProfile.load(
+        profiles / "mine" / "profile.json"), align)  # fmt: skip
+    kept = training.encoded_records(records, align_settings, 9, assembled)
+    training.encoded_split(records / "align", align_settings, assembled)
+    assert training.encoded_records(records, align_settings, 9, assembled) is kept
+    training._encoded.clear()

@@ -51,6 +51,11 @@ def record_labels(records: Iterable[Record], groups: Sequence[str] = ("global",)
     return table.drop_duplicates(["image", "attribute"], ignore_index=True)
 
 
+def read_labels(path: str) -> pd.DataFrame:
+    """A caller's file of labels, CSV or parquet; for the errors see `checked`."""
+    return checked(pd.read_parquet(path) if path.endswith(".parquet") else pd.read_csv(path))
+
+
 def checked(labels: pd.DataFrame) -> pd.DataFrame:
     """A caller's table of labels, its columns in order.
 

@@ -36,7 +36,7 @@ from diysink.drawing import (
 )
 from diysink.model import CachedScorer, PromptScorer
 from diysink.resampling import draw_images
-from diysink.selection import CoTTemplates, MultipleChoice, QuestionBatch
+from diysink.selection import CoTTemplates, QuestionBatch
 from diysink.selection.cot import Scorer
 
 Share = Annotated[float, Interval(ge=0, le=1)]
@@ -167,21 +167,7 @@ def score_pairs(
     """
     scopes = len(templates.scope_choices)
     worth: tuple[list[float], list[float]] = ([0.0, 1.0], [1.0, 0.0, *[0.5] * (scopes - 2)])
-    multiple_choices = (
-        MultipleChoice(
-            (templates.image,) * len(questions.texts),
-            tuple(templates.image_choices),
-            score=templates.score,
-        ),
-        MultipleChoice(
-            tuple(templates.scope.replace("{question}", text) for text in questions.texts),
-            tuple(templates.scope_choices),
-            templates.scope,
-            tuple(questions.texts),
-            templates.score,
-        ),
-    )
-    scores = scorer(questions, multiple_choices).log_likelihoods
+    scores = scorer(questions, templates.multiple_choices(questions)).log_likelihoods
     complexity, globalness = (
         (part.softmax(1) @ Tensor(values)).numpy().astype(np.float64)
         for part, values in zip(scores, worth, strict=True)

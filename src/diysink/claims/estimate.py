@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from diysink.evaluation.verdict import ends
+
 Row = Mapping[Any, Any]
 NAN = float("nan")
 
@@ -46,8 +48,7 @@ class Estimate:
     @classmethod
     def of_comparison(cls, row: Row) -> "Estimate":
         """A difference of answers: over trainings and images where there are several trainings."""
-        ends = ("low", "high") if row["n_seeds"] == 1 else ("training_low", "training_high")
-        low, high = (float(row[end]) for end in ends)
+        low, high = map(float, ends(row))
         return cls(float(row["difference"]), low, high, int(row["n_images"]))
 
     @classmethod

@@ -121,13 +121,13 @@ def _judge(part: Part, where: Mapping[str, Any], rows: list[Row], tables: Tables
         decision = yes_or_no(bool(row[str(part.limit)]) == (part.rule == "is"))
         return Result(text, f"{part.rule} {part.limit}", *decision, estimate, unit,
                       trainings=trainings(row))  # fmt: skip
-    limit, criterion = _limit(part, where, row, tables)
+    limit, nothing, criterion = _limit(part, where, row, tables)
     if part.rule not in INTERVAL:
         estimate = Estimate(estimate.value, n_images=estimate.n_images)
     decision = (
         (Verdict.NOT_MEASURABLE, Finding.NOT_MEASURED)
         if limit is None
-        else _decide(part, estimate, limit)
+        else _decide(part, estimate, limit, nothing)
     )
     return Result(
         text, criterion, *decision, estimate, unit,
@@ -155,10 +155,9 @@ def _compared(part: Part, row: Row, estimate: Estimate, text: str, level: float)
     )  # fmt: skip
 
 
-def _decide(part: Part, estimate: Estimate, limit: Estimate) -> Decision:
+def _decide(part: Part, estimate: Estimate, limit: Estimate, nothing: float | None) -> Decision:
     match part.rule:
         case "above":
-            nothing = None if part.than is not None else NOTHING.get(part.unit)
             return decide(estimate, limit, part.smallest, nothing)
         case "below":
             return decide(estimate.negative(), limit.negative())
@@ -194,17 +193,20 @@ def _other(
 
 def _limit(
     part: Part, where: Mapping[str, Any], row: Row, tables: Tables
-) -> tuple[Estimate | None, str]:
-    """The limit, and the criterion in words."""
+) -> tuple[Estimate | None, float | None, str]:
+    """The limit; where there is no effect at all; and the criterion in words."""
     if part.than is None:
         number = _number(part, row, tables.level)
         rule = part.rule.removeprefix("value ")
-        return Estimate.exact(number), f"{rule} {UNITS[part.unit][0] * number:g}"
+        criterion = f"{rule} {UNITS[part.unit][0] * number:g}"
+        return Estimate.exact(number), NOTHING.get(part.unit), criterion
     factor = 1.0 if part.limit is None else _number(part, row, tables.level)
     other = _other(part, where, part.than, tables)
     of = "the measurement" if part.control else ", ".join(map(str, part.than.values()))
     times = "" if factor == 1 else f"{factor:g} times "
-    return other and other.times(factor), f"{part.rule} {times}that of {of}"
+    criterion = f"{part.rule} {times}that of {of}"
+    # Twice as much as another row: as much as that row is no effect, more is a smaller one.
+    return other and other.times(factor), None if other is None else other.low, criterion
 
 
 def _number(part: Part, row: Row, level: float) -> float:

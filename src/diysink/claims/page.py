@@ -16,9 +16,10 @@ of one run.
 """
 _RULES = """
 A claim is *shown* if every part is: its whole interval is beyond the limit, after Holm's correction
-where answers are compared, and the control stays clear. It is *refuted* if the whole interval of a
-part holds no effect as large as the smallest of interest, which is the paper's. Else it is
-*undecided*. *Detects*: the smallest true effect that this design shows with 80 % power.
+where answers are compared, and the control stays clear. It is *refuted* if the interval of a part
+is not beyond its limit and holds no effect as large as the smallest of interest, which is the
+paper's. Else it is *undecided*. *Detects*: the smallest true effect that this design shows with
+80 % power.
 [How verdicts are made](guides/report.md#claims).
 """
 _INDUCED = """

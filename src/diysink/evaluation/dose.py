@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from diysink.evaluation.statistics import accuracy_table, comparisons
+from diysink.evaluation.statistics import comparisons
 from diysink.resampling import Bootstrap, holm
 
 
@@ -26,8 +26,8 @@ def dose_response(
     variant, baseline = compare
     tables = []
     for level, rows in predictions.groupby("level", sort=True):
-        found = accuracy_table(rows, by="group", bootstrap=bootstrap)
-        accuracy = found.set_index(["variant", "group"])["accuracy"]
+        known = pd.concat([rows, rows.assign(group="all")])
+        accuracy = known.groupby(["variant", "group"])["correct"].mean()
         table = comparisons(rows, [(variant, baseline)], bootstrap=bootstrap)
         tables.append(
             table.assign(

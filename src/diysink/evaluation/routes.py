@@ -4,8 +4,8 @@ Two things can be asked of a route. ``right``: is it the one that the question's
 which the oracle variant took: sinks for global questions, nonsinks for local ones, both for mixed
 ones? ``follows``: is it the one that the variant's own rule gives on the truth? CoT's rule looks at
 the image, too: simple and whole are sinks, complex and detail nonsinks, anything else both. So a
-CoT that never errs is right by group less often than it follows its rule. The rule of all other
-variants is the group's.
+CoT that never errs is right by group less often than it follows its rule. Other variants have no
+rule of their own: the oracle's is the group's, and the controls are wrong on purpose.
 
 What a wrong route costs is the accuracy of the oracle variant less that of the variant itself, on
 the questions whose route was not the group's: the same model and items.
@@ -17,10 +17,7 @@ import numpy as np
 import pandas as pd
 
 from diysink.resampling import Bootstrap
-
-# As in `diysink.selection.cot`, which needs torch.
-_SCOPE_OF = {"global": "whole", "local": "detail", "mixed": "both"}
-_COT = {("simple", "whole"): "sink", ("complex", "detail"): "nonsink"}
+from diysink.routing import SCOPE_OF, cot_route
 
 
 def route_table(
@@ -59,7 +56,15 @@ def route_table(
         scored = answers.assign(
             right=right,
             lost=of["correct"].to_numpy(float) - answers["correct"].to_numpy(float),
-            **(_cot(answers) if asked else {"follows": right, "told": np.nan, "scope": np.nan}),
+            **(
+                _cot(answers)
+                if asked
+                else {
+                    "follows": right if variant == oracle else np.nan,
+                    "told": np.nan,
+                    "scope": np.nan,
+                }
+            ),
         )
         for group, part in [("all", scored), *scored.groupby("group", sort=True)]:
             wrong = part[part["right"] == 0]
@@ -79,8 +84,8 @@ def route_table(
 def _cot(answers: pd.DataFrame) -> dict[str, pd.Series]:
     """Whether CoT's rule was followed, and its two answers true; NaN where that is not known."""
     simple = answers["simple"].map({True: "simple", False: "complex"})
-    scope = answers["group"].map(_SCOPE_OF)
-    rule = [_COT.get(both, "both") for both in zip(simple, scope, strict=True)]
+    scope = answers["group"].map(SCOPE_OF)
+    rule = [cot_route(*both) for both in zip(simple, scope, strict=True)]
     known = simple.notna()
     return {
         "follows": (answers["route"] == rule).astype(float).where(known),

@@ -5,7 +5,7 @@ content security policy forbids the page to ask for anything outside itself.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -53,10 +53,8 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "subtask_grid": tables.grid(results["subtasks"], by="subtask"),
         "differences": figures.draw_differences(differences, settings),
         "over": over(accuracy),
-        "comparisons": [
-            {**row, "outcome": outcome(row, settings["level"]), "once": one_training(row)}
-            for row in differences
-        ],
+        "comparisons": _decided(differences, settings["level"]),
+        "likelihoods": _decided(results.get("likelihoods", ()), settings["level"]),
         "choices": tables.choices(inputs.predictions),
         "routes": results["routes"],
         "differing": tables.differing(
@@ -65,8 +63,12 @@ def _results(inputs: Inputs) -> dict[str, Any]:
     }
 
 
+def _decided(rows: Iterable[Mapping[str, Any]], level: float) -> list[dict[str, Any]]:
+    """Rows of comparisons with what they show."""
+    return [{**row, "outcome": outcome(row, level), "once": one_training(row)} for row in rows]
+
+
 def _training(inputs: Inputs) -> dict[str, Any]:
-    level = float(inputs.results["settings"]["level"])
     curves = [
         figures.draw_curves(stage, table) for stage, table in inputs.curves.items() if len(table)
     ]
@@ -75,8 +77,10 @@ def _training(inputs: Inputs) -> dict[str, Any]:
     return {
         "curves": curves,
         "convergence": inputs.rows("convergence"),
-        "doses": [figures.draw_dose(table, level) for table in doses],
-        "dose_recorded": "" if not doses else str(doses[0]["recorded"].iloc[0]),
+        "doses": [figures.draw_dose(table) for table in doses],
+        "dose_recorded": ""
+        if not doses
+        else ", ".join(dict.fromkeys(one["recorded"].iloc[0] for one in doses)),
     }
 
 
@@ -108,10 +112,6 @@ def _by_encoder(examples: Sequence[figures.Example]) -> dict[str, list[figures.E
     for example in examples:
         grouped.setdefault(example.encoder, []).append(example)
     return grouped
-
-
-def _analyses(inputs: Inputs) -> dict[str, Any]:
-    return {}
 
 
 def _provenance(inputs: Inputs) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diysink.routing import SCOPE_OF, cot_route
 from diysink.selection.choice import Choice, QuestionBatch, Route
 
 ScoreRule = Literal["sum", "mean", "prior-corrected"]
@@ -26,8 +27,6 @@ the sum less what it is without image and question (`diysink.model.choice_scores
 
 IMAGES = ("simple", "complex")
 SCOPES = ("whole", "detail", "both")
-SCOPE_OF: dict[str | None, str] = {"global": "whole", "local": "detail", "mixed": "both"}
-"""What a question of a known group needs."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ class CoTSelection:
             (IMAGES[i], SCOPES[min(s, 2)])
             for i, s in zip(image.argmax(1).tolist(), scope.argmax(1).tolist(), strict=True)
         )
-        routes = tuple(route(*both) for both in answers)
+        routes = tuple(Route(cot_route(*both)) for both in answers)
         return Choice(torch.ones(len(routes), 2), routes, prefix=scores.prefix, answers=answers)
 
 
@@ -176,22 +175,7 @@ class CoTTrueSelection:
                 questions.simple or (None,) * len(questions.texts), questions.groups, strict=True
             )
         )
-        return replace(Choice.of([route(*both) for both in answers]), answers=answers)
-
-
-def route(image: str | None, scope: str | None) -> Route:
-    """The route for the two answers.
-
-    >>> route("simple", "whole"), route("complex", "detail"), route("simple", "detail")
-    (<Route.SINK: 'sink'>, <Route.NONSINK: 'nonsink'>, <Route.BOTH: 'both'>)
-    """
-    match image, scope:
-        case "simple", "whole":
-            return Route.SINK
-        case "complex", "detail":
-            return Route.NONSINK
-        case _:
-            return Route.BOTH
+        return replace(Choice.of([Route(cot_route(*both)) for both in answers]), answers=answers)
 
 
 def soft_weights(

@@ -1,6 +1,7 @@
 """The gain at every level of a dose, with its interval: where there is none, where it is seen."""
 
 from textwrap import fill
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,20 +18,18 @@ from diysink.drawing import (
     short,
 )
 from diysink.evaluation.dose import in_order
+from diysink.evaluation.verdict import ends, over
 
 
-def draw_dose(table: pd.DataFrame, level: float) -> Drawing:
+def draw_dose(table: pd.DataFrame) -> Drawing:
     """One dose: the difference of variant and baseline over its levels, in two groups.
 
     Args:
         table: rows of one dose, as `diysink.evaluation.dose_response` gives them, with ``dose``,
-            ``knob``, ``planted``, ``first`` and ``level_name``.
-        level: of the intervals.
+            ``knob``, ``planted``, ``first``, ``level_name`` and ``interval_level``.
     """
     one = table.iloc[0]
     groups = list(dict.fromkeys([one["first"], "all"]))
-    several = bool((table["n_seeds"] > 1).all())
-    low, high = ("training_low", "training_high") if several else ("low", "high")
     lines = {group: rows_of(table[table["group"] == group]) for group in groups}
     colours = dict(zip(groups, (BOTH, MUTED), strict=False))
 
@@ -39,7 +38,7 @@ def draw_dose(table: pd.DataFrame, level: float) -> Drawing:
         for i, (group, rows) in enumerate(lines.items()):
             places = [place + 0.08 * i for place in range(len(rows))]
             for place, row in zip(places, rows, strict=True):
-                axes.plot([place] * 2, [100 * row[low], 100 * row[high]], color=colours[group])
+                axes.plot([place] * 2, [100 * end for end in ends(row)], color=colours[group])
             gains = [100 * row["difference"] for row in rows]
             axes.plot(places, gains, MARKERS[i], color=colours[group], linestyle="-",
                       linewidth=0.9, markersize=4.5, label=f"{group} questions")  # fmt: skip
@@ -52,21 +51,26 @@ def draw_dose(table: pd.DataFrame, level: float) -> Drawing:
     first = lines[groups[0]]
     gains = [row["difference"] for row in first]
     kept = in_order(gains, one["planted"])
-    seeds = f"{one['n_seeds']} trainings and images" if several else "images, one training"
+    detects = null_end(first, one["planted"])["detectable"]
+    late = sorted({row["level_name"] for row in first if not row["converged"]})
     return drawing(
         f"dose-{one['dose']}",
         f"{one['dose']}: {one['variant']} less {one['baseline']} goes from {100 * gains[0]:+.1f} "
         f"to {100 * gains[-1]:+.1f} points on {groups[0]} questions; planted: it "
         f"{one['planted']}, {'as it does' if kept else 'and not every level keeps the order'}",
-        f"Along the axis: {one['knob']}. Lines: {level_name(level)} intervals over {seeds}. "
-        f"At the null end this design detects {100 * null_end(first, one['planted']):.1f} points "
-        "with 80 % power.",
+        f"Along the axis: {one['knob']}. Lines: {level_name(one['interval_level'])} intervals over "
+        f"{over(first)}, {one['n_seeds']} {'training' if one['n_seeds'] == 1 else 'trainings'}."
+        + (
+            f" At the null end this design detects {100 * detects:.1f} points with 80 % power."
+            if pd.notna(detects)
+            else ""
+        )
+        + (f" Not all trainings have converged at: {', '.join(late)}." if late else ""),
         2.6,
         draw,
     )
 
 
-def null_end(rows: list[dict[str, object]], planted: str) -> float:
-    """The smallest effect that the design detects where nothing is to be won."""
-    row = rows[0] if planted == "rises" else rows[-1]
-    return float(str(row["detectable"]))
+def null_end(rows: list[dict[str, Any]], planted: str) -> dict[str, Any]:
+    """The level at which nothing is to be won."""
+    return rows[0] if planted == "rises" else rows[-1]
