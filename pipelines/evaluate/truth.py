@@ -30,7 +30,7 @@ def find_simple_images(
     if settings.table == "miniature":
         splits = dict.fromkeys(row.split for row in evaluate.rows())
         found = [generated_labels(records, prepare, split, seed) for split in splits]
-        tables = [table for table in found if table is not None]
+        tables = [table for table in found if table is not None and len(table)]
         if not tables:  # the user's own data, of which the generator knows nothing
             return _simple(none, ())
         labels = pd.concat(tables, ignore_index=True)

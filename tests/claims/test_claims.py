@@ -112,7 +112,7 @@ SPOILT = [
      CONTROL),  # random nonsinks reach sinks
     (6, "words", turned, REFUTED, CONTRARY),
     (6, "words", lambda t: at(t, SINK, value=0.0, low=-0.02, high=0.02), REFUTED, NONE),
-    (6, "words", lambda t: at(t, OTHER, value=0.5, low=0.45, high=0.55), REFUTED, CONTRARY),
+    (6, "words", lambda t: at(t, OTHER, value=0.5, low=0.45, high=0.55), REFUTED, SMALLER),
     (6, "words", lambda t: at(t, {"control": "shuffled"}, value=0.7, high=0.8), UNDECIDED, CONTROL),
     (7, "probes", lambda t: at(t, {"scope": "global", "metric": "accuracy"}, value=-0.5, low=-0.6,
                                high=-0.4), REFUTED, CONTRARY),

@@ -273,7 +273,7 @@ def test_each_model_is_loaded_once_and_the_table_keeps_its_order(
     load = diysink.model.load
     monkeypatch.setattr(diysink.model, "load", lambda *a, **k: loads.append(a) or load(*a, **k))
     simple = pd.DataFrame({"image": [lvlms.picture(0).sha256], "simple": [True]})
-    late = pd.DataFrame({"connector": ["dual"], "seed": [1], "converged": [False]})
+    late = pd.DataFrame({"connector": ["other"], "seed": [1], "converged": [False]})
     folders = (tmp_path / "models", tmp_path / "selectors", tmp_path, simple, late)
     table, refused = predict_answers(
         records,
@@ -299,7 +299,7 @@ def test_each_model_is_loaded_once_and_the_table_keeps_its_order(
     assert set(known["simple"]) == {True}
     assert table["log_likelihood"].lt(0).all()
     late = table[~table["converged"]]
-    assert set(zip(late["model"], late["seed"], strict=True)) == {("dual", 1)}
+    assert set(zip(late["model"], late["seed"], strict=True)) == {("other", 1)}
 
 
 CHANGES: dict[str, tuple[dict[str, Any], Any]] = {

@@ -68,8 +68,8 @@ def test_a_table_says(folder: Path, tmp_path: Path, ending: str) -> None:
     found = find_simple_images(folder / "records", GENERATED, settings, 5)
     assert found.to_dict("list") == {"image": ["a", "b", "c"], "simple": [True, False, True]}
     misspelt = evaluate(table=str(path), attribute="kind", labels=["Icon"])
-    with pytest.raises(ValueError, match="no image of .* is Icon"):
-        find_simple_images(tmp_path, prepare(), misspelt, 0)
+    with pytest.raises(ValueError, match=r"no image of .* is Icon"):
+        find_simple_images(folder / "records", GENERATED, misspelt, 5)
     other = evaluate(table=str(path), attribute="crowd")
     with pytest.raises(ValueError, match="attribute is 'crowd'"):
         find_simple_images(folder / "records", GENERATED, other, 5)

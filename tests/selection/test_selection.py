@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from diysink.routing import cot_route
 from diysink.selection import (
     Choice,
     CoTSelection,
@@ -21,7 +22,6 @@ from diysink.selection import (
     Scores,
 )
 from diysink.selection.cot import IMAGES, SCOPES, soft_weights
-from diysink.selection.cot import route as cot_route
 
 TEMPLATES = CoTTemplates(
     "simple or complex?", ("simple", "complex"), "scope: {question}", ("whole", "detail", "both")

@@ -3,7 +3,8 @@
 Two numbers are fixed beforehand: the limit that the claim's words put, and the smallest effect of
 interest, which is the paper's. The interval decides (Lakens 2017, equivalence tests for social
 psychology): beyond the limit the effect is shown; any other interval that holds no effect of
-interest refutes it, and says whether there is none, a smaller one, or the contrary; any other is undecided.
+interest refutes it, and says whether there is none, a smaller one, or the contrary; all
+others are undecided.
 """
 
 from scipy.stats import norm

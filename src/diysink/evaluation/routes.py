@@ -85,7 +85,8 @@ def _cot(answers: pd.DataFrame) -> dict[str, pd.Series]:
     """Whether CoT's rule was followed, and its two answers true; NaN where that is not known."""
     simple = answers["simple"].map({True: "simple", False: "complex"})
     scope = answers["group"].map(SCOPE_OF)
-    rule = [cot_route(*both) for both in zip(simple, scope, strict=True)]
+    told = (series.astype(object).where(series.notna(), None) for series in (simple, scope))
+    rule = [cot_route(*both) for both in zip(*told, strict=True)]
     known = simple.notna()
     return {
         "follows": (answers["route"] == rule).astype(float).where(known),
