@@ -56,7 +56,7 @@ def measure_doses(
     tables = []
     for name, one in dose.doses.items():
         for level in one.levels:
-            stage_1, stage_2 = changed(one, level, dose, align, finetune, evaluate)
+            stage_1, stage_2 = changed(one, level, align, finetune, evaluate)
             parts = model if level.profile is None else with_encoder(model, sinks, level.profile)
             trained = (records, sink_profiles)
             connectors, _ = align_connectors(
@@ -91,20 +91,22 @@ def with_encoder(model: "Model", sinks: "Sinks", profile: str) -> "Model":
 def changed(
     one: "Dose",
     level: "Level",
-    doses: "Doses",
     align: "Align",
     finetune: "Finetune",
     evaluate: "Evaluate",
 ) -> tuple["Align", "Finetune"]:
-    """The settings of both stages of training at a level, with the connectors it needs alone."""
+    """The settings of both stages of training at a level, with the connectors it needs alone.
+
+    Where a level says how long stage 2 is, no limit of the loss judges it: its length is the dose.
+    """
     needed = {evaluate.variants.trained[name].connector or "" for name in one.compare}
     stage_1 = one.connectors_at(level, align, needed)
-    if doses.align_steps is not None:
-        stage_1 = stage_1.model_copy(update={"max_steps": doses.align_steps})
-    steps = doses.finetune_steps if level.max_steps is None else level.max_steps
-    if steps is not None:
-        finetune = finetune.model_copy(update={"max_steps": steps})
-    return stage_1, finetune
+    if level.max_steps is None:
+        return stage_1, finetune
+    own: dict[str, Any] = {"max_steps": level.max_steps}
+    if finetune.validation is not None:
+        own["validation"] = finetune.validation.model_copy(update={"max_loss": None})
+    return stage_1, finetune.model_copy(update=own)
 
 
 def answers(

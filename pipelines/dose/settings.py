@@ -74,11 +74,7 @@ class Doses(Settings):
     """``dose`` in the parameters.
 
     Attributes:
-        align_steps: of stage 1, for all doses; None: ``align.max_steps``.
-        finetune_steps: of stage 2, where a level says nothing; None: ``finetune.max_steps``.
         doses: by name; none: the stage does nothing.
     """
 
-    align_steps: Annotated[int, Field(ge=1)] | None = None
-    finetune_steps: Annotated[int, Field(ge=1)] | None = None
     doses: Entries[Dose]

@@ -27,17 +27,18 @@ DOSE = {"knob": "k", "planted": "rises", "compare": ["dual-oracle", "dual"], "le
 
 def doses(**changes):
     one = DOSE | changes
-    return Doses.model_validate({"doses": {"mine": one}, "align_steps": 2, "finetune_steps": 1})
+    return Doses.model_validate({"doses": {"mine": one}})
 
 
 def test_a_level_trains_what_is_compared_with_what_it_changes():
     dose = doses(connectors={"dual": {"views": "all", "options": {"hidden_dim": 5}}})
     one = dose.doses["mine"]
     align, finetune, evaluate = (BASE[name] for name in ("align", "finetune", "evaluate"))
-    settings = [at_level(one, level, dose, align, finetune, evaluate) for level in one.levels]
+    settings = [at_level(one, level, align, finetune, evaluate) for level in one.levels]
     assert [list(stage_1.connectors) for stage_1, _ in settings] == [["dual"]] * 3
-    assert [stage_1.max_steps for stage_1, _ in settings] == [2] * 3
     assert [stage_2.max_steps for _, stage_2 in settings] == [0, 0, 2]
+    limits = [stage_2.validation.max_loss for _, stage_2 in settings]
+    assert limits == [None, None, None]  # their length is the dose
     assert settings[0][0] == settings[1][0]
     assert settings[2][0].connectors["dual"].views == "all"
     assert settings[2][0].connectors["dual"].options == {"hidden_dim": 5, "activation": "relu"}
@@ -76,7 +77,7 @@ def stage(parts, tiny_records, tmp_path_factory):
         pd.DataFrame({"image": [], "simple": []}),
         model,
         BASE["sinks"],
-        changed(BASE["align"], require_sinks=False, **few),
+        changed(BASE["align"], require_sinks=False, max_steps=2, **few),
         changed(BASE["finetune"], **few),
         changed(BASE["evaluate"], batch=8, max_new_tokens=2, resamples=20),
         seeds=[0, 1],
