@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diysink.census import compare, inspect
     from diysink.interventions import (
         VAR,
         Drop,
@@ -37,9 +38,12 @@ __all__ = [
     "Replace",
     "Reposition",
     "Scale",
+    "compare",
     "from_llava",
+    "inspect",
     "intervene",
 ]
+_OF_CENSUS = {"compare", "inspect"}
 _OF_MODEL = {
     "DIYSinkConfig",
     "DIYSinkForConditionalGeneration",
@@ -49,8 +53,9 @@ _OF_MODEL = {
 
 
 def __getattr__(name: str) -> Any:
-    """Names of two packages, imported at their first use."""
+    """Names of three packages, imported at their first use."""
     if name in __all__:
         package = "model" if name in _OF_MODEL else "interventions"
+        package = "census" if name in _OF_CENSUS else package
         return getattr(import_module(f"diysink.{package}"), name)
     raise AttributeError(f"module 'diysink' has no attribute {name!r}")

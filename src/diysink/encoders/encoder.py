@@ -5,6 +5,8 @@ pooling head ever runs or is kept; the states are those *before* any final norm;
 that each token receives comes, on request, from the last block that runs.
 """
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -90,11 +92,25 @@ class Encoder(nn.Module):
         Raises:
             ValueError: the image has a size that the encoder cannot take.
         """
+        hidden = deque(self.hidden_states(pixel_values), maxlen=1)[0]
+        return hidden[:, self.prefix :]
+
+    def hidden_states(
+        self, pixel_values: Float[Tensor, "batch channels height width"]
+    ) -> Iterator[Float[Tensor, "batch tokens dim"]]:
+        """States of all tokens, class and register tokens first, from layer 0 to the layer.
+
+        A layer runs when it is asked for, and none is kept.
+
+        Raises:
+            ValueError: as in `forward`.
+        """
         self.grid(pixel_values)
         hidden = self._parts.embed(self, pixel_values)
+        yield hidden
         for block in self.blocks:
             hidden = block(hidden, attention_mask=None)
-        return hidden[:, self.prefix :]
+            yield hidden
 
     def observe(self, pixel_values: Float[Tensor, "batch channels height width"]) -> Observation:
         """The hidden states, and the attention that each patch got in the block that wrote them.

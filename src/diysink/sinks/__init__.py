@@ -2,16 +2,20 @@
 
 from diysink.sinks.calibration import CalibrationSettings, calibrate
 from diysink.sinks.criteria import (
+    MASSIVE_RATIO,
+    MASSIVE_VALUE,
     attention_relative_to_even,
     has_massive_activation,
     token_norms,
 )
 from diysink.sinks.layout import Layout
 from diysink.sinks.norms import measure_norms
+from diysink.sinks.positions import evenness
 from diysink.sinks.profile import Evidence, ProfileMismatchError, SinkProfile
 from diysink.sinks.statistics import (
     NonFiniteError,
     Statistics,
+    bootstrap_weights,
     measure,
     patch_contrast,
     total,
@@ -20,6 +24,8 @@ from diysink.sinks.threshold import Threshold, relative_norms
 from diysink.sinks.verdict import Credibility
 
 __all__ = [
+    "MASSIVE_RATIO",
+    "MASSIVE_VALUE",
     "CalibrationSettings",
     "Credibility",
     "Evidence",
@@ -30,7 +36,9 @@ __all__ = [
     "Statistics",
     "Threshold",
     "attention_relative_to_even",
+    "bootstrap_weights",
     "calibrate",
+    "evenness",
     "has_massive_activation",
     "measure",
     "measure_norms",

@@ -29,7 +29,7 @@ class Layout:
     Attributes:
         rows, columns: of patches; 0, and ``dim`` too, where norms alone are counted
             (`diysink.sinks.measure_norms`), of images of any size.
-        dim: width of the hidden states.
+        dim: width of the hidden states; 0: nothing is counted by dimension.
         anchor: a norm that is an edge (the paper's tau of 100).
         relative: whether norms are counted over the median norm of their image.
         replicates: bootstrap replicates.

@@ -34,6 +34,7 @@ from diysink.sinks.layout import BINS, MOST_COUNTED, REACH, Layout
 
 SCALE = 2**20  # fixed point: one unit is a millionth, about
 NORM_TABLES = ("images", "norms", "octaves", "counts", "drops")  # what norms alone give
+DIM_TABLES = ("energy", "massive")  # what looks at the dimensions of the states
 POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)])
 
 
@@ -57,7 +58,8 @@ class Statistics:
             fixed-point sums of each dimension's share of the squared norm. ``massive`` (B): tokens
             with a massive activation. ``drops`` (R, B): images by the edge in the middle of the
             largest drop between their sorted norms (`largest_drop`).
-            Where the layout is of norms alone: the tables of ``NORM_TABLES`` only.
+            Where the layout is of norms alone: the tables of ``NORM_TABLES`` only; where it has no
+            ``dim``: no ``energy`` and no ``massive``.
     """
 
     layout: Layout
@@ -136,6 +138,8 @@ class Statistics:
         }
         if layout.norms_alone:
             shapes = {name: shapes[name] for name in NORM_TABLES}
+        if layout.dim == 0:
+            shapes = {name: shape for name, shape in shapes.items() if name not in DIM_TABLES}
         zeros = {name: torch.zeros(shape, dtype=torch.int64) for name, shape in shapes.items()}
         return cls(layout, zeros)
 
@@ -167,7 +171,7 @@ def measure(
         ValueError: the batch does not fit the layout.
     """
     batch, tokens, dim = hidden.shape
-    if (tokens, dim, len(images)) != (layout.positions, layout.dim, batch):
+    if (tokens, layout.dim or dim, len(images)) != (layout.positions, dim, batch):
         raise ValueError(
             f"A batch of {len(images)} images with hidden states {batch} x {tokens} x {dim} does "
             f"not fit a grid of {layout.rows} x {layout.columns} patches and width {layout.dim}. "
@@ -183,12 +187,7 @@ def measure(
             "bfloat16 in place of float16), or look at that image."
         )
     place = layout.bins(norms)
-    flat = place.flatten()
-    squares = hidden.detach().float().square()
-    share = squares / squares.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-    energy = torch.zeros(BINS, dim, dtype=torch.int64, device=hidden.device)
-    energy.index_add_(0, flat, _fixed(share).flatten(0, 1))
-    place, flat, norms = place.cpu(), flat.cpu(), norms.cpu()
+    place, norms = place.cpu(), norms.cpu()
 
     row = torch.arange(batch)[:, None]
     each = (row * BINS + place).flatten()  # (image, bin) of every token
@@ -202,12 +201,26 @@ def measure(
             "attention": _replicate(weights, _sums(each, attention, batch)),
             "contrast": _replicate(weights, _sums(each, contrast, batch)),
             "positions": torch.bincount(position, minlength=BINS * tokens).view(BINS, tokens),
-            "energy": energy.cpu(),
-            "massive": torch.bincount(
-                flat[has_massive_activation(hidden).cpu().flatten()], minlength=BINS
-            ),
+            **({} if layout.dim == 0 else dimension_tables(hidden, place)),
         },
     )
+
+
+def dimension_tables(
+    hidden: Float[Tensor, "batch tokens dim"], place: Int[Tensor, "batch tokens"]
+) -> dict[str, Int[Tensor, "bins ..."]]:
+    """The tables of `DIM_TABLES`.
+
+    Args:
+        hidden: states at the layer.
+        place: each token's bin, on the CPU.
+    """
+    squares = hidden.detach().float().square()
+    share = squares / squares.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    energy = torch.zeros(BINS, hidden.shape[-1], dtype=torch.int64, device=hidden.device)
+    energy.index_add_(0, place.flatten().to(hidden.device), _fixed(share).flatten(0, 1))
+    massive = place[has_massive_activation(hidden).cpu()]
+    return {"energy": energy.cpu(), "massive": torch.bincount(massive, minlength=BINS)}
 
 
 def norm_tables(

@@ -1,0 +1,108 @@
+"""Two cards side by side: what differs, with intervals."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from diysink.census.card import COLUMNS, Card
+from diysink.resampling import holm
+
+SURE = 0.05  # a difference is told where its p, corrected for all of them (Holm), is below
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second card less the first.
+
+    Attributes:
+        table: one row a layer and value: ``layer, metric, first, second, difference, low, high,
+            p_holm, differs``.
+        paired: whether both were measured on the same images, so that images cancel out.
+        about: what differs between models, images and settings: key to both values.
+    """
+
+    table: pd.DataFrame
+    paired: bool
+    about: dict[str, tuple[object, object]]
+
+    @property
+    def lines(self) -> list[str]:
+        """In words: what was compared, how much differs, and where most."""
+        told = self.table[self.table["differs"]]
+        how = "the same images" if self.paired else "different images, or no replicates"
+        lines = [
+            f"{len(told)} of {len(self.table)} values differ (p < {SURE} after Holm's correction; "
+            f"{how})."
+        ]
+        for metric, rows in told.groupby("metric", sort=False):
+            largest = rows.loc[(rows["difference"] / rows["error"]).abs().idxmax()]
+            lines.append(
+                f"{metric}: at {len(rows)} layers; at layer {largest['layer']} "
+                f"{largest['first']:.4g} becomes {largest['second']:.4g} "
+                f"({largest['difference']:+.3g} [{largest['low']:+.3g}, {largest['high']:+.3g}])"
+            )
+        return lines
+
+
+def compare(first: Card, second: Card) -> Comparison:
+    """What differs between two censuses.
+
+    Of the same images the bootstrap replicates are the same draws, and their differences give the
+    interval; otherwise both are taken as independent.
+
+    Raises:
+        ValueError: the cards have other layers.
+    """
+    layers = [[one["layer"] for one in card.plain["layers"]] for card in (first, second)]
+    if layers[0] != layers[1]:
+        raise ValueError(
+            f"The first card has layers {layers[0]} and the second {layers[1]}: models of the same "
+            "number of layers can be compared, with the same choice of layers."
+        )
+    same = ("digest", "replicates", "seed")
+    images = [tuple(card.plain["images"][key] for key in same) for card in (first, second)]
+    paired = images[0] == images[1] and bool(first.replicates and second.replicates)
+    rows = []
+    for place, layer in enumerate(layers[0]):
+        ones, others = (card.plain["layers"][place]["metrics"] for card in (first, second))
+        for metric in COLUMNS:
+            one, other = ones.get(metric), others.get(metric)
+            if one is None or other is None:
+                continue
+            difference = other["value"] - one["value"]
+            error = math.nan
+            if paired and metric in first.replicates and metric in second.replicates:
+                drawn = second.replicates[metric][place, 1:] - first.replicates[metric][place, 1:]
+                error = float(np.nanstd(drawn, ddof=1))
+            else:
+                error = math.hypot(*(_error(cell) for cell in (one, other)))
+            rows.append((layer, metric, one["value"], other["value"], difference, error))
+    table = pd.DataFrame(
+        rows, columns=["layer", "metric", "first", "second", "difference", "error"]
+    )
+    reach = norm.ppf(0.975) * table["error"]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = 2 * norm.sf(np.abs(table["difference"] / table["error"]))
+    p = np.where(table["error"] > 0, p, np.where(table["difference"] == 0, 1.0, 0.0))
+    table = table.assign(
+        low=table["difference"] - reach, high=table["difference"] + reach, p_holm=holm(list(p))
+    )
+    table["differs"] = table["p_holm"] < SURE
+    return Comparison(table, paired, _about(first, second))
+
+
+def _error(cell: dict[str, float]) -> float:
+    return (cell["high"] - cell["low"]) / (2 * float(norm.ppf(0.975)))
+
+
+def _about(first: Card, second: Card) -> dict[str, tuple[object, object]]:
+    found: dict[str, tuple[object, object]] = {}
+    for part in ("model", "images", "software"):
+        one, other = first.plain[part], second.plain[part]
+        for key in one.keys() | other.keys():
+            if one.get(key) != other.get(key):
+                found[f"{part}.{key}"] = (one.get(key), other.get(key))
+    return dict(sorted(found.items()))

@@ -1,0 +1,93 @@
+"""What one layer of an encoder shows of a batch of images, for all metrics."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from diysink.architectures.attended import Attended, on_attention
+from diysink.census.heads import Heads, heads_of, output_basis
+from diysink.encoders import Encoder
+from diysink.sinks import token_norms
+
+
+@dataclass(frozen=True)
+class SeenLayer:
+    """One layer, one batch.
+
+    Attributes:
+        number: 0 is what enters the first block, i what leaves the i-th.
+        hidden: states of all tokens, those before the patches first.
+        prefix: how many tokens stand before the patches.
+        heads: what the heads of the block that wrote the states did; None at layer 0, and where
+            the attention was not seen.
+        contrast: of each patch's pixels, over its image's mean.
+        images: names of the images' content.
+    """
+
+    number: int
+    hidden: Float[Tensor, "batch tokens dim"]
+    prefix: int
+    heads: Heads | None
+    contrast: Float[Tensor, "batch patches"]
+    images: Sequence[str]
+
+    @property
+    def patches(self) -> Float[Tensor, "batch patches dim"]:
+        """States of the patches, in raster order."""
+        return self.hidden[:, self.prefix :]
+
+    @cached_property
+    def norms(self) -> Float[Tensor, "batch patches"]:
+        """L2 norms of the patches, in float32."""
+        return token_norms(self.patches)
+
+    @cached_property
+    def received(self) -> Float[Tensor, "batch tokens"] | None:
+        """Attention that each token receives, averaged over heads; a row adds up to 1."""
+        return None if self.heads is None else self.heads.received.mean(1)
+
+
+class Walk:
+    """Runs an encoder block by block and shows every layer.
+
+    Args:
+        encoder: with all its blocks (``layer=-1``).
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._bases: dict[int, Tensor | None] = {}
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        pixel_values: Float[Tensor, "batch channels height width"],
+        contrast: Float[Tensor, "batch patches"],
+        images: Sequence[str],
+    ) -> Iterator[SeenLayer]:
+        """Every layer of a batch, from layer 0; each is let go before the next one runs."""
+        encoder = self.encoder
+        found: list[Heads] = []
+
+        def see(block: nn.Module) -> Callable[[nn.Module, Attended], None]:
+            def look(module: nn.Module, seen: Attended) -> None:
+                if id(module) not in self._bases:
+                    basis = output_basis(block, module, seen.query.shape[1])
+                    self._bases[id(module)] = basis
+                found.append(heads_of(seen, self._bases[id(module)]))
+
+            return look
+
+        states = encoder.hidden_states(pixel_values)
+        number, hidden = 0, next(states)
+        while True:
+            heads = found.pop() if found else None
+            yield SeenLayer(number, hidden, encoder.prefix, heads, contrast, images)
+            if number == len(encoder.blocks):
+                return
+            with on_attention(encoder.blocks[number], see(encoder.blocks[number])):
+                number, hidden = number + 1, next(states)

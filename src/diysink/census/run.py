@@ -1,0 +1,281 @@
+"""A census from a model and images: shows its progress, and goes on where it was stopped."""
+
+import copy
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from PIL import Image
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from diysink.artifact import Workspace, digest_json
+from diysink.census.card import Card, make_card
+from diysink.census.images import Images, LeftOut, read_images
+from diysink.census.layer import Walk
+from diysink.census.totals import Totals
+from diysink.encoders import Encoder, load_encoder, stock_image_processor, to_pixels
+from diysink.engine import DTYPES, resolve_device
+from diysink.records import ImageFile
+from diysink.sinks import patch_contrast
+
+logger = logging.getLogger(__name__)
+SUMS = "totals.safetensors"
+WORK = ".work"
+NAMED = 20  # images left out that the card names
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a census is made.
+
+    Attributes:
+        layers: to measure, 0 is what enters the first block; negative ones count from the last;
+            None: all.
+        limit: of images; None: all.
+        size: side in pixels that images are prepared to; None: the checkpoint's own.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        batch_size: images to a forward pass.
+        save_every: batches between two looks at the disk.
+        replicates: of the bootstrap over images.
+        seed: of the bootstrap.
+    """
+
+    layers: Sequence[int] | None = None
+    limit: int | None = None
+    size: int | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    batch_size: int = 16
+    save_every: int = 8
+    replicates: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype is {self.dtype!r}; it must be one of {', '.join(DTYPES)}.")
+        low = min(self.batch_size, self.save_every, self.replicates, self.limit or 1)
+        if low < 1:
+            raise ValueError("limit, batch_size, save_every and replicates must be at least 1.")
+
+
+class Census:
+    """One encoder and how its images are prepared.
+
+    Args:
+        encoder: with all its blocks (``layer=-1``).
+        processor: an image processor of transformers.
+        options: how.
+
+    Raises:
+        ValueError: a layer that does not exist, or a size that the encoder cannot take.
+    """
+
+    def __init__(self, encoder: Encoder, processor: Any, options: Options) -> None:
+        self.options = options
+        self.encoder = encoder.to(resolve_device(options.device), DTYPES[options.dtype]).eval()
+        self.processor = processor if options.size is None else sized(processor, options.size)
+        self.process = to_pixels(self.processor)
+        self.walk = Walk(self.encoder)
+        count = len(encoder.blocks) + 1
+        wanted = range(count) if options.layers is None else options.layers
+        if outside := [layer for layer in wanted if not -count <= layer < count]:
+            raise ValueError(f"layers {outside}: {encoder.name} has layers 0 to {count - 1}.")
+        self.layers = sorted({layer % count for layer in wanted})
+
+    def pixels(
+        self, images: Sequence[ImageFile]
+    ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch patches"]]:
+        """Pixel values, and the contrast of each patch."""
+        pixels = self.process([image.open() for image in images])
+        weight = next(self.encoder.parameters())
+        contrast = patch_contrast(pixels, *self.encoder.grid(pixels))
+        return pixels.to(weight.device, weight.dtype), contrast.to(weight.device)
+
+    def add(self, totals: Totals, images: Sequence[ImageFile]) -> None:
+        """Measure a batch."""
+        pixels, contrast = self.pixels(images)
+        names = [image.sha256 for image in images]
+        for seen in self.walk(pixels, contrast, names):
+            if seen.number in self.layers:
+                grid = self.encoder.grid(pixels)
+                totals.add(seen, grid, self.options.replicates, self.options.seed)
+        totals.count += len(images)
+        totals.chain = chained(totals.chain, images)
+
+    def about(self) -> dict[str, Any]:
+        """What the card says of the model."""
+        pixels = self.process([Image.new("RGB", (64, 64))])
+        encoder = self.encoder
+        return {
+            "name": encoder.name,
+            "family": encoder.family,
+            "digest": encoder.identity.digest,
+            "dtype": self.options.dtype,
+            "layers": len(encoder.blocks),
+            "heads": encoder.heads,
+            "width": encoder.dim,
+            "patch": list(encoder.patch),
+            "pixels": list(pixels.shape[-2:]),
+            "grid": list(encoder.grid(pixels)),
+            "prefix": ["class", *["register"] * encoder.prefix][: encoder.prefix],
+        }
+
+    def run(
+        self, images: Images, workspace: Path | str | None = None, *, progress: bool = False
+    ) -> Card:
+        """Measure all images.
+
+        Args:
+            images: see `diysink.census.read_images`.
+            workspace: folder in which the sums are kept on the way, so that a run that was stopped
+                goes on; None: nothing is kept.
+            progress: whether a bar is shown.
+
+        Raises:
+            SourceError: there is no image.
+            NonFiniteError: the encoder gave infinite states.
+        """
+        about = self.about()
+        work = None if workspace is None else self._workspace(workspace, about)
+        file = None if work is None else work.path / SUMS
+        done = Totals.load(file) if file is not None and file.exists() else Totals()
+        if done.count:
+            logger.info("%d images were measured before", done.count)
+        refused: list[LeftOut] = []
+        totals = self._measured(done, images, refused, file, progress)
+        if totals is None:  # other images than those that were measured before
+            refused.clear()
+            totals = self._measured(Totals(), images, refused, file, progress)
+        assert totals is not None
+        for one in refused[:NAMED]:
+            logger.warning("left out: %s: %s", one.name, one.reason)
+        found = {
+            "count": totals.count,
+            "digest": totals.chain,
+            "left_out": len(refused),
+            "left_out_names": [f"{one.name}: {one.reason}" for one in refused[:NAMED]],
+            "replicates": self.options.replicates,
+            "seed": self.options.seed,
+        }
+        software = {name: version(name) for name in ("diysink", "torch", "transformers")}
+        everything = {"model": about, "images": found, "software": software}
+        return make_card(totals, everything, self.layers)
+
+    def _workspace(self, folder: Path | str, about: Mapping[str, Any]) -> Workspace:
+        options = self.options
+        own = [options.batch_size, options.replicates, options.seed, self.layers, options.dtype]
+        return Workspace(folder, "inspect", [dict(about), repr(self.processor), own])
+
+    def _measured(
+        self,
+        totals: Totals,
+        images: Images,
+        refused: list[LeftOut],
+        file: Path | None,
+        progress: bool,
+    ) -> Totals | None:
+        """The sums with the images that are not in them yet; None: they are of other images."""
+        met, chain, done = 0, "", totals.count
+        for number, batch in enumerate(self._batches(images, refused, progress)):
+            if met < done:
+                met, chain = met + len(batch), chained(chain, batch)
+                if met > done or (met == done and chain != totals.chain):
+                    return None
+                continue
+            self.add(totals, batch)
+            if file is not None and (number + 1) % self.options.save_every == 0:
+                totals.save(file)
+        if met < done:
+            return None
+        if file is not None:
+            totals.save(file)
+        return totals
+
+    def _batches(
+        self, images: Images, refused: list[LeftOut], progress: bool
+    ) -> Iterator[list[ImageFile]]:
+        batch: list[ImageFile] = []
+        with Progress(
+            "[progress.description]{task.description}", MofNCompleteColumn(), TimeElapsedColumn(),
+            disable=not progress,
+        ) as bar:  # fmt: skip
+            task = bar.add_task("images", total=self.options.limit)
+            for item in read_images(images, self.options.limit):
+                if isinstance(item, LeftOut):
+                    refused.append(item)
+                    continue
+                batch.append(item[1])
+                if len(batch) == self.options.batch_size:
+                    yield batch
+                    bar.advance(task, len(batch))
+                    batch = []
+            if batch:
+                yield batch
+                bar.advance(task, len(batch))
+
+
+def inspect(
+    model: Path | str | PreTrainedModel,
+    images: Images,
+    *,
+    out: Path | str | None = None,
+    processor: Any = None,
+    progress: bool = True,
+    **options: Any,
+) -> Card:
+    """The sink census of a vision encoder: what sinks it has, at every layer.
+
+    Args:
+        model: a folder, a hub id, or a vision tower of transformers in memory.
+        images: a folder, a parquet file, or a list of paths, encoded files or PIL images.
+        out: folder for the card, the page and, on the way, the sums; None: the card alone is
+            returned.
+        processor: an image processor of transformers; None: the checkpoint's.
+        progress: whether a bar is shown.
+        options: of `Options`.
+
+    Raises:
+        CheckpointError: not a checkpoint that can be read.
+        SourceError: no image.
+        UnsupportedModelError: an architecture that is not supported.
+        ValueError: options that do not fit; images of several sizes.
+    """
+    if isinstance(model, str | Path):
+        encoder = load_encoder(model, layer=-1)
+        source = str(model)
+    else:
+        encoder = Encoder.of(model, layer=-1)
+        source = str(model.config.name_or_path)
+    census = Census(encoder, processor or stock_image_processor(source), Options(**options))
+    folder = None if out is None else Path(out)
+    card = census.run(images, None if folder is None else folder / WORK, progress=progress)
+    if folder is not None:
+        card.save(folder)
+        shutil.rmtree(folder / WORK, ignore_errors=True)  # the card holds what the sums said
+    return card
+
+
+def chained(chain: str, images: Sequence[ImageFile]) -> str:
+    """Digest of images after others, one by one: where batches end makes no difference."""
+    for image in images:
+        chain = digest_json([chain, image.sha256])
+    return chain
+
+
+def sized(processor: Any, side: int) -> Any:
+    """The image processor with another size of its pixels."""
+    changed = copy.deepcopy(processor)
+    square = {"height": side, "width": side}
+    shortest = "shortest_edge" in dict(changed.size)
+    changed.size = type(changed.size)(**({"shortest_edge": side} if shortest else square))
+    if getattr(changed, "crop_size", None) is not None:
+        changed.crop_size = type(changed.crop_size)(**square)
+    return changed

@@ -1,0 +1,101 @@
+"""The sums of all metrics at all layers, which are all that a census keeps of its images."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from diysink.artifact import atomic_path, load_tensors
+from diysink.census.layer import SeenLayer
+from diysink.census.metrics import METRICS
+from diysink.sinks import (
+    CalibrationSettings,
+    Layout,
+    Statistics,
+    attention_relative_to_even,
+    bootstrap_weights,
+    measure,
+    measure_norms,
+)
+
+
+@dataclass
+class Totals:
+    """Sums over the images so far.
+
+    Attributes:
+        tables: ``layer/metric/table`` to its sum, float64; rows are the data and each replicate.
+        norms: of each layer the histogram of norms with what else calibration asks for.
+        count: images so far.
+        chain: digest of their contents, in order.
+    """
+
+    tables: dict[str, Float[Tensor, "rows ..."]] = field(default_factory=dict)
+    norms: dict[int, Statistics] = field(default_factory=dict)
+    count: int = 0
+    chain: str = ""
+
+    def add(self, seen: SeenLayer, grid: tuple[int, int], replicates: int, seed: int) -> None:
+        """Add one layer of a batch."""
+        weights = bootstrap_weights(seen.images, replicates, seed).double()
+        for name, metric in METRICS.items():
+            for table, value in metric.tables(seen, weights).items():
+                key = f"{seen.number}/{name}/{table}"
+                self.tables[key] = self.tables[key] + value if key in self.tables else value
+        bootstrap = {"replicates": replicates, "seed": seed}
+        settings = CalibrationSettings()
+        if seen.received is None:
+            found = measure_norms(settings.layout(**bootstrap), list(seen.norms), seen.images)
+        else:
+            even = attention_relative_to_even(seen.received[:, seen.prefix :], seen.hidden.shape[1])
+            layout = settings.layout(*grid, **bootstrap)
+            found = measure(layout, seen.patches, even, seen.contrast, seen.images)
+        before = self.norms.get(seen.number)
+        self.norms[seen.number] = found if before is None else before + found
+
+    def of(self, layer: int, metric: str) -> dict[str, Float[Tensor, "rows ..."]]:
+        """The tables of one metric at one layer."""
+        start = f"{layer}/{metric}/"
+        return {
+            key.removeprefix(start): table
+            for key, table in self.tables.items()
+            if key.startswith(start)
+        }
+
+    def save(self, path: Path) -> None:
+        """Write all of it as one file, atomically."""
+        tensors = dict(self.tables)
+        layouts = {}
+        for layer, statistics in self.norms.items():
+            layouts[layer] = statistics.layout.to_dict()
+            tensors |= {f"norms/{layer}/{name}": t for name, t in statistics.tables.items()}
+        facts = {"count": self.count, "chain": self.chain, "layouts": layouts}
+        with atomic_path(path) as temporary:
+            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_file(contiguous, temporary, metadata={"facts": json.dumps(facts)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Totals":
+        """Read what `save` wrote.
+
+        Raises:
+            BrokenFileError: missing or damaged.
+        """
+        tensors = load_tensors(path)
+        with safe_open(str(path), "pt") as file:
+            facts = json.loads(file.metadata()["facts"])
+        norms = {
+            int(layer): Statistics(Layout(**layout), _under(tensors, f"norms/{layer}/"))
+            for layer, layout in facts["layouts"].items()
+        }
+        tables = {name: t for name, t in tensors.items() if not name.startswith("norms/")}
+        return cls(tables, norms, facts["count"], facts["chain"])
+
+
+def _under(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
