@@ -38,7 +38,7 @@ class Comparison:
             f"{how})."
         ]
         for metric, rows in told.groupby("metric", sort=False):
-            largest = rows.loc[(rows["difference"] / rows["error"]).abs().idxmax()]
+            largest = rows.iloc[int((rows["difference"] / rows["error"]).abs().argmax())]
             lines.append(
                 f"{metric}: at {len(rows)} layers; at layer {largest['layer']} "
                 f"{largest['first']:.4g} becomes {largest['second']:.4g} "

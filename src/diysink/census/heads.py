@@ -61,8 +61,9 @@ def heads_of(seen: Attended, basis: Float[Tensor, "heads value_dim value_dim"] |
     query, key = seen.query.flatten(0, 1), seen.key.repeat_interleave(shared, 1).flatten(0, 1)
     received = torch.empty(batch * heads, length, device=query.device)
     share = torch.empty(batch * heads, device=query.device)
-    for part in torch.arange(batch * heads).split(max(1, BUDGET // length**2)):
-        rows = slice(int(part[0]), int(part[-1]) + 1)
+    step = max(1, BUDGET // length**2)
+    for start in range(0, batch * heads, step):
+        rows = slice(start, start + step)
         scores = query[rows] @ key[rows].mT
         attention = scores.mul_(seen.scaling).softmax(-1, dtype=torch.float32)
         received[rows] = attention.mean(1)

@@ -56,9 +56,10 @@ def read_images(
             count += 1
     if not count:
         why = f": {refused[0].name}: {refused[0].reason}" if refused else ""
+        where = images if isinstance(images, str | Path) else "the list"
         raise SourceError(
-            f"There is no image to measure in {images if isinstance(images, str | Path) else 'the list'}"
-            f"{why}. Give a folder of JPEG, PNG, WEBP, GIF or BMP files."
+            f"There is no image to measure in {where}{why}. Give a folder of JPEG, PNG, "
+            "WEBP, GIF or BMP files."
         )
 
 
@@ -75,9 +76,10 @@ def _items(images: Images) -> Iterator[tuple[str, ImageFile] | LeftOut]:
     path = Path(images)
     tables = path.is_file() or any(path.glob("*.parquet"))
     folder = path.parent if path.is_file() else path
-    source = open_source(path if tables else None, folder)
+    source = open_source(path if tables else None, folder, conversations=False)
     for number, item in enumerate(source.items()):
-        name = str(item.get("id", number)) if isinstance(item, dict) else str(number)
+        item = {"id": f"row {number}"} | item if isinstance(item, dict) else item
+        name = str(item["id"]) if isinstance(item, dict) else f"item {number}"
         try:
             for reference in check_item(item, conversations=False).images:
                 data = (

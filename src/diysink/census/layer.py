@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -62,14 +61,16 @@ class Walk:
         self.encoder = encoder
         self._bases: dict[int, Tensor | None] = {}
 
-    @torch.inference_mode()
     def __call__(
         self,
         pixel_values: Float[Tensor, "batch channels height width"],
         contrast: Float[Tensor, "batch patches"],
         images: Sequence[str],
     ) -> Iterator[SeenLayer]:
-        """Every layer of a batch, from layer 0; each is let go before the next one runs."""
+        """Every layer of a batch, from layer 0; each is let go before the next one runs.
+
+        Call it where gradients are off.
+        """
         encoder = self.encoder
         found: list[Heads] = []
 

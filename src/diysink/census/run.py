@@ -9,8 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from PIL import Image
+from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -99,6 +101,7 @@ class Census:
         contrast = patch_contrast(pixels, *self.encoder.grid(pixels))
         return pixels.to(weight.device, weight.dtype), contrast.to(weight.device)
 
+    @torch.inference_mode()
     def add(self, totals: Totals, images: Sequence[ImageFile]) -> None:
         """Measure a batch."""
         pixels, contrast = self.pixels(images)
@@ -205,7 +208,7 @@ class Census:
         batch: list[ImageFile] = []
         with Progress(
             "[progress.description]{task.description}", MofNCompleteColumn(), TimeElapsedColumn(),
-            disable=not progress,
+            console=Console(stderr=True), disable=not progress,
         ) as bar:  # fmt: skip
             task = bar.add_task("images", total=self.options.limit)
             for item in read_images(images, self.options.limit):

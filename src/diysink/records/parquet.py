@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -47,15 +47,20 @@ class ParquetLimits:
     ratio: int = 200
 
 
-def parquet_rows(path: Path, limits: ParquetLimits | None = None) -> Iterator[dict[str, Any]]:
+def parquet_rows(
+    path: Path,
+    limits: ParquetLimits | None = None,
+    required: Sequence[str] = ("id", "conversations"),
+) -> Iterator[dict[str, Any]]:
     """The rows of one file: LLaVA's columns; of columns with other media, whether they hold any.
 
     Raises:
-        SourceError: not readable as parquet, without ``id`` and ``conversations``, or beyond the
+        SourceError: not readable as parquet, without the columns that are required, or beyond the
             limits.
     """
     limits = limits or ParquetLimits()
     job = {"path": str(path), "columns": COLUMNS, "media": MEDIA_KEY, **asdict(limits)}
+    job["required"] = list(required)
     worker = subprocess.Popen(
         # -P: the folder of this package is not searched for modules.
         [sys.executable, "-P", str(Path(__file__).with_name("parquet_worker.py")), json.dumps(job)],

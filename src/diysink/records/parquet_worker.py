@@ -73,7 +73,7 @@ def _write(job: dict[str, Any], progress: dict[str, int]) -> None:
         job["path"], pre_buffer=False, buffer_size=2**20, arrow_extensions_enabled=False
     ) as file:
         names = file.schema_arrow.names
-        if not {"id", "conversations"} <= set(names):
+        if not set(job["required"]) <= set(names):
             shown = str(sorted(name[:40] for name in names[:50]))
             raise RefusedError("columns", 0, shown)
         known = [name for name in job["columns"] if name in names]

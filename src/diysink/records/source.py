@@ -7,7 +7,7 @@ A source yields raw items one by one and never holds all of them; what is wrong 
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,11 @@ class Source:
 
 
 def open_source(
-    records: Path | str | None, images: Path | str, allowed_roots: Iterable[Path | str] = ()
+    records: Path | str | None,
+    images: Path | str,
+    allowed_roots: Iterable[Path | str] = (),
+    *,
+    conversations: bool = True,
 ) -> Source:
     """A source of items.
 
@@ -48,6 +52,7 @@ def open_source(
             None: every file of ``images`` is an item without conversations.
         images: the image folder.
         allowed_roots: folders into which links in the image folder may lead; see `ImageFolder`.
+        conversations: whether parquet must have ``id`` and ``conversations``; False: ``image``.
 
     Raises:
         SourceError: one of them does not exist.
@@ -68,7 +73,8 @@ def open_source(
     else:
         raise SourceError(f"{path}: no such file; give a JSON list or parquet of LLaVA's records")
     if parts:
-        return Source(lambda: parquet_items(parts), folder, conversations=True)
+        required = ("id", "conversations") if conversations else ("image",)
+        return Source(lambda: parquet_items(parts, required), folder, conversations)
     return Source(lambda: json_items(path), folder, conversations=True)
 
 
@@ -87,14 +93,14 @@ def folder_items(root: Path) -> Iterator[dict[str, str]]:
     yield from ({"id": name, "image": name} for name in sorted(names))
 
 
-def parquet_items(parts: list[Path]) -> Iterator[dict[str, Any]]:
+def parquet_items(parts: list[Path], required: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of parquet files, the columns of LLaVA's format and those of other media only.
 
     Raises:
         SourceError: see `parquet_rows`.
     """
     for path in parts:
-        yield from parquet_rows(path)
+        yield from parquet_rows(path, required=required)
 
 
 def json_items(path: Path) -> Iterator[Any]:

@@ -1,5 +1,7 @@
 """How unevenly attention is received: sinks that norms do not show."""
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from diysink.census.metrics.base import MeanOverImages
 class Concentration(MeanOverImages):
     """Column sums of attention, c_j = sum_i A_ij, with A averaged over heads."""
 
-    columns = {
+    columns: ClassVar = {
         "concentration": "largest c_j over the median c_j, of all tokens, averaged over images",
         "patch_concentration": "the same among the patches alone",
         "top_share": "share of all attention that the most attended token receives",

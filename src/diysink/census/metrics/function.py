@@ -1,5 +1,7 @@
 """What heads do at their sinks: nothing, or the same for every token."""
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,7 +18,7 @@ class Function(MeanOverImages):
     and the outputs have a stable rank of at most 1.5.
     """
 
-    columns = {
+    columns: ClassVar = {
         "event": "share of heads with a sink event (90 % of the queries give one token .5 or more)",
         "nop": "share of heads with an event whose sink adds little: they do nothing",
         "broadcast": "share of heads with an event that add the same vector to every token",

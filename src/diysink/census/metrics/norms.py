@@ -1,5 +1,7 @@
 """How large the states of the patches are. Medians over tokens come from the histogram of norms."""
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from diysink.census.metrics.base import MeanOverImages
 class Norms(MeanOverImages):
     """The L2 norms inside each image."""
 
-    columns = {
+    columns: ClassVar = {
         "norm_median": "median norm of an image's patches, averaged over images",
         "norm_p99": "99th percentile of the norms of an image's patches, averaged over images",
         "norm_max": "largest norm of an image's patches, averaged over images",

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from diysink.sinks import evenness
 class Places(Metric):
     """Positions and pixel contrast of one patch an image: the loudest, and the most attended."""
 
-    columns = {
+    columns: ClassVar = {
         "loudest_places": "effective number of positions of the loudest patch, over that of as "
         "many at random; near 0: always the same places",
         "loudest_contrast": "pixel contrast of the loudest patch over its image's mean",

@@ -1,5 +1,7 @@
 """Which kind of token is the sink of each head."""
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from diysink.census.metrics.base import MeanOverImages
 class Receiver(MeanOverImages):
     """The token that receives most attention of a head: class token, register or patch."""
 
-    columns = {
+    columns: ClassVar = {
         "received_class": "share of heads whose most attended token is the class token",
         "received_register": "share of heads whose most attended token is a register",
         "received_patch": "share of heads whose most attended token is a patch",

@@ -1,5 +1,7 @@
 """Whether the loudest patch is the same vector in every image."""
 
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
@@ -17,7 +19,7 @@ class Sameness(Metric):
     image is held against itself, nor against its own copies in a replicate.
     """
 
-    columns = {
+    columns: ClassVar = {
         "same_sinks": "mean cosine of the loudest patches of two images",
         "same_others": "mean cosine of other patches, one an image, drawn at random",
     }

@@ -1,5 +1,7 @@
 """Massive activations: a few channels that are far larger than all others."""
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,7 +18,7 @@ class Spike(MeanOverImages):
     The median is taken of evenly spaced numbers, at most `LOOKED_AT` an image.
     """
 
-    columns = {
+    columns: ClassVar = {
         "spike": "largest magnitude of all tokens and channels over the median magnitude",
         "massive": f"share of images with a magnitude of at least {MASSIVE_VALUE:g} and "
         f"{MASSIVE_RATIO:g} times the median",
