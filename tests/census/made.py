@@ -7,8 +7,6 @@ from PIL import Image
 
 from diysink.census.examples import Example
 
-PERCENT = ("received_class", "received_register", "received_patch", "event", "nop", "broadcast")
-
 
 def make_card(layers=4, heads=2, grid=(4, 5), sinks_from=2, name="tiny"):
     """A card of an encoder whose norms rise at the layer ``sinks_from``."""

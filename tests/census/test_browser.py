@@ -1,5 +1,10 @@
 """The page in a real browser: clicks and keys, then what the page says."""
 
+import base64
+import dataclasses
+import hashlib
+import re
+
 import pytest
 
 from diysink.census.page import write_page
@@ -163,3 +168,46 @@ def test_no_sideways_scrolling(browser, file, width):
 
 def test_asks_for_nothing_but_itself(page, file):
     assert {url for url in page.requests if not url.startswith("data:")} == {file.as_uri()}
+
+
+def test_text_of_others_stays_text_and_an_unreadable_image_is_left_out(
+    browser, card, examples, tmp_path
+):
+    name = "<img src=x onerror=document.title='run'>.jpg"
+    hostile = dataclasses.replace(examples[0], name=name, image=b"no image")
+    write_page(
+        card | {"verdict": {"lines": [name], "types": []}}, [hostile], tmp_path / "page.html"
+    )
+    browser.open(tmp_path / "page.html")
+    browser.wait("document.getElementById('look').dataset.ready === '0'")
+    assert browser.text("#example option") == browser.text(".verdict p") == name
+    assert browser.run("document.title") != "run"
+    assert browser.run("document.querySelectorAll('img').length") == 2  # both maps' own
+    assert browser.run("document.getElementById('image').hidden")
+    assert browser.text("#where") == "Patch at row 2 of 4, column 3 of 5"
+    assert browser.complaints == []
+
+
+def test_without_decompression_the_page_says_so(browser, file, tmp_path):
+    text = file.read_text("utf-8").replace("DecompressionStream", "AnotherStream")
+    script = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)[0].encode()
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    text = re.sub(r"sha256-[^']+", f"sha256-{digest}", text)
+    (tmp_path / "page.html").write_text(text, "utf-8")
+    browser.open(tmp_path / "page.html")
+    browser.wait("!document.getElementById('trouble').hidden")
+    assert "too old" in browser.text("#trouble")
+
+
+def test_prints_on_a_page_with_the_table_open(browser, file):
+    browser.open(file, width=720)
+    browser.wait("document.getElementById('look').dataset.ready === '0'")
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert browser.run("document.documentElement.scrollWidth") <= 720
+        assert browser.run("document.querySelector('table').getBoundingClientRect().height") > 50
+        assert (
+            browser.run("getComputedStyle(document.getElementById('controls')).display") == "none"
+        )
+    finally:
+        browser.send("Emulation.setEmulatedMedia", media="")

@@ -69,7 +69,7 @@ QUANTITIES: Mapping[str, Quantity] = {
         Quantity(
             "concentration",
             "concentration",
-            "Attention that the most attended patch receives, over that of the median patch; heads "
+            "Attention that the most attended token receives, over that of the median token; heads "
             "are averaged. 1: attention is even. 100 or more: one token takes much of it.",
             ATTENTION_SINKS,
         ),

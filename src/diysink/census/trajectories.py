@@ -193,7 +193,7 @@ _PANELS = (
         "ratio",
         _highest(
             "concentration",
-            "At layer {layer} one patch receives {value:.3g} times the attention of the median one",
+            "At layer {layer} one token receives {value:.3g} times the attention of the median one",
             "Massive activations",
         ),
         "Logarithmic axis. 1: attention is even.",
@@ -229,7 +229,7 @@ _PANELS = (
         "ratio; rank",
         _highest(
             "value_ratio",
-            "At layer {layer} a sink adds {value:.2g} times as much as another token, at most",
+            "A sink adds most at layer {layer}: {value:.2g} times as much as another token",
             "Stable rank of what heads add",
         ),
         "Value ratio near 0: the sink adds nothing. Stable rank near 1: it adds one vector to all.",
