@@ -16,7 +16,7 @@ def values(name, seen):
     weights = bootstrap_weights(seen.images, REPLICATES, 0).double()
     metric = METRICS[name]
     found = metric.values(metric.tables(seen, weights))
-    assert set(found) <= set(metric.columns)
+    assert set(found) <= {one.name for one in metric.columns}
     return {
         key: (rows[0], *np.percentile(rows[1:][np.isfinite(rows[1:])], (2.5, 97.5)))
         if np.isfinite(rows).any()

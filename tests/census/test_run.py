@@ -12,7 +12,7 @@ from PIL import Image
 import diysink
 from diysink import cli
 from diysink.artifact import BrokenFileError
-from diysink.census import COLUMNS, Card, Census, Options, read_images
+from diysink.census import QUANTITIES, Card, Census, Options, read_images
 from diysink.census.run import SUMS, WORK
 from diysink.encoders import CheckpointError, load_encoder, stock_image_processor
 from diysink.miniature.weights import path
@@ -45,7 +45,7 @@ def cards(folder):
 
 def test_the_induced_sinks_are_told_and_the_control_has_none(cards):
     found = cards["encoder"].plain["verdict"]
-    assert found["types"][0]["kind"] == "background"
+    assert found["types"][0]["type"] == "background"
     assert 3 in found["types"][0]["layers"]
     assert found["onset"] is not None
     layer = cards["encoder"].plain["layers"][3]["metrics"]
@@ -54,18 +54,18 @@ def test_the_induced_sinks_are_told_and_the_control_has_none(cards):
     assert layer["loudest_contrast"]["high"] < 1
     control = cards["control"].plain["verdict"]
     assert control["onset"] is None
-    assert not {"background", "object", "fixed place"} & {one["kind"] for one in control["types"]}
+    assert not {"background", "object", "fixed place"} & {one["type"] for one in control["types"]}
     assert len(found["lines"]) == len(control["lines"]) == 3
 
 
 def test_every_value_has_its_interval(cards):
     for one in cards["encoder"].plain["layers"]:
-        assert set(one["metrics"]) <= set(COLUMNS)
+        assert set(one["metrics"]) <= set(QUANTITIES)
         for name, cell in one["metrics"].items():
             if cell is not None and name != "tau":
                 assert cell["low"] <= cell["value"] <= cell["high"], name
     assert "concentration" not in cards["encoder"].plain["layers"][0]["metrics"]
-    assert set(cards["encoder"].plain["layers"][2]["metrics"]) == set(COLUMNS)
+    assert set(cards["encoder"].plain["layers"][2]["metrics"]) == set(QUANTITIES)
 
 
 def test_a_card_is_read_as_it_was_written(cards, tmp_path):

@@ -1,12 +1,13 @@
 """The sink census of a vision encoder: every layer, one pass, a card and a page."""
 
-from diysink.census.card import COLUMNS, Card
+from diysink.census.card import Card
+from diysink.census.quantities import QUANTITIES
 from diysink.census.compare import Comparison, compare
 from diysink.census.images import Images, LeftOut, read_images
 from diysink.census.run import Census, Options, inspect
 
 __all__ = [
-    "COLUMNS",
+    "QUANTITIES",
     "Card",
     "Census",
     "Comparison",

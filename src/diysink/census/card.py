@@ -20,14 +20,6 @@ from diysink.sinks import CalibrationSettings, SinkProfile, calibrate
 VERSION = 1
 KIND = "diysink census"
 CARD, REPLICATES = "card.json", "replicates.safetensors"
-OF_THRESHOLD = {
-    "tau": "the norm from which a patch belongs to the second population; none: there is no second",
-    "sinks_per_image": "patches of at least that norm in an image",
-}
-COLUMNS: dict[str, str] = OF_THRESHOLD | {
-    name: what for metric in METRICS.values() for name, what in metric.columns.items()
-}
-"""Every value of a card and what it is."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from diysink.census.card import COLUMNS, Card
+from diysink.census.card import Card
+from diysink.census.quantities import QUANTITIES
 from diysink.resampling import holm
 
 SURE = 0.05  # a difference is told where its p, corrected for all of them (Holm), is below
@@ -68,7 +69,7 @@ def compare(first: Card, second: Card) -> Comparison:
     rows = []
     for place, layer in enumerate(layers[0]):
         ones, others = (card.plain["layers"][place]["metrics"] for card in (first, second))
-        for metric in COLUMNS:
+        for metric in QUANTITIES:
             one, other = ones.get(metric), others.get(metric)
             if one is None or other is None:
                 continue

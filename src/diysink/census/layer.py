@@ -25,6 +25,7 @@ class SeenLayer:
             the attention was not seen.
         contrast: of each patch's pixels, over its image's mean.
         images: names of the images' content.
+        attended: what that block's attention was given; None: not seen.
     """
 
     number: int
@@ -33,6 +34,7 @@ class SeenLayer:
     heads: Heads | None
     contrast: Float[Tensor, "batch patches"]
     images: Sequence[str]
+    attended: Attended | None = None
 
     @property
     def patches(self) -> Float[Tensor, "batch patches dim"]:
@@ -72,22 +74,23 @@ class Walk:
         Call it where gradients are off.
         """
         encoder = self.encoder
-        found: list[Heads] = []
+        found: list[tuple[Heads, Attended]] = []
 
         def see(block: nn.Module) -> Callable[[nn.Module, Attended], None]:
             def look(module: nn.Module, seen: Attended) -> None:
                 if id(module) not in self._bases:
                     basis = output_basis(block, module, seen.query.shape[1])
                     self._bases[id(module)] = basis
-                found.append(heads_of(seen, self._bases[id(module)]))
+                found.append((heads_of(seen, self._bases[id(module)]), seen))
 
             return look
 
         states = encoder.hidden_states(pixel_values)
         number, hidden = 0, next(states)
         while True:
-            heads = found.pop() if found else None
-            yield SeenLayer(number, hidden, encoder.prefix, heads, contrast, images)
+            heads, seen = found.pop() if found else (None, None)
+            yield SeenLayer(number, hidden, encoder.prefix, heads, contrast, images, seen)
+            del heads, seen
             if number == len(encoder.blocks):
                 return
             with on_attention(encoder.blocks[number], see(encoder.blocks[number])):

@@ -19,8 +19,11 @@ from transformers import PreTrainedModel
 
 from diysink.artifact import Workspace, digest_json
 from diysink.census.card import Card, make_card
+from diysink.census.examples import Example
 from diysink.census.images import Images, LeftOut, read_images
 from diysink.census.layer import Walk
+from diysink.census.page import write_page
+from diysink.census.show import example_of
 from diysink.census.totals import Totals
 from diysink.encoders import Encoder, load_encoder, stock_image_processor, to_pixels
 from diysink.engine import DTYPES, resolve_device
@@ -29,7 +32,7 @@ from diysink.sinks import patch_contrast
 
 logger = logging.getLogger(__name__)
 SUMS = "totals.safetensors"
-WORK = ".work"
+WORK, PAGE = ".work", "index.html"
 NAMED = 20  # images left out that the card names
 
 
@@ -46,6 +49,7 @@ class Options:
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         batch_size: images to a forward pass.
         save_every: batches between two looks at the disk.
+        examples: images that the page shows, spread over those that were measured.
         replicates: of the bootstrap over images.
         seed: of the bootstrap.
     """
@@ -57,6 +61,7 @@ class Options:
     dtype: str = "float32"
     batch_size: int = 16
     save_every: int = 8
+    examples: int = 6
     replicates: int = 200
     seed: int = 0
 
@@ -172,6 +177,27 @@ class Census:
         everything = {"model": about, "images": found, "software": software}
         return make_card(totals, everything, self.layers)
 
+    def examples(self, images: Images, card: Card) -> list[Example]:
+        """What the page shows of some images: the first of each of so many equal parts.
+
+        Args:
+            images: those that were measured.
+            card: of them.
+        """
+        count, wanted = int(card.plain["images"]["count"]), self.options.examples
+        places = {part * count // wanted for part in range(min(wanted, count))} if wanted else set()
+        cells = [layer["metrics"]["tau"] for layer in card.plain["layers"]]
+        taus = [None if cell is None else cell["value"] for cell in cells]
+        found, number = list[Example](), 0
+        for item in read_images(images, self.options.limit):
+            if isinstance(item, LeftOut):
+                continue
+            if number in places:
+                pixels, _ = self.pixels([item[1]])
+                found.append(example_of(self.walk, item[0], pixels, taus, self.processor))
+            number += 1
+        return found
+
     def _workspace(self, folder: Path | str, about: Mapping[str, Any]) -> Workspace:
         options = self.options
         own = [options.batch_size, options.replicates, options.seed, self.layers, options.dtype]
@@ -262,6 +288,10 @@ def inspect(
     card = census.run(images, None if folder is None else folder / WORK, progress=progress)
     if folder is not None:
         card.save(folder)
+        if census.layers == list(range(len(encoder.blocks) + 1)):
+            write_page(card.plain, census.examples(images, card), folder / PAGE)
+        else:
+            logger.info("The page needs all layers: the card alone was written.")
         shutil.rmtree(folder / WORK, ignore_errors=True)  # the card holds what the sums said
     return card
 

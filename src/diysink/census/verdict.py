@@ -21,14 +21,14 @@ class Found:
     """One kind of sink.
 
     Attributes:
-        kind: ``background`` (on plain patches, driven by content), ``fixed place``, ``object``
+        type: ``background`` (on plain patches, driven by content), ``fixed place``, ``object``
             (on patches with more detail than others), ``place unknown``, ``attention only`` (no
             norms, but a token that is attended to far more than others) or ``none``.
         layers: where it is found.
         evidence: sentences.
     """
 
-    kind: Kind
+    type: Kind
     layers: tuple[int, ...]
     evidence: tuple[str, ...]
 

@@ -1,6 +1,6 @@
 """The metrics of a census: one file each, all named here."""
 
-from diysink.census.metrics.base import MeanOverImages, Metric, Rows, Tables
+from diysink.census.metrics.base import MeanOverImages, Metric, Quantity, Rows, Tables
 from diysink.census.metrics.concentration import Concentration
 from diysink.census.metrics.function import Function
 from diysink.census.metrics.norms import Norms
@@ -20,4 +20,4 @@ METRICS: dict[str, Metric] = {
 }
 """Every metric by name."""
 
-__all__ = ["METRICS", "MeanOverImages", "Metric", "Rows", "Tables"]
+__all__ = ["METRICS", "MeanOverImages", "Metric", "Quantity", "Rows", "Tables"]

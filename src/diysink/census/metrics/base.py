@@ -6,8 +6,8 @@ the number of images, and the sum of two parts is that of all images.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -19,16 +19,33 @@ Tables = dict[str, Float[Tensor, "rows ..."]]
 Rows = Float[np.ndarray, " rows"]
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """One number of a layer.
+
+    Attributes:
+        name: in the card.
+        label: for a column of the table.
+        how: how to read it: what it is, then what a high or a low value means.
+        source: arXiv number or title of the definition; empty where it is no paper's.
+        unit: ``share`` is shown in percent.
+    """
+
+    name: str
+    label: str
+    how: str
+    source: str = ""
+    unit: Literal["number", "share"] = "number"
+
+
 class Metric(ABC):
     """One question about every layer.
 
     Class attributes:
-        columns: name of each value, and what it is in one sentence.
-        source: where the definition is from.
+        columns: what it gives.
     """
 
-    columns: ClassVar[Mapping[str, str]]
-    source: ClassVar[str]
+    columns: ClassVar[tuple[Quantity, ...]]
 
     @abstractmethod
     def tables(self, seen: SeenLayer, weights: Float[Tensor, "batch rows"]) -> Tables:
@@ -60,7 +77,7 @@ class MeanOverImages(Metric):
         """Means; NaN where no image has a number."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return {
-                name: tables[f"{name} sum"].numpy() / tables[f"{name} images"].numpy()
-                for name in self.columns
-                if f"{name} sum" in tables
+                one.name: tables[f"{one.name} sum"].numpy() / tables[f"{one.name} images"].numpy()
+                for one in self.columns
+                if f"{one.name} sum" in tables
             }

@@ -1,23 +1,38 @@
 """How unevenly attention is received: sinks that norms do not show."""
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor
 
 from diysink.census.layer import SeenLayer
-from diysink.census.metrics.base import MeanOverImages
+from diysink.census.metrics.base import MeanOverImages, Quantity
 
 
 class Concentration(MeanOverImages):
     """Column sums of attention, c_j = sum_i A_ij, with A averaged over heads."""
 
-    columns: ClassVar = {
-        "concentration": "largest c_j over the median c_j, of all tokens, averaged over images",
-        "patch_concentration": "the same among the patches alone",
-        "top_share": "share of all attention that the most attended token receives",
-    }
-    source = "Anatomy of attention sinks (2026): r = max c / median c"
+    columns = (
+        Quantity(
+            "concentration",
+            "concentration",
+            "Attention that the most attended token receives, over that of the median token; "
+            "heads are averaged. 1: attention is even. 100 or more: one token takes much of "
+            "it.",
+            "Anatomy of attention sinks (2026)",
+        ),
+        Quantity(
+            "patch_concentration",
+            "concentration, patches",
+            "The same among the patches alone. High: a sink is among the patches.",
+            "Anatomy of attention sinks (2026)",
+        ),
+        Quantity(
+            "top_share",
+            "attention on top",
+            "The share of all attention that the most attended token receives.",
+            "Anatomy of attention sinks (2026)",
+            "share",
+        ),
+    )
 
     def per_image(self, seen: SeenLayer) -> dict[str, Float[Tensor, " batch"]]:
         """Ratios of the largest column to the median one."""

@@ -1,23 +1,37 @@
 """How large the states of the patches are. Medians over tokens come from the histogram of norms."""
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor
 
 from diysink.census.layer import SeenLayer
-from diysink.census.metrics.base import MeanOverImages
+from diysink.census.metrics.base import MeanOverImages, Quantity
 
 
 class Norms(MeanOverImages):
     """The L2 norms inside each image."""
 
-    columns: ClassVar = {
-        "norm_median": "median norm of an image's patches, averaged over images",
-        "norm_p99": "99th percentile of the norms of an image's patches, averaged over images",
-        "norm_max": "largest norm of an image's patches, averaged over images",
-    }
-    source = "arXiv 2309.16588 (norms of outlier tokens)"
+    columns = (
+        Quantity(
+            "norm_median",
+            "norm, median",
+            "The length (L2 norm) of the state of a patch: half of the patches of an image "
+            "are below.",
+            "2510.08510",
+        ),
+        Quantity(
+            "norm_p99",
+            "norm, 99 %",
+            "1 patch of 100 has a larger norm. Far above the median: there are a few patches "
+            "of another kind.",
+            "2309.16588",
+        ),
+        Quantity(
+            "norm_max",
+            "norm, largest",
+            "The largest norm in an image. Much larger than the median: a sink is likely.",
+            "2309.16588",
+        ),
+    )
 
     def per_image(self, seen: SeenLayer) -> dict[str, Float[Tensor, " batch"]]:
         """Three quantiles of the norms."""

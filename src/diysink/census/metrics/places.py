@@ -2,29 +2,47 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import ClassVar
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from diysink.census.layer import SeenLayer
-from diysink.census.metrics.base import Metric, Rows, Tables
+from diysink.census.metrics.base import Metric, Quantity, Rows, Tables
 from diysink.sinks import evenness
 
 
 class Places(Metric):
     """Positions and pixel contrast of one patch an image: the loudest, and the most attended."""
 
-    columns: ClassVar = {
-        "loudest_places": "effective number of positions of the loudest patch, over that of as "
-        "many at random; near 0: always the same places",
-        "loudest_contrast": "pixel contrast of the loudest patch over its image's mean",
-        "attended_places": "effective number of positions of the most attended patch, likewise",
-        "attended_contrast": "pixel contrast of the most attended patch over its image's mean",
-    }
-    source = "Hill (1973), number of order one; this project's control of position"
+    columns = (
+        Quantity(
+            "loudest_places",
+            "places, loudest",
+            "At how many different places the loudest patch is (effective number), over the "
+            "same for random places. Near 1: any place. Near 0: always the same places.",
+            "Hill (1973)",
+        ),
+        Quantity(
+            "loudest_contrast",
+            "contrast, loudest",
+            "Contrast of the pixels under the loudest patch, over the mean of its image. "
+            "Below 1: it is on plain background.",
+            "2309.16588",
+        ),
+        Quantity(
+            "attended_places",
+            "places, attended",
+            "The same for the patch that receives the most attention.",
+            "Hill (1973)",
+        ),
+        Quantity(
+            "attended_contrast",
+            "contrast, attended",
+            "The same for the patch that receives the most attention.",
+            "2309.16588",
+        ),
+    )
 
     def tables(self, seen: SeenLayer, weights: Float[Tensor, "batch rows"]) -> Tables:
         """Counts by position, and sums of contrast."""

@@ -1,23 +1,39 @@
 """Which kind of token is the sink of each head."""
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor
 
 from diysink.census.layer import SeenLayer
-from diysink.census.metrics.base import MeanOverImages
+from diysink.census.metrics.base import MeanOverImages, Quantity
 
 
 class Receiver(MeanOverImages):
     """The token that receives most attention of a head: class token, register or patch."""
 
-    columns: ClassVar = {
-        "received_class": "share of heads whose most attended token is the class token",
-        "received_register": "share of heads whose most attended token is a register",
-        "received_patch": "share of heads whose most attended token is a patch",
-    }
-    source = "arXiv 2606.08105"
+    columns = (
+        Quantity(
+            "received_class",
+            "class token on top",
+            "In this share of heads and images the class token receives the most attention.",
+            "2606.08105",
+            "share",
+        ),
+        Quantity(
+            "received_register",
+            "register on top",
+            "In this share of heads and images a register token receives the most attention.",
+            "2606.08105",
+            "share",
+        ),
+        Quantity(
+            "received_patch",
+            "patch on top",
+            "In this share of heads and images a patch receives the most attention. High: "
+            "sinks are among the patches.",
+            "2606.08105",
+            "share",
+        ),
+    )
 
     def per_image(self, seen: SeenLayer) -> dict[str, Float[Tensor, " batch"]]:
         """Shares of heads. The first token before the patches is the class token."""

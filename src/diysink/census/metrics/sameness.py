@@ -1,14 +1,12 @@
 """Whether the loudest patch is the same vector in every image."""
 
-from typing import ClassVar
-
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from diysink.census.layer import SeenLayer
-from diysink.census.metrics.base import Metric, Rows, Tables
+from diysink.census.metrics.base import Metric, Quantity, Rows, Tables
 from diysink.census.metrics.places import other_patch
 
 
@@ -19,11 +17,22 @@ class Sameness(Metric):
     image is held against itself, nor against its own copies in a replicate.
     """
 
-    columns: ClassVar = {
-        "same_sinks": "mean cosine of the loudest patches of two images",
-        "same_others": "mean cosine of other patches, one an image, drawn at random",
-    }
-    source = "RegCache, arXiv 2510.04547"
+    columns = (
+        Quantity(
+            "same_sinks",
+            "sameness, loudest",
+            "Mean cosine between the loudest patches of different images. Near 1: they are "
+            "all the same vector, and say nothing about the image.",
+            "2510.04547",
+        ),
+        Quantity(
+            "same_others",
+            "sameness, others",
+            "Mean cosine between other patches of different images, one of each, drawn at "
+            "random. Compare the loudest with it.",
+            "2510.04547",
+        ),
+    )
 
     def tables(self, seen: SeenLayer, weights: Float[Tensor, "batch rows"]) -> Tables:
         """Sums of unit vectors, of weights and of their squares."""

@@ -1,12 +1,10 @@
 """Massive activations: a few channels that are far larger than all others."""
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor
 
 from diysink.census.layer import SeenLayer
-from diysink.census.metrics.base import MeanOverImages
+from diysink.census.metrics.base import MeanOverImages, Quantity
 from diysink.sinks import MASSIVE_RATIO, MASSIVE_VALUE
 
 LOOKED_AT = 2**14  # numbers of an image that its median is taken of
@@ -18,12 +16,23 @@ class Spike(MeanOverImages):
     The median is taken of evenly spaced numbers, at most `LOOKED_AT` an image.
     """
 
-    columns: ClassVar = {
-        "spike": "largest magnitude of all tokens and channels over the median magnitude",
-        "massive": f"share of images with a magnitude of at least {MASSIVE_VALUE:g} and "
-        f"{MASSIVE_RATIO:g} times the median",
-    }
-    source = "arXiv 2402.17762 (the absolute rule), arXiv 2609.32808 (the ratio)"
+    columns = (
+        Quantity(
+            "spike",
+            "spike",
+            "The largest magnitude of all tokens and channels, over the median magnitude. "
+            "High: a few channels are massive.",
+            "2609.32808",
+        ),
+        Quantity(
+            "massive",
+            "massive",
+            "The share of images with a magnitude of at least 100, and at least 1000 times "
+            "the median.",
+            "2402.17762",
+            "share",
+        ),
+    )
 
     def per_image(self, seen: SeenLayer) -> dict[str, Float[Tensor, " batch"]]:
         """Ratio, and whether it is massive."""
