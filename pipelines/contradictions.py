@@ -18,6 +18,7 @@ from pipelines.analyze.settings import Analyze
 from pipelines.dose.settings import Doses
 from pipelines.evaluate.settings import Evaluate, Lvlm
 from pipelines.finetune.settings import Finetune
+from pipelines.inspect.settings import Inspect
 from pipelines.prepare.settings import Prepare
 from pipelines.problems import Problem, problems_of
 from pipelines.register.settings import Register
@@ -218,6 +219,16 @@ def adopted_checkpoint(run: Run) -> Iterator[Problem]:
         yield Problem("seeds", str(list(run.seeds)), expected)
 
 
+def inspected_model(run: Run) -> Iterator[Problem]:
+    """A census of no model, or of no images."""
+    if not run.has("inspect"):
+        return
+    if run[Inspect].model is None:
+        yield Problem("inspect.model", "null", "a folder or hub id: --params inspect.model=...")
+    if run[Inspect].images is None:
+        yield Problem("inspect.images", "null", "a folder: --params inspect.images=...")
+
+
 def named_lvlm(run: Run) -> Iterator[Problem]:
     """Variants of an LVLM that is not named."""
     if run.has("evaluate") and run[Evaluate].variants.changed and run[Lvlm].path is None:
@@ -261,6 +272,7 @@ CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
     prepared_splits,
     measured_profile,
     adopted_checkpoint,
+    inspected_model,
     named_lvlm,
     compared_doses,
 )

@@ -21,6 +21,7 @@ from pipelines.contradictions import Run, contradictions
 from pipelines.dose.settings import Doses
 from pipelines.evaluate.settings import Evaluate, Lvlm, VariantSet, named_set
 from pipelines.finetune.settings import Finetune
+from pipelines.inspect.settings import Inspect
 from pipelines.miniature.settings import Miniature
 from pipelines.prepare.settings import Prepare
 from pipelines.problems import ParameterError, Problem, misspelt, nearest, problems_of
@@ -48,6 +49,7 @@ BLOCKS: dict[str, Any] = {
     "finetune": Finetune,
     "reweight": Reweight,
     "adopt": Adopt,
+    "inspect": Inspect,
     "variant_sets": dict[Name, VariantSet],
     "evaluate": Evaluate,
     "dose": Doses,

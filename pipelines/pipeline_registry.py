@@ -10,6 +10,7 @@ from pipelines import (
     dose,
     evaluate,
     finetune,
+    inspect,
     miniature,
     prepare,
     promote,
@@ -32,7 +33,7 @@ STAGES = {
     "register": register,
     "report": report,
 }
-ON_REQUEST = {"adopt": adopt, "miniature": miniature, "promote": promote}
+ON_REQUEST = {"adopt": adopt, "inspect": inspect, "miniature": miniature, "promote": promote}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -38,6 +38,7 @@ def _inspect(given: argparse.Namespace) -> None:
         given.model,
         given.images,
         out=out,
+        revision=given.revision,
         layers=given.layers,
         limit=given.limit,
         size=given.size,
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     look.set_defaults(command=_inspect)
     look.add_argument("model", help="folder of a checkpoint, or hub id")
     look.add_argument("images", help="folder of images, or parquet with a column image")
+    look.add_argument("--revision", help="of a hub id")
     look.add_argument("--layers", type=_layers, help="0,6,-2: those alone (default: all)")
     look.add_argument("--limit", type=int, help="of images (default: all)")
     look.add_argument(

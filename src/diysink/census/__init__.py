@@ -1,10 +1,11 @@
 """The sink census of a vision encoder: every layer, one pass, a card and a page."""
 
 from diysink.census.card import Card
-from diysink.census.quantities import QUANTITIES
 from diysink.census.compare import Comparison, compare
 from diysink.census.images import Images, LeftOut, read_images
-from diysink.census.run import Census, Options, inspect
+from diysink.census.page import write_page
+from diysink.census.quantities import QUANTITIES
+from diysink.census.run import Census, Options, census_of, inspect
 
 __all__ = [
     "QUANTITIES",
@@ -14,7 +15,9 @@ __all__ = [
     "Images",
     "LeftOut",
     "Options",
+    "census_of",
     "compare",
     "inspect",
     "read_images",
+    "write_page",
 ]

@@ -10,7 +10,14 @@ import torch
 from jaxtyping import Float
 from safetensors.torch import save_file
 
-from diysink.artifact import BrokenFileError, atomic_path, load_json, load_tensors, write_json
+from diysink.artifact import (
+    BrokenFileError,
+    atomic_path,
+    digest_json,
+    load_json,
+    load_tensors,
+    write_json,
+)
 from diysink.census.metrics import METRICS, Rows
 from diysink.census.totals import Totals
 from diysink.census.verdict import Verdict, judge
@@ -39,6 +46,11 @@ class Card:
     def lines(self) -> list[str]:
         """The verdict in three sentences."""
         return [str(line) for line in self.plain["verdict"]["lines"]]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that it says."""
+        return digest_json(self.plain)
 
     def save(self, folder: Path | str) -> None:
         """Write ``card.json`` and ``replicates.safetensors`` into a folder."""

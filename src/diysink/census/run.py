@@ -97,6 +97,11 @@ class Census:
             raise ValueError(f"layers {outside}: {encoder.name} has layers 0 to {count - 1}.")
         self.layers = sorted({layer % count for layer in wanted})
 
+    @property
+    def all_layers(self) -> bool:
+        """Whether every layer is measured, which the page needs."""
+        return self.layers == list(range(len(self.encoder.blocks) + 1))
+
     def pixels(
         self, images: Sequence[ImageFile]
     ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch patches"]]:
@@ -251,11 +256,43 @@ class Census:
                 bar.advance(task, len(batch))
 
 
+def census_of(
+    model: Path | str | PreTrainedModel,
+    options: Options | None = None,
+    *,
+    revision: str | None = None,
+    processor: Any = None,
+) -> Census:
+    """A model ready to be measured.
+
+    Args:
+        model: a folder, a hub id, or a vision tower of transformers in memory.
+        options: how.
+        revision: of a hub id.
+        processor: an image processor of transformers; None: the checkpoint's.
+
+    Raises:
+        CheckpointError: not a checkpoint that can be read.
+        UnsupportedModelError: an architecture that is not supported.
+        ValueError: options that do not fit.
+    """
+    if isinstance(model, str | Path):
+        encoder = load_encoder(model, layer=-1, revision=revision)
+        source = str(model)
+    else:
+        encoder = Encoder.of(model, layer=-1)
+        source = str(model.config.name_or_path)
+    if processor is None:
+        processor = stock_image_processor(source, revision)
+    return Census(encoder, processor, options or Options())
+
+
 def inspect(
     model: Path | str | PreTrainedModel,
     images: Images,
     *,
     out: Path | str | None = None,
+    revision: str | None = None,
     processor: Any = None,
     progress: bool = True,
     **options: Any,
@@ -267,6 +304,7 @@ def inspect(
         images: a folder, a parquet file, or a list of paths, encoded files or PIL images.
         out: folder for the card, the page and, on the way, the sums; None: the card alone is
             returned.
+        revision: of a hub id.
         processor: an image processor of transformers; None: the checkpoint's.
         progress: whether a bar is shown.
         options: of `Options`.
@@ -277,22 +315,17 @@ def inspect(
         UnsupportedModelError: an architecture that is not supported.
         ValueError: options that do not fit; images of several sizes.
     """
-    if isinstance(model, str | Path):
-        encoder = load_encoder(model, layer=-1)
-        source = str(model)
+    census = census_of(model, Options(**options), revision=revision, processor=processor)
+    if out is None:
+        return census.run(images, progress=progress)
+    folder = Path(out)
+    card = census.run(images, folder / WORK, progress=progress)
+    card.save(folder)
+    if census.all_layers:
+        write_page(card.plain, census.examples(images, card), folder / PAGE)
     else:
-        encoder = Encoder.of(model, layer=-1)
-        source = str(model.config.name_or_path)
-    census = Census(encoder, processor or stock_image_processor(source), Options(**options))
-    folder = None if out is None else Path(out)
-    card = census.run(images, None if folder is None else folder / WORK, progress=progress)
-    if folder is not None:
-        card.save(folder)
-        if census.layers == list(range(len(encoder.blocks) + 1)):
-            write_page(card.plain, census.examples(images, card), folder / PAGE)
-        else:
-            logger.info("The page needs all layers: the card alone was written.")
-        shutil.rmtree(folder / WORK, ignore_errors=True)  # the card holds what the sums said
+        logger.info("The page needs all layers: the card alone was written.")
+    shutil.rmtree(folder / WORK, ignore_errors=True)  # the card holds what the sums said
     return card
 
 

@@ -61,7 +61,7 @@ def draw_trajectories(card: Mapping[str, Any]) -> list[Drawing]:
     drawings = []
     for panel in _PANELS:
         points = {name: found for name in panel.lines if (found := _points(card, name))}
-        if points:
+        if points and any(row["value"] for rows in points.values() for row in rows):
             drawings.append(_draw(panel, points, [layer["layer"] for layer in card["layers"]]))
     return drawings
 
@@ -157,7 +157,7 @@ def _sameness(points: Mapping[str, Points]) -> str:
     others = [r for r in points.get("same_others", ()) if r["layer"] == top["layer"]]
     beside = f"; other patches {others[0]['value']:.2f}" if others else ""
     return (
-        f"At layer {top['layer']} sinks of different images have a cosine of "
+        f"At layer {top['layer']} the loudest patches of two images have a cosine of "
         f"{top['value']:.2f}{beside}"
     )
 
@@ -240,14 +240,14 @@ _PANELS = (
         {"same_sinks": (SINK, "o", "-"), "same_others": (NONSINK, "^", "--")},
         "mean cosine across images",
         _sameness,
-        "Sinks near 1: they are the same vector in every image.",
+        "Loudest near 1: it is the same vector in every image.",
     ),
     _Panel(
         "places",
         {"loudest_places": (BOTH, "D", "-"), "loudest_contrast": (PURPLE, "s", "--")},
         "ratio",
-        lambda _: "Where sinks are: at which places, and on how much contrast",
-        "Positions near 1: any place; near 0: fixed places. Contrast below 1: plain background.",
+        lambda _: "Where the loudest patch is: at which places, and on how much contrast",
+        "Places near 1: any place; near 0: fixed places. Contrast below 1: plain background.",
         at=1.0,
     ),
 )

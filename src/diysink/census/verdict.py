@@ -136,11 +136,11 @@ def _attention_line(one: Mapping[str, Any]) -> str:
     kind = max(shares, key=lambda name: shares[name])
     what = {"class": "the class token", "register": "a register", "patch": "a patch"}[kind]
     ratio, share = _concentration(one), _value(one, "top_share") or 0.0
-    kept = "Attention has a sink" if _low(one, "concentration") >= ATTENDED else (
-        f"No token receives {ATTENDED:g} times the median attention")  # fmt: skip
+    clear = _low(one, "concentration") >= ATTENDED
+    kept = "Attention has a sink" if clear else "Attention has no clear sink"
     return (
         f"{kept}: at layer {one['layer']} the most attended token receives {ratio:.3g} times the "
-        f"median ({share:.0%} of all); in {shares[kind]:.0%} of the heads it is {what}."
+        f"median ({share:.0%} of all; a clear sink has {ATTENDED:g} times); in {shares[kind]:.0%} of the heads it is {what}."
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int

@@ -36,11 +36,15 @@ class Receiver(MeanOverImages):
     )
 
     def per_image(self, seen: SeenLayer) -> dict[str, Float[Tensor, " batch"]]:
-        """Shares of heads. The first token before the patches is the class token."""
+        """Shares of heads, of the kinds that there are. The class token is the first of all."""
         if seen.heads is None:
             return {}
         sink = seen.heads.sink
         patch = sink >= seen.prefix
         first = (sink == 0) & ~patch
-        kinds = {"class": first, "register": ~first & ~patch, "patch": patch}
+        kinds = {"patch": patch}
+        if seen.prefix > 0:
+            kinds["class"] = first
+        if seen.prefix > 1:
+            kinds["register"] = ~first & ~patch
         return {f"received_{kind}": found.float().mean(1) for kind, found in kinds.items()}

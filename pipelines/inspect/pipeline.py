@@ -1,0 +1,19 @@
+"""Wiring of the census."""
+
+from kedro.pipeline import Pipeline, node
+
+from pipelines.inspect.nodes import inspect_encoder
+
+
+def create_pipeline() -> Pipeline:
+    """A model's name and images in, a folder with the card and the page out."""
+    return Pipeline(
+        [
+            node(
+                inspect_encoder,
+                ["params:inspect", "params:workspace", "params:device"],
+                "census",
+                name="inspect_encoder",
+            )
+        ]
+    )

@@ -1,0 +1,23 @@
+"""Settings of the census; each is explained in ``conf/base/parameters_inspect.yml``."""
+
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from pipelines.schema import Seed, Settings, Text
+
+
+class Inspect(Settings):
+    """Which encoder, on which images; the rest is `diysink.census.Options`."""
+
+    model: Text | None
+    revision: Text | None
+    images: Text | None
+    layers: tuple[int, ...] | None
+    limit: PositiveInt | None
+    size: PositiveInt | None
+    dtype: Literal["float32", "bfloat16", "float16"]
+    batch_size: PositiveInt
+    examples: NonNegativeInt
+    replicates: PositiveInt
+    seed: Seed
