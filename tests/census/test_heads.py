@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from diysink.analysis.function import head_function
-from diysink.architectures import UnsupportedModelError
 from diysink.architectures.hooks import Layer, eager_attention, on_layer
 from diysink.census import heads as module
 from diysink.census.heads import heads_of, output_basis, stable_rank
@@ -64,11 +63,16 @@ def test_heads_that_share_keys_and_values_are_told_apart():
         assert torch.equal(one, other)
 
 
-def test_a_masked_attention_is_refused():
-    seen = attended(None, values())
-    masked = type(seen)(seen.query, seen.key, seen.value, 1.0, torch.ones(1), seen.output)
-    with pytest.raises(UnsupportedModelError, match="mask"):
-        heads_of(masked, None)
+@pytest.mark.parametrize("boolean", [True, False])
+def test_a_bias_moves_attention(boolean):
+    seen = attended(torch.tensor([2, 2, 2]), values())
+    allowed = torch.ones(1, 1, TOKENS, TOKENS, dtype=torch.bool)
+    allowed[..., 2] = False
+    mask = allowed if boolean else torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf)
+    masked = type(seen)(seen.query, seen.key, seen.value, 1.0, mask, seen.output)
+    found = heads_of(masked, None)
+    assert (found.received[..., 2] == 0).all()
+    torch.testing.assert_close(found.received[..., 0], torch.full((3, 2), 1 / (TOKENS - 1)))
 
 
 def test_a_few_heads_at_a_time_are_all_heads(monkeypatch):

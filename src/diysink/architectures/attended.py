@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -38,6 +39,13 @@ class Attended:
     scaling: float
     mask: Tensor | None
     output: Float[Tensor, "batch queries heads value_dim"]
+
+    @property
+    def bias(self) -> Float[Tensor, "#batch #heads #queries keys"] | None:
+        """What the mask adds to the scores."""
+        if self.mask is None or self.mask.dtype != torch.bool:
+            return self.mask
+        return self.query.new_zeros(()).where(self.mask, -torch.inf)
 
 
 See = Callable[[nn.Module, Attended], None]

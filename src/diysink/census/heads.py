@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from diysink.architectures import UnsupportedModelError
 from diysink.architectures.attended import Attended
 from diysink.architectures.hooks import output_weights
 
@@ -48,24 +47,23 @@ def heads_of(seen: Attended, basis: Float[Tensor, "heads value_dim value_dim"] |
     """Look at one call of a bidirectional attention, a few heads at a time.
 
     Args:
-        seen: the call; without a mask.
+        seen: the call; every query sees every token.
         basis: of this attention's `output_basis`; None: not known.
-
-    Raises:
-        UnsupportedModelError: an attention with a mask or a bias.
     """
-    if seen.mask is not None:
-        raise UnsupportedModelError("its attention has a mask or a position bias")
     batch, heads, length, _ = seen.query.shape
     shared = heads // seen.key.shape[1]
     query, key = seen.query.flatten(0, 1), seen.key.repeat_interleave(shared, 1).flatten(0, 1)
+    bias = seen.bias.expand(batch, heads, -1, -1).flatten(0, 1) if seen.bias is not None else None
     received = torch.empty(batch * heads, length, device=query.device)
     share = torch.empty(batch * heads, device=query.device)
     step = max(1, BUDGET // length**2)
     for start in range(0, batch * heads, step):
         rows = slice(start, start + step)
         scores = query[rows] @ key[rows].mT
-        attention = scores.mul_(seen.scaling).softmax(-1, dtype=torch.float32)
+        scores.mul_(seen.scaling)
+        if bias is not None:
+            scores += bias[rows]
+        attention = scores.softmax(-1, dtype=torch.float32)
         received[rows] = attention.mean(1)
         at = received[rows].argmax(-1)[:, None, None].expand(-1, length, 1)
         share[rows] = (attention.gather(2, at)[..., 0] >= ATTENTION).float().mean(1)

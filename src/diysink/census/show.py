@@ -73,13 +73,14 @@ def mean_attention(seen: Attended) -> Float[Tensor, "batch tokens tokens"]:
     """Attention of a block, averaged over heads; one head at a time is in memory."""
     heads = seen.query.shape[1]
     shared = heads // seen.key.shape[1]
-    parts = (
-        (seen.query[:, head] @ seen.key[:, head // shared].mT * seen.scaling).softmax(
-            -1, dtype=torch.float32
-        )
-        for head in range(heads)
-    )
-    return sum(parts, start=torch.zeros((), device=seen.query.device)) / heads
+    bias = None if seen.bias is None else seen.bias.expand(-1, heads, -1, -1)
+    mean = torch.zeros((), device=seen.query.device)
+    for head in range(heads):
+        scores = seen.query[:, head] @ seen.key[:, head // shared].mT * seen.scaling
+        if bias is not None:
+            scores = scores + bias[:, head]
+        mean = mean + scores.softmax(-1, dtype=torch.float32) / heads
+    return mean
 
 
 def projected(states: Float[Tensor, "patches dim"]) -> Float[Tensor, "patches kept"]:

@@ -140,7 +140,8 @@ def _attention_line(one: Mapping[str, Any]) -> str:
     kept = "Attention has a sink" if clear else "Attention has no clear sink"
     return (
         f"{kept}: at layer {one['layer']} the most attended token receives {ratio:.3g} times the "
-        f"median ({share:.0%} of all; a clear sink has {ATTENDED:g} times); in {shares[kind]:.0%} of the heads it is {what}."
+        f"median ({share:.0%} of all; a clear sink has {ATTENDED:g} times); in "
+        f"{shares[kind]:.0%} of the heads it is {what}."
     )
 
 
