@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import DeiTConfig, DeiTModel
+from transformers import ViTMSNConfig, ViTMSNModel
 
 from diysink.architectures import (
     ENCODERS,
@@ -22,17 +22,16 @@ from tests.interventions.tiny_lvlms import qwen, spread
 
 
 def test_one_row_adds_an_encoder(monkeypatch):
-    """DeiT, which has a class token and a distillation token."""
+    """MSN, a plain ViT."""
     row = EncoderFamily(
-        model_types=("deit",),
-        architecture="DeiTModel",
+        model_types=("vit_msn",),
+        architecture="ViTMSNModel",
         blocks="layers",
-        norm="layernorm_before",
         attention="attention",
-        prefix=lambda config: 2,
+        prefix=lambda config: 1,
     )
-    monkeypatch.setitem(ENCODERS, "deit", row)
-    config = DeiTConfig(
+    monkeypatch.setitem(ENCODERS, "vit_msn", row)
+    config = ViTMSNConfig(
         hidden_size=16,
         intermediate_size=24,
         num_hidden_layers=3,
@@ -41,13 +40,13 @@ def test_one_row_adds_an_encoder(monkeypatch):
         patch_size=4,
         attn_implementation="eager",
     )
-    model = DeiTModel(config, add_pooling_layer=False).eval()
+    model = ViTMSNModel(config).eval()
     pixels = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         seen = Encoder.of(model, -2).observe(pixels)
         whole = model(pixels, output_hidden_states=True, output_attentions=True)
-    torch.testing.assert_close(seen.hidden, whole.hidden_states[-2][:, 2:])
-    received = whole.attentions[-2].mean((1, 2))[:, 2:]
+    torch.testing.assert_close(seen.hidden, whole.hidden_states[-2][:, 1:])
+    received = whole.attentions[-2].mean((1, 2))[:, 1:]
     torch.testing.assert_close(seen.attention, received)
 
 

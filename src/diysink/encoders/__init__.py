@@ -1,6 +1,6 @@
 """Vision encoders: pixels to the hidden states of one layer, and the attention they receive."""
 
-from diysink.encoders.checkpoint import check_weights, checkpoint_source
+from diysink.encoders.checkpoint import check_weights, checkpoint_source, model_type_of
 from diysink.encoders.encoder import Encoder, Observation
 from diysink.encoders.formats import CheckpointError
 from diysink.encoders.identity import EncoderIdentity
@@ -33,6 +33,7 @@ __all__ = [
     "load_pretrained",
     "load_tokenizer",
     "load_vision_tower",
+    "model_type_of",
     "naming_damage",
     "quiet_loading",
     "stock_image_processor",

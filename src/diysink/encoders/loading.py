@@ -8,12 +8,14 @@ import transformers
 from transformers import AutoConfig, PreTrainedModel
 
 from diysink.architectures import ENCODERS, encoder_family
-from diysink.encoders.checkpoint import checkpoint_source
+from diysink.encoders.checkpoint import checkpoint_source, model_type_of
 from diysink.encoders.encoder import Encoder
 from diysink.encoders.pretrained import load_pretrained
 
 _IN_LLAVA = {r"^(model\.)?vision_tower\.(vision_model\.)?": ""}
 """What stands before the names of a vision tower's weights, in every layout of LLaVA's keys."""
+_IN_TWO_TOWERS = {r"^vision_model\.": ""}
+"""The same beside a text encoder. Of most families transformers knows it, of AIMv2 it does not."""
 
 
 def load_encoder(
@@ -59,11 +61,15 @@ def load_vision_tower(
         OSError: nothing there.
     """
     source = checkpoint_source(path_or_id, revision)
+    if (kind := model_type_of(source, revision)) != "llava":
+        encoder_family(kind, alone=True)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     whole: dict[str, Any] = {}
     if config.model_type == "llava":
         config = config.vision_config
         whole = {"config": config, "key_mapping": _IN_LLAVA}
+    elif hasattr(config, "vision_config"):
+        whole = {"key_mapping": _IN_TWO_TOWERS}
     family = ENCODERS[encoder_family(config.model_type, alone=True)]
     architecture = getattr(transformers, str(family.architecture))
     model: PreTrainedModel = load_pretrained(
