@@ -18,7 +18,15 @@ from diysink.architectures.patches import packed
 from diysink.encoders import Encoder
 from diysink.interventions import Drop, intervene, visual_norms
 from tests.encoders.towers import MAKERS
-from tests.interventions.tiny_lvlms import qwen, spread
+from tests.interventions.tiny_parts import (
+    IMAGE,
+    TEXT,
+    VISION,
+    framed,
+    make,
+    prompts,
+    spread,
+)
 
 
 def test_one_row_adds_an_encoder(monkeypatch):
@@ -51,19 +59,22 @@ def test_one_row_adds_an_encoder(monkeypatch):
 
 
 def test_one_row_adds_a_vision_language_model(monkeypatch):
-    """GLM-4.6V, whose vision encoder is GLM-4V's."""
+    """LightOnOCR, whose tokens are made like Mistral 3's."""
     row = LVLMFamily(
-        read=packed.merged,
+        read=packed.mistral3,
         mapping="group-wise",
-        note="a convolution over a square of patches",
-        tower="visual",
-        coordinates=True,
+        note="a square of patches side by side",
+        tower="vision_encoder",
     )
-    monkeypatch.setitem(LVLMS, "glm46v", row)
-    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 24, "out_hidden_size": 16,
-              "num_heads": 2, "image_size": 16, "model_type": "glm4v_vision"}  # fmt: skip
+    monkeypatch.setitem(LVLMS, "lighton_ocr", row)
     torch.manual_seed(0)
-    model, inputs, tokens = qwen("glm46v", vision, model_type="glm4v_text")
+    vision = VISION | {"model_type": "pixtral", "head_dim": 8, "hidden_size": 16}
+    text = TEXT | {"model_type": "qwen3"}
+    model = make("lighton_ocr", vision_config=vision, text_config=text, image_token_id=IMAGE)
+    tokens = [6, 2, 4]
+    inputs = prompts(*[framed(count) for count in tokens])
+    inputs |= {"pixel_values": torch.randn(3, 3, 16, 24)}
+    inputs |= {"image_sizes": torch.tensor([[16, 24], [16, 8], [16, 16]])}
     spread(model.eval())
     norms = visual_norms(model, **inputs)
     assert [len(one) for one in norms] == tokens

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from diysink.architectures import ENCODERS, REFUSED_ENCODERS, UnsupportedModelError
+from diysink.architectures.hooks import eager_attention, on_layer
 from diysink.encoders import Encoder, load_encoder
 from diysink.encoders import attention as attention_module
 from tests.encoders.towers import BLOCKS, DIM, MAKERS, PATCH, PATCHES, SIDE, WHOLE, make
@@ -68,6 +69,25 @@ def test_states_and_attention_are_those_of_the_tower(family, layer, pixels):
     assert seen.tokens == PATCHES + prefix
     # The comparison means something only where tokens do not all receive the same.
     assert seen.attention.std() / seen.attention.mean() > 0.05
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", MAKERS)
+def test_analyses_see_every_block(family, pixels):
+    hidden, attentions = reference(make(family), pixels)
+    model, layers = make(family), []
+    encoder = Encoder.of(model, -1)
+    with (
+        eager_attention(model),
+        on_layer(encoder.blocks, ENCODERS[family].attention, layers.append),
+    ):
+        encoder(pixels)
+    assert len(layers) == BLOCKS
+    for layer, states, attention in zip(layers, hidden, attentions, strict=False):
+        assert torch.equal(layer.states, states)
+        assert torch.equal(layer.attention, attention)
+        assert layer.values.shape == (*attention.shape[:3], DIM // 4)
+        assert layer.output.shape == (DIM, DIM)
 
 
 @pytest.mark.parametrize("family", MAKERS)

@@ -84,9 +84,9 @@ def _like_clip(name: str, architecture: str) -> EncoderFamily:
     )
 
 
-def _in_qwen(model_type: str) -> EncoderFamily:
+def _in_qwen(*model_types: str) -> EncoderFamily:
     """Queries, keys and values in one projection; no attention weights are returned."""
-    return EncoderFamily((model_type,), blocks="blocks", attention=None)
+    return EncoderFamily(model_types, blocks="blocks", attention=None)
 
 
 _DINOV2 = EncoderFamily(
@@ -189,8 +189,17 @@ ENCODERS = {
     "idefics3": EncoderFamily(("idefics3_vision", "smolvlm_vision")),
     "qwen2_vl": _in_qwen("qwen2_vl_vision"),
     "qwen2_5_vl": _in_qwen("qwen2_5_vl_vision"),
-    "qwen3_vl": _in_qwen("qwen3_vl_vision"),
-    "glm4v": _in_qwen("glm4v_vision"),
+    "qwen3_vl": _in_qwen(
+        "qwen3_vl_vision", "qwen3_vl_moe_vision", "qwen3_5_vision", "qwen3_5_moe_vision"
+    ),
+    "glm4v": _in_qwen("glm4v_vision", "glm4v_moe_vision"),
+    "ernie4_5_vl": _in_qwen("ernie4_5_vl_moe_vision"),
+    "kimi_k25": replace(_in_qwen("kimi_k25_vision"), blocks="layers"),
+    "gemma4": EncoderFamily(("gemma4_vision",)),
+    "ovis2": EncoderFamily(
+        ("ovis2_vision",), blocks="transformer.encoder.layers", attention="attention"
+    ),
+    "molmo2": EncoderFamily(("molmo2_vision",), blocks="layers"),
 }
 """Every supported vision encoder by the name of its family."""
 

@@ -41,5 +41,31 @@ REFUSED_ENCODERS: dict[str, str] = {
 }
 """Why a vision encoder is not supported."""
 
-REFUSED_LVLMS: dict[str, str] = {}
+_TIMM = "its vision encoder is a model of timm"
+_RESAMPLED = "a resampler makes each of its tokens of all patches of an image"
+_CODEBOOK = "its images are words of a codebook, not states of a vision transformer"
+_NO_ENCODER = "it has no vision encoder: patches enter the language model as they are"
+_INSIDE = "its forward makes and places visual tokens by itself, and takes none"
+
+REFUSED_LVLMS: dict[str, str] = {
+    "gemma3n": _TIMM,
+    "fast_vlm": _TIMM,
+    "perception_lm": _TIMM,
+    "blip-2": _RESAMPLED,
+    "instructblip": _RESAMPLED,
+    "idefics2": _RESAMPLED,
+    "aria": _RESAMPLED,
+    "granite4_vision": "query transformers make its tokens, of several layers of its encoder",
+    "deepseek_vl_hybrid": "each of its tokens is made of patches of two vision encoders",
+    "got_ocr2": "its vision encoder is SAM's, whose blocks attend within windows",
+    "florence2": f"of its vision encoder, {_MERGED}",
+    "llama4": "it projects visual tokens after they have been handed to its forward",
+    "phi4_multimodal": _INSIDE,
+    "kosmos-2": _INSIDE,
+    "mllama": "its language model looks at images by cross-attention: its prompt has no tokens",
+    "chameleon": _CODEBOOK,
+    "emu3": _CODEBOOK,
+    "fuyu": _NO_ENCODER,
+    "gemma4_unified": _NO_ENCODER,
+}
 """Why a vision-language model is not supported."""
