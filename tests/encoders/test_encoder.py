@@ -42,12 +42,14 @@ def reference(model, pixels, attention="eager"):
     return output.hidden_states, output.attentions
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("family", MAKERS)
-def test_states_are_those_of_the_tower_to_the_last_bit(family, pixels):
-    hidden, _ = reference(make(family), pixels, "sdpa")
+def test_states_are_those_of_the_tower_to_the_last_bit(family, dtype, pixels):
+    pixels = pixels.to(dtype)
+    hidden, _ = reference(make(family).to(dtype), pixels, "sdpa")
     assert len(hidden) == BLOCKS + 1
     for layer in range(BLOCKS + 1):
-        encoder = Encoder.of(make(family), layer)
+        encoder = Encoder.of(make(family).to(dtype), layer)
         with torch.no_grad():
             assert torch.equal(encoder(pixels), hidden[layer][:, PREFIX.get(family, 1) :])
             if layer:

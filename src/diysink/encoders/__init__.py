@@ -10,7 +10,7 @@ from diysink.encoders.images import (
     stock_image_processor,
     to_pixels,
 )
-from diysink.encoders.loading import load_encoder, load_vision_tower
+from diysink.encoders.loading import let_auto_model_build, load_encoder, load_vision_tower
 from diysink.encoders.pretrained import (
     load_pretrained,
     load_tokenizer,
@@ -28,6 +28,7 @@ __all__ = [
     "check_weights",
     "checkpoint_source",
     "exchanged",
+    "let_auto_model_build",
     "load_encoder",
     "load_image_processor",
     "load_pretrained",

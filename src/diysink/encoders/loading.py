@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, PreTrainedModel
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedModel
 
 from diysink.architectures import ENCODERS, encoder_family
 from diysink.encoders.checkpoint import checkpoint_source, model_type_of
@@ -16,6 +16,13 @@ _IN_LLAVA = {r"^(model\.)?vision_tower\.(vision_model\.)?": ""}
 """What stands before the names of a vision tower's weights, in every layout of LLaVA's keys."""
 _IN_TWO_TOWERS = {r"^vision_model\.": ""}
 """The same beside a text encoder. Of most families transformers knows it, of AIMv2 it does not."""
+
+_BY_MODEL_TYPE = {
+    kind: row.architecture
+    for row in ENCODERS.values()
+    for kind in row.model_types
+    if row.architecture
+}
 
 
 def load_encoder(
@@ -45,6 +52,18 @@ def load_encoder(
     folder = Path(path_or_id)
     encoder = Encoder(model, layer, folder.resolve().name if folder.is_dir() else str(path_or_id))
     return encoder.eval().requires_grad_(False)
+
+
+def let_auto_model_build(config: Any) -> None:
+    """Let AutoModel, which a LLaVA builds its vision encoder with, know this encoder too.
+
+    Of some (MetaCLIP 2, AltCLIP, CLIPSeg) transformers has a class that AutoModel does not find.
+    """
+    if type(config) in MODEL_MAPPING or config.model_type not in _BY_MODEL_TYPE:
+        return
+    architecture = getattr(transformers, _BY_MODEL_TYPE[config.model_type])
+    # exist_ok: without it, a configuration of transformers itself is passed over.
+    AutoModel.register(type(config), architecture, exist_ok=True)
 
 
 def load_vision_tower(
