@@ -23,7 +23,7 @@ from diysink.interventions import visual_norms
 from diysink.model import AnswerGenerator, from_llava
 from tests.evaluation import lvlms
 from tests.interventions.tiny_lvlms import BUILDERS, Tiny, build
-from tests.interventions.tiny_parts import IMAGE, OF_TOKENS, RECURRENT
+from tests.interventions.tiny_parts import BOTH_WAYS, IMAGE, OF_TOKENS, RECURRENT
 
 NEW = 3
 PER_TOKEN = ("input_ids", "attention_mask", *OF_TOKENS)
@@ -100,7 +100,8 @@ def test_layers_are_those_of_the_model_itself(chat):
             eager = chat.model(**inputs, output_attentions=True)
     assert len(layers) == len(eager.attentions) == len(states) - 1
     for layer, attention in zip(layers, eager.attentions, strict=True):
-        torch.testing.assert_close(layer.attention, attention)
+        # Here the vision encoder attends eagerly, too.
+        torch.testing.assert_close(layer.attention, attention, atol=5e-5, rtol=1e-5)
     for layer, own in zip(states[:-1], plain.hidden_states, strict=False):
         torch.testing.assert_close(layer, own, atol=1e-5, rtol=1e-5)
     norms = torch.cat(visual_norms(chat.model, **inputs))
@@ -157,7 +158,7 @@ def test_logits_under_a_mask_of_ones_own(chat):
             1, prompts.index[..., None].expand(-1, -1, subject.inner.config.text_config.vocab_size)
         )
     shown = subject.visual_logits(prompts, causal)
-    if chat.tiny.name not in ("gemma3", "paligemma", "molmo2"):  # they see images both ways
+    if chat.tiny.name not in BOTH_WAYS:
         order = own.argsort(-1)
         scale = (own / shown).nanmedian()  # Cohere's head has a factor
         torch.testing.assert_close(shown * scale, own, atol=1e-4, rtol=1e-3)

@@ -23,12 +23,11 @@ from diysink.interventions import (
 )
 from diysink.interventions.reading import image_arguments
 from tests.interventions.tiny_lvlms import BUILDERS
-from tests.interventions.tiny_parts import IMAGE, OF_TOKENS, RECURRENT
+from tests.interventions.tiny_parts import BOTH_WAYS, IMAGE, OF_TOKENS, RECURRENT
 
 # Blocks (from 0) whose output the connector of a tiny model reads; each encoder has three or two.
 READS = {"llava": [1], "llava_next": [1], "vipllava": [1, 0], "molmo2": [2, 0]}
 SEPARATED = {"llava_next", "llava_onevision", "idefics3", "smolvlm"}
-BOTH_WAYS = {"gemma3", "paligemma", "molmo2"}  # image tokens see the image tokens after them
 NEW = 4
 
 

@@ -301,6 +301,7 @@ BUILDERS: dict[str, Callable[[], tuple[Any, dict[str, Any], list[int]]]] = {
     "ernie4_5_vl_moe": ernie4_5_vl_moe,
     "kimi_k25": kimi_k25,
     "gemma4": gemma4,
+    "gemma4_large": lambda: gemma4(use_bidirectional_attention="vision"),
     "ovis2": ovis2,
     "molmo2": molmo2,
     "mistral3": mistral3,

@@ -212,7 +212,7 @@ def kimi_k25() -> tuple[Any, dict[str, Any], list[int]]:
     return model, inputs, (counts // 4).tolist()
 
 
-def gemma4() -> tuple[Any, dict[str, Any], list[int]]:
+def gemma4(**text: Any) -> tuple[Any, dict[str, Any], list[int]]:
     """Images of 4 x 6, 4 x 4 and 6 x 4 patches, padded to 24, pooled two by two."""
     model = make(
         "gemma4",
@@ -221,7 +221,8 @@ def gemma4() -> tuple[Any, dict[str, Any], list[int]]:
         | {"position_embedding_size": 16},
         text_config=TEXT
         | {"global_head_dim": 8, "sliding_window": 128, "hidden_size_per_layer_input": 4}
-        | {"vocab_size_per_layer_input": VOCABULARY, "num_kv_shared_layers": 0},
+        | {"vocab_size_per_layer_input": VOCABULARY, "num_kv_shared_layers": 0}
+        | text,
         audio_config=None,
         **SPECIAL,
     )

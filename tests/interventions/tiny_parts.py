@@ -32,6 +32,8 @@ VISION = {
     "patch_size": 4,
 }
 OF_TOKENS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
+# Image tokens see the image tokens after them.
+BOTH_WAYS = {"gemma3", "gemma4_large", "paligemma", "molmo2"}
 RECURRENT = {kind for kind, family in LVLMS.items() if not family.attends}
 SPECIAL = {"image_token_id": IMAGE, "pad_token_id": PAD}
 MROPE = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}

@@ -27,7 +27,8 @@ def seen_attention(model: nn.Module, see: See) -> Iterator[None]:
     """Call ``see(query, key, mask, scaling)`` whenever a module of this model attends.
 
     Only in this thread; another one may run the same model meanwhile. A module that attends by
-    itself, without transformers' registry, is not seen.
+    itself, without transformers' registry, is not seen; nor is a mask that ``is_causal`` or flash
+    attention's lengths of packed sequences stand for.
 
     Args:
         model: a model, or a part of one.
