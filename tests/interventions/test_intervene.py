@@ -116,7 +116,7 @@ BEAMS = {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 4, "do_sam
 def test_beams_with_a_cache_are_beams_without(tiny):
     # transformers 5.23 mixes up several images of one prompt under beams in GLM-V, without us too,
     # and does not make ERNIE's kinds of tokens longer where there is no cache.
-    inputs = alone(tiny, 0) if tiny.name.startswith("glm4") else tiny.inputs
+    inputs = alone(tiny, 0) if tiny.name.startswith("glm") else tiny.inputs
     inputs = {name: v for name, v in inputs.items() if name != "moe_mm_token_type_ids"}
     change = ALL[0] if tiny.name in RECURRENT else ALL[-1]
     with torch.no_grad(), intervene(tiny.model, change, tau=middle(tiny)):

@@ -12,10 +12,12 @@ import torch
 
 from tests.interventions.tiny_packed import (
     ernie4_5_vl_moe,
+    exaone4_5,
     gemma4,
     glm4v,
     glm4v_moe,
     glm46v,
+    glm_ocr,
     kimi_k25,
     lfm2_vl,
     mistral3,
@@ -298,6 +300,8 @@ BUILDERS: dict[str, Callable[[], tuple[Any, dict[str, Any], list[int]]]] = {
     "lfm2_vl": lfm2_vl,
     "glm46v": glm46v,
     "glm4v_moe": glm4v_moe,
+    "glm_ocr": glm_ocr,
+    "exaone4_5": exaone4_5,
     "ernie4_5_vl_moe": ernie4_5_vl_moe,
     "kimi_k25": kimi_k25,
     "gemma4": gemma4,

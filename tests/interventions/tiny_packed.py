@@ -165,6 +165,25 @@ def glm46v() -> tuple[Any, dict[str, Any], list[int]]:
     return qwen("glm46v", GLM | {"model_type": "glm4v_vision"}, model_type="glm4v_text")
 
 
+def glm_ocr() -> tuple[Any, dict[str, Any], list[int]]:
+    return qwen("glm_ocr", {name: size for name, size in GLM.items() if name != "model_type"})
+
+
+def exaone4_5() -> tuple[Any, dict[str, Any], list[int]]:
+    """Windows as in Qwen2.5-VL; positions are places."""
+    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 24, "out_hidden_size": 16}
+    vision |= {"num_heads": 2, "num_key_value_heads": 1, "window_size": 16}
+    model, inputs, tokens = qwen(
+        "exaone4_5",
+        vision | {"fullatt_block_indexes": [1]},
+        model_type="exaone4",
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+        sliding_window=128,
+    )
+    del inputs["mm_token_type_ids"]
+    return model, inputs, tokens
+
+
 def glm4v_moe() -> tuple[Any, dict[str, Any], list[int]]:
     experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12}
     # Half of a head is rotated.

@@ -188,11 +188,11 @@ ENCODERS = {
     ),
     "idefics3": EncoderFamily(("idefics3_vision", "smolvlm_vision")),
     "qwen2_vl": _in_qwen("qwen2_vl_vision"),
-    "qwen2_5_vl": _in_qwen("qwen2_5_vl_vision"),
+    "qwen2_5_vl": _in_qwen("qwen2_5_vl_vision", "exaone4_5_vision"),
     "qwen3_vl": _in_qwen(
         "qwen3_vl_vision", "qwen3_vl_moe_vision", "qwen3_5_vision", "qwen3_5_moe_vision"
     ),
-    "glm4v": _in_qwen("glm4v_vision", "glm4v_moe_vision"),
+    "glm4v": _in_qwen("glm4v_vision", "glm4v_moe_vision", "glm_ocr_vision"),
     "ernie4_5_vl": _in_qwen("ernie4_5_vl_moe_vision"),
     "kimi_k25": replace(_in_qwen("kimi_k25_vision"), blocks="layers"),
     "gemma4": EncoderFamily(("gemma4_vision",)),

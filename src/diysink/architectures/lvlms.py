@@ -131,6 +131,12 @@ LVLMS = {
         read=packed.windowed,
         note="a square of patches side by side, out of window order",
     ),
+    "exaone4_5": LVLMFamily(
+        packed.windowed,
+        "group-wise",
+        "a square of patches side by side, out of window order",
+        tower="visual",
+    ),
     "qwen3_vl": _QWEN3,
     "qwen3_vl_moe": _QWEN3,
     "qwen3_5": replace(_QWEN, attends=False),
@@ -138,6 +144,7 @@ LVLMS = {
     "glm4v": _GLM,
     "glm4v_moe": _GLM,
     "glm46v": _GLM,
+    "glm_ocr": _GLM,
     "ernie4_5_vl_moe": replace(_QWEN, tower="vision_tower"),
     "kimi_k25": LVLMFamily(packed.kimi, "group-wise", "a square of patches side by side"),
     "mistral3": LVLMFamily(
