@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import DeiTConfig, DeiTModel
+from transformers import ViTMSNConfig, ViTMSNModel
 
 from diysink.architectures import (
     ENCODERS,
@@ -18,21 +18,28 @@ from diysink.architectures.patches import packed
 from diysink.encoders import Encoder
 from diysink.interventions import Drop, intervene, visual_norms
 from tests.encoders.towers import MAKERS
-from tests.interventions.tiny_lvlms import qwen, spread
+from tests.interventions.tiny_parts import (
+    IMAGE,
+    TEXT,
+    VISION,
+    framed,
+    make,
+    prompts,
+    spread,
+)
 
 
 def test_one_row_adds_an_encoder(monkeypatch):
-    """DeiT, which has a class token and a distillation token."""
+    """MSN, a plain ViT."""
     row = EncoderFamily(
-        model_types=("deit",),
-        architecture="DeiTModel",
+        model_types=("vit_msn",),
+        architecture="ViTMSNModel",
         blocks="layers",
-        norm="layernorm_before",
         attention="attention",
-        prefix=lambda config: 2,
+        prefix=lambda config: 1,
     )
-    monkeypatch.setitem(ENCODERS, "deit", row)
-    config = DeiTConfig(
+    monkeypatch.setitem(ENCODERS, "vit_msn", row)
+    config = ViTMSNConfig(
         hidden_size=16,
         intermediate_size=24,
         num_hidden_layers=3,
@@ -41,30 +48,33 @@ def test_one_row_adds_an_encoder(monkeypatch):
         patch_size=4,
         attn_implementation="eager",
     )
-    model = DeiTModel(config, add_pooling_layer=False).eval()
+    model = ViTMSNModel(config).eval()
     pixels = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         seen = Encoder.of(model, -2).observe(pixels)
         whole = model(pixels, output_hidden_states=True, output_attentions=True)
-    torch.testing.assert_close(seen.hidden, whole.hidden_states[-2][:, 2:])
-    received = whole.attentions[-2].mean((1, 2))[:, 2:]
+    torch.testing.assert_close(seen.hidden, whole.hidden_states[-2][:, 1:])
+    received = whole.attentions[-2].mean((1, 2))[:, 1:]
     torch.testing.assert_close(seen.attention, received)
 
 
 def test_one_row_adds_a_vision_language_model(monkeypatch):
-    """GLM-4.6V, whose vision encoder is GLM-4V's."""
+    """LightOnOCR, whose tokens are made like Mistral 3's."""
     row = LVLMFamily(
-        read=packed.merged,
+        read=packed.mistral3,
         mapping="group-wise",
-        note="a convolution over a square of patches",
-        tower="visual",
-        coordinates=True,
+        note="a square of patches side by side",
+        tower="vision_encoder",
     )
-    monkeypatch.setitem(LVLMS, "glm46v", row)
-    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 24, "out_hidden_size": 16,
-              "num_heads": 2, "image_size": 16, "model_type": "glm4v_vision"}  # fmt: skip
+    monkeypatch.setitem(LVLMS, "lighton_ocr", row)
     torch.manual_seed(0)
-    model, inputs, tokens = qwen("glm46v", vision, model_type="glm4v_text")
+    vision = VISION | {"model_type": "pixtral", "head_dim": 8, "hidden_size": 16}
+    text = TEXT | {"model_type": "qwen3"}
+    model = make("lighton_ocr", vision_config=vision, text_config=text, image_token_id=IMAGE)
+    tokens = [6, 2, 4]
+    inputs = prompts(*[framed(count) for count in tokens])
+    inputs |= {"pixel_values": torch.randn(3, 3, 16, 24)}
+    inputs |= {"image_sizes": torch.tensor([[16, 24], [16, 8], [16, 16]])}
     spread(model.eval())
     norms = visual_norms(model, **inputs)
     assert [len(one) for one in norms] == tokens

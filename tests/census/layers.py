@@ -2,7 +2,7 @@
 
 import torch
 
-from diysink.architectures.attended import Attended
+from diysink.architectures import Attended
 from diysink.census.heads import Heads, heads_of
 from diysink.census.layer import SeenLayer
 

@@ -5,12 +5,16 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from diysink.architectures import ENCODERS
+from diysink.architectures import ENCODERS, REFUSED_ENCODERS, UnsupportedModelError
+from diysink.architectures.hooks import eager_attention, on_layer
 from diysink.encoders import Encoder, load_encoder
 from diysink.encoders import attention as attention_module
 from tests.encoders.towers import BLOCKS, DIM, MAKERS, PATCH, PATCHES, SIDE, WHOLE, make
 
 LAYERS = (1, 2, -2, -1)
+# Tokens before the patches, where it is not one class token.
+PREFIX = {"siglip": 0, "siglip2": 0, "aimv2": 0, "ijepa": 0, "deit": 2, "pixio": 8, "radio": 10}
+PREFIX |= {"dinov2_with_registers": 5, "dinov3": 5}
 
 
 @pytest.fixture
@@ -18,10 +22,10 @@ def pixels():
     return torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
 
 
-def reference(model, pixels):
-    """Hidden states and attention of transformers itself, eager, all tokens."""
-    model.set_attn_implementation("eager")
-    asked = {"output_hidden_states": True, "output_attentions": True}
+def reference(model, pixels, attention="eager"):
+    """Hidden states and attention of transformers itself, all tokens."""
+    model.set_attn_implementation(attention)
+    asked = {"output_hidden_states": True, "output_attentions": attention == "eager"}
     if type(model).__name__ == "Siglip2VisionModel":
         side = SIDE // PATCH
         cut = pixels.reshape(-1, 3, side, PATCH, side, PATCH).permute(0, 2, 4, 3, 5, 1)
@@ -30,16 +34,33 @@ def reference(model, pixels):
             "spatial_shapes": torch.tensor([[side, side]] * len(pixels)),
         }
         pixels = cut.reshape(len(pixels), PATCHES, -1)
+    if type(model).__name__ == "ViTMAEModel":  # nothing masked, nothing shuffled
+        model.config.mask_ratio = 0.0
+        asked["noise"] = torch.arange(PATCHES).expand(len(pixels), -1)
     with torch.no_grad():
         output = model(pixels, **asked)
     return output.hidden_states, output.attentions
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("family", MAKERS)
+def test_states_are_those_of_the_tower_to_the_last_bit(family, dtype, pixels):
+    pixels = pixels.to(dtype)
+    hidden, _ = reference(make(family).to(dtype), pixels, "sdpa")
+    assert len(hidden) == BLOCKS + 1
+    for layer in range(BLOCKS + 1):
+        encoder = Encoder.of(make(family).to(dtype), layer)
+        with torch.no_grad():
+            assert torch.equal(encoder(pixels), hidden[layer][:, PREFIX.get(family, 1) :])
+            if layer:
+                assert torch.equal(encoder.observe(pixels).hidden, encoder(pixels))
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("family", MAKERS)
 def test_states_and_attention_are_those_of_the_tower(family, layer, pixels):
     hidden, attentions = reference(make(family), pixels)
-    prefix = {"siglip": 0, "siglip2": 0, "dinov2_with_registers": 5}.get(family, 1)
+    prefix = PREFIX.get(family, 1)
     with torch.no_grad():
         seen = Encoder.of(make(family), layer).observe(pixels)
     torch.testing.assert_close(seen.hidden, hidden[layer][:, prefix:], atol=1e-4, rtol=1e-5)
@@ -50,6 +71,25 @@ def test_states_and_attention_are_those_of_the_tower(family, layer, pixels):
     assert seen.tokens == PATCHES + prefix
     # The comparison means something only where tokens do not all receive the same.
     assert seen.attention.std() / seen.attention.mean() > 0.05
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", MAKERS)
+def test_analyses_see_every_block(family, pixels):
+    hidden, attentions = reference(make(family), pixels)
+    model, layers = make(family), []
+    encoder = Encoder.of(model, -1)
+    with (
+        eager_attention(model),
+        on_layer(encoder.blocks, ENCODERS[family].attention, layers.append),
+    ):
+        encoder(pixels)
+    assert len(layers) == BLOCKS
+    for layer, states, attention in zip(layers, hidden, attentions, strict=False):
+        assert torch.equal(layer.states, states)
+        assert torch.equal(layer.attention, attention)
+        assert layer.values.shape == (*attention.shape[:3], DIM // 4)
+        assert layer.output.shape == (DIM, DIM)
 
 
 @pytest.mark.parametrize("family", MAKERS)
@@ -91,6 +131,7 @@ def test_no_later_block_runs(family, pixels):
     assert len(Encoder.of(model, -2).blocks) == BLOCKS - 1
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("family", MAKERS)
 def test_a_saved_tower_loads_equal(family, towers, pixels):
     loaded, kept = load_encoder(towers[family]), Encoder.of(make(family))
@@ -101,6 +142,7 @@ def test_a_saved_tower_loads_equal(family, towers, pixels):
     assert not any(weight.requires_grad for weight in loaded.parameters())
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("family", WHOLE)
 def test_a_tower_comes_out_of_a_whole_model(family, tmp_path, pixels):
     whole = make(family, whole=True)
@@ -149,6 +191,22 @@ def test_another_architecture_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"model_type .bert..*clip, .*dinov2.*vit"):
         load_encoder(tmp_path)
     assert {name for name, row in ENCODERS.items() if row.architecture} == set(MAKERS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("timm_wrapper", "a model of timm"),  # timm is not installed, and need not be
+        ("swin", "merged from stage to stage"),
+        ("blip_vision_model", "by itself"),
+        ("pixtral", "only occurs inside a vision-language model"),
+    ],
+)
+def test_why_an_architecture_is_refused(kind, reason, tmp_path):
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{kind}"}}')
+    with pytest.raises(UnsupportedModelError, match=f"{kind}.*{reason}"):
+        load_encoder(tmp_path)
+    assert not REFUSED_ENCODERS.keys() & {k for row in ENCODERS.values() for k in row.model_types}
 
 
 def test_missing_weights_are_refused(tmp_path):

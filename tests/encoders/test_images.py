@@ -32,6 +32,18 @@ def test_normalisation_is_the_checkpoints(towers):
     torch.testing.assert_close(pixels, torch.ones_like(pixels))
 
 
+def test_dinov3_s_processor_is_not_needed(tmp_path):
+    """Its class is one of torchvision; the settings are those of facebook/dinov3-vit*."""
+    (tmp_path / "preprocessor_config.json").write_text(
+        '{"image_processor_type": "DINOv3ViTImageProcessor", "size": {"height": 24, "width": 24}, '
+        '"do_center_crop": null, "resample": 2, "do_normalize": true, "do_rescale": true, '
+        '"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}'
+    )
+    pixels = load_image_processor(tmp_path)([Image.new("RGB", (40, 30), (255, 0, 255))])
+    expected = torch.tensor([(1 - 0.485) / 0.229, -0.456 / 0.224, (1 - 0.406) / 0.225])
+    torch.testing.assert_close(pixels, expected[None, :, None, None].expand(1, 3, 24, 24))
+
+
 def test_an_old_name_is_understood(towers, tmp_path):
     settings = json.loads((towers["clip"] / "preprocessor_config.json").read_text())
     del settings["image_processor_type"]

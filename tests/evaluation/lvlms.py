@@ -22,7 +22,8 @@ from transformers import (
 from diysink.artifact import digest_bytes, write_manifest
 from diysink.evaluation.lvlm import LVLM
 from diysink.records import ImageFile, Record, Turn, write_shards
-from tests.interventions.tiny_lvlms import TEXT, VISION, clip, make, qwen2_5_vl, spread
+from tests.interventions.tiny_packed import qwen2_5_vl
+from tests.interventions.tiny_parts import TEXT, VISION, clip, make, spread
 
 SPECIAL = ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"]
 SPECIAL += [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]

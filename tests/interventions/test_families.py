@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from diysink.architectures import ENCODERS, LVLMS, encoder_family
+from diysink.architectures import (
+    ENCODERS,
+    LVLMS,
+    UnsupportedInterventionError,
+    encoder_family,
+    recurrent_layers,
+)
+from diysink.architectures.hooks import eager_attention, on_layer
 from diysink.interventions import (
     Drop,
     Keep,
@@ -14,12 +21,13 @@ from diysink.interventions import (
     intervene,
     visual_norms,
 )
-from tests.interventions.tiny_lvlms import BUILDERS, IMAGE
+from diysink.interventions.reading import image_arguments
+from tests.interventions.tiny_lvlms import BUILDERS
+from tests.interventions.tiny_parts import BOTH_WAYS, IMAGE, OF_TOKENS, RECURRENT
 
 # Blocks (from 0) whose output the connector of a tiny model reads; each encoder has three or two.
-READS = {"llava": [1], "llava_next": [1], "vipllava": [1, 0]}
+READS = {"llava": [1], "llava_next": [1], "vipllava": [1, 0], "molmo2": [2, 0]}
 SEPARATED = {"llava_next", "llava_onevision", "idefics3", "smolvlm"}
-BOTH_WAYS = {"gemma3", "paligemma"}  # image tokens see the image tokens after them
 NEW = 4
 
 
@@ -52,6 +60,11 @@ def words(tiny):
 
 def test_every_family_has_a_tiny_model():
     assert set(LVLMS) <= {*BUILDERS, "diysink"}  # which has tests of its own
+
+
+def test_what_a_family_says_of_its_layers_is_what_its_model_has(tiny):
+    kinds = recurrent_layers(tiny.model.model.get_decoder())
+    assert bool(kinds) == (tiny.name in RECURRENT)
 
 
 def test_no_intervention_is_stock(tiny):
@@ -91,6 +104,9 @@ def test_permuted_and_back_is_stock_and_permuted_is_not(tiny):
 )
 def test_generation_is_what_a_call_without_cache_computes(tiny, interventions):
     prompt = tiny.inputs["input_ids"].shape[1]
+    if tiny.name in RECURRENT:  # nothing can be dropped
+        moves = [one for one in interventions if isinstance(one, Reposition)]
+        interventions = moves or [Reposition("front")]
     with torch.no_grad(), intervene(tiny.model, interventions, tau=middle(tiny)):
         asked = {
             "max_new_tokens": NEW,
@@ -98,8 +114,10 @@ def test_generation_is_what_a_call_without_cache_computes(tiny, interventions):
             "return_dict_in_generate": True,
             "do_sample": False,
         }
-        cached = tiny.model.generate(**tiny.inputs, **asked)
-        plain = tiny.model.generate(**tiny.inputs, **asked, use_cache=False)
+        # Which transformers does not make longer where there is no cache.
+        inputs = {n: v for n, v in tiny.inputs.items() if n != "moe_mm_token_type_ids"}
+        cached = tiny.model.generate(**inputs, **asked)
+        plain = tiny.model.generate(**inputs, **asked, use_cache=False)
     assert cached.sequences.shape[1] == prompt + NEW
     assert torch.equal(cached.sequences, plain.sequences)
     for one, other in zip(cached.logits, plain.logits, strict=True):
@@ -119,8 +137,7 @@ def stock_positions(tiny):
 
 def encoded(tiny, pick):
     """The stock features of all images together, ``pick`` applied to projection and deepstack."""
-    names = ("pixel_values", "image_sizes", "image_grid_thw", "pixel_attention_mask")
-    given = {name: tiny.inputs[name] for name in names if name in tiny.inputs}
+    given = image_arguments(tiny.model.model.get_image_features, tiny.inputs)
     with torch.no_grad():
         output = tiny.model.model.get_image_features(**given)
 
@@ -149,7 +166,7 @@ def test_front_is_what_stock_makes_of_tokens_in_that_order(tiny, positions):
     moved[..., image] = stay[..., image][..., order]
     by_hand = {
         name: tiny.inputs[name]
-        for name in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+        for name in ("input_ids", "attention_mask", *OF_TOKENS)
         if name in tiny.inputs
     }
     with torch.no_grad():
@@ -165,6 +182,13 @@ def test_front_is_what_stock_makes_of_tokens_in_that_order(tiny, positions):
 def test_masked_is_compacted(tiny):
     """The second sequence, its dropped placeholders taken out and the rest read by itself."""
     row, inputs = 1, tiny.inputs
+    if tiny.name in RECURRENT:
+        with (
+            intervene(tiny.model, Drop("sink"), tau=middle(tiny)),
+            pytest.raises(UnsupportedInterventionError, match="layers that do not attend"),
+        ):
+            logits(tiny)
+        return
     per_image = visual_norms(tiny.model, **inputs)
     tau = 1.001 * max(float(norms.nan_to_num(1e9).min()) for norms in per_image)  # none is emptied
     image = inputs["input_ids"] == IMAGE
@@ -177,7 +201,7 @@ def test_masked_is_compacted(tiny):
     here[1 - row] = False
     short = {
         name: inputs[name][row][kept[row]][None]
-        for name in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+        for name in ("input_ids", "attention_mask", *OF_TOKENS)
         if name in inputs
     }
     length = short["input_ids"].shape[1]
@@ -205,14 +229,13 @@ def test_norms_are_those_of_the_states_that_each_token_reads(tiny):
 
     handles = [block.register_forward_hook(watch) for block in reads]
     try:
-        names = ("pixel_values", "image_sizes", "image_grid_thw", "pixel_attention_mask")
-        given = {name: tiny.inputs[name] for name in names if name in tiny.inputs}
+        given = image_arguments(inner.get_image_features, tiny.inputs)
         output = inner.get_image_features(**given).pooler_output
     finally:
         for handle in handles:
             handle.remove()
     sizes = sum(states[block].square().sum(-1) for block in reads).sqrt().detach()
-    if "pixel_attention_mask" in given:  # patches of a blank border are none
+    if tiny.name in ("idefics3", "smolvlm"):  # patches of a blank border are none
         tile, side = tower.config.image_size // tower.config.patch_size, tower.config.patch_size
         shown = given["pixel_attention_mask"].flatten(0, 1)[:, ::side, ::side]
         shown = shown[shown.flatten(1).any(1)].reshape(-1, tile * tile)
@@ -232,3 +255,21 @@ def test_norms_are_those_of_the_states_that_each_token_reads(tiny):
         expected = torch.tensor(torch.nan) if largest.isinf() else largest
         torch.testing.assert_close(norm, expected, equal_nan=True)
     assert (separators > 0) == (tiny.name in SEPARATED)
+
+
+@torch.no_grad()
+def test_encoders_show_attention_if_their_row_says_so(tiny):
+    inner = tiny.model.model
+    tower = getattr(inner, LVLMS[tiny.model.config.model_type].tower)
+    row, layers = ENCODERS[encoder_family(tower.config.model_type)], []
+    if row.attention is None:
+        return
+    given = image_arguments(inner.get_image_features, tiny.inputs)
+    with eager_attention(tower), on_layer(row.blocks_of(tower), row.attention, layers.append):
+        inner.get_image_features(**given)
+    assert len(layers) == len(row.blocks_of(tower))
+    for layer in layers:
+        torch.testing.assert_close(
+            layer.attention.sum(-1), torch.ones_like(layer.attention[..., 0])
+        )
+        assert layer.values.shape[2] == layer.states.shape[1] == layer.attention.shape[-1]

@@ -68,13 +68,11 @@ def test_identity_is_of_the_weights_up_to_the_layer(tiny, depth):
         for name in ("vision_tower", "vision_model", "visual")
         if hasattr(other.model, name)
     )
-    weights = [weight for path, weight in tower.named_parameters() if path.endswith("fc1.weight")]
-    weights = weights or [
-        w for path, w in tower.named_parameters() if path.endswith("o_proj.weight")
-    ]
-    weights = weights or [
-        w for path, w in tower.named_parameters() if path.endswith("attn.proj.weight")
-    ]
+    weights = next(
+        found
+        for end in ("fc1", "o_proj", "attn.proj", "down_proj", "down_proj.linear")
+        if (found := [w for path, w in tower.named_parameters() if path.endswith(f"{end}.weight")])
+    )
     with torch.no_grad():
         weights[depth][0, 0] += 1
     same = encoder_identity(other) == encoder_identity(tiny.model)

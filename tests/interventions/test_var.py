@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diysink.interventions import VAR, Drop, intervene, visual_norms
-from tests.interventions.tiny_lvlms import IMAGE, Tiny
+from tests.interventions.tiny_lvlms import Tiny
+from tests.interventions.tiny_parts import IMAGE
 
 # Columns: text, sink, patch, patch, text. Rows: an image-centric head, one that looks at the sink,
 # one that looks at text.

@@ -9,34 +9,43 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
-PAD, IMAGE, START, END, VIDEO = 0, 60, 61, 62, 63
-VOCABULARY = 64
-TEXT = {
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 8,
-    "vocab_size": VOCABULARY,
-    "max_position_embeddings": 512,
-    "pad_token_id": PAD,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "tie_word_embeddings": False,
-}
-VISION = {
-    "hidden_size": 12,
-    "intermediate_size": 16,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "image_size": 16,
-    "patch_size": 4,
-}
-SPECIAL = {"image_token_id": IMAGE, "pad_token_id": PAD}
-MROPE = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}
+from tests.interventions.tiny_packed import (
+    ernie4_5_vl_moe,
+    exaone4_5,
+    gemma4,
+    glm4v,
+    glm4v_moe,
+    glm46v,
+    glm_ocr,
+    kimi_k25,
+    lfm2_vl,
+    mistral3,
+    qwen2_5_vl,
+    qwen2_vl,
+    qwen3_5,
+    qwen3_5_moe,
+    qwen3_vl,
+    qwen3_vl_moe,
+)
+from tests.interventions.tiny_parts import (
+    END,
+    IMAGE,
+    PAD,
+    SPECIAL,
+    START,
+    TEXT,
+    VIDEO,
+    VISION,
+    clip,
+    framed,
+    llama,
+    make,
+    one_row,
+    prompts,
+    siglip,
+    spread,
+)
 
 
 @dataclass(frozen=True)
@@ -60,68 +69,11 @@ def build(name: str) -> Tiny:
     model = model.eval()
     spread(model)
     # A random model may well say "image", which stands for an image that is not there.
+    marks = getattr(model.config, "visual_indicator_token_ids", ())
     model.generation_config.update(
-        suppress_tokens=[IMAGE, VIDEO], eos_token_id=None, pad_token_id=PAD, bos_token_id=1
+        suppress_tokens=[IMAGE, VIDEO, *marks], eos_token_id=None, pad_token_id=PAD, bos_token_id=1
     )
     return Tiny(name, model, inputs, tokens)
-
-
-def spread(model: Any) -> None:
-    """Larger weights: with those of a fresh model, no token matters to any other."""
-    with torch.no_grad():
-        for path, weight in model.named_parameters():
-            if weight.dim() > 1:
-                weight.normal_(0, 0.25)
-            elif path.endswith("newline"):
-                weight.normal_()
-
-
-def sequences(*rows: list[int]) -> dict[str, torch.Tensor]:
-    """Rows padded on the left, and their mask."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[PAD] * (longest - len(row)) + row for row in rows])
-    return {"input_ids": ids, "attention_mask": (ids != PAD).long()}
-
-
-def text(*tokens: int) -> list[int]:
-    return [10 + token for token in tokens]
-
-
-def prompts(first: list[int], second: list[int], third: list[int]) -> dict[str, torch.Tensor]:
-    """Two prompts around three images' placeholders."""
-    return sequences(
-        text(1, 2) + first + text(3),
-        text(4) + second + text(5, 6) + third + text(7, 8, 9),
-    )
-
-
-def framed(count: int) -> list[int]:
-    return [START, *[IMAGE] * count, END]
-
-
-def make(name: str, **settings: Any) -> Any:
-    config = CONFIG_MAPPING[name](**settings)
-    config._attn_implementation = "sdpa"
-    return AutoModelForImageTextToText.from_config(config)
-
-
-def one_row(name: str, count: int, **settings: Any) -> tuple[Any, dict[str, Any], list[int]]:
-    """Families of a fixed number of tokens for each image."""
-    model = make(name, text_config=TEXT, **(SPECIAL | settings))
-    inputs = prompts(*[framed(count)] * 3) | {"pixel_values": torch.randn(3, 3, 16, 16)}
-    return model, inputs, [count] * 3
-
-
-def clip(**settings: Any) -> dict[str, Any]:
-    return VISION | {"model_type": "clip_vision_model"} | settings
-
-
-def siglip(**settings: Any) -> dict[str, Any]:
-    return VISION | {"model_type": "siglip_vision_model", "vision_use_head": False} | settings
-
-
-def llama(**settings: Any) -> dict[str, Any]:
-    return TEXT | {"model_type": "llama"} | settings
 
 
 def llava() -> tuple[Any, dict[str, Any], list[int]]:
@@ -260,95 +212,46 @@ def idefics(name: str) -> tuple[Any, dict[str, Any], list[int]]:
     return model, inputs | {"pixel_values": pixels, "pixel_attention_mask": shown}, [4] * 3
 
 
-def qwen(name: str, vision: dict[str, Any], **text: Any) -> tuple[Any, dict[str, Any], list[int]]:
-    """Images of 4 x 6, 4 x 4 and 6 x 4 patches, merged two by two."""
-    model = make(
-        name,
-        vision_config={"patch_size": 4, "temporal_patch_size": 2, "spatial_merge_size": 2} | vision,
-        text_config=TEXT | {"rope_parameters": MROPE, "rope_scaling": MROPE} | text,
-        video_token_id=VIDEO,
-        vision_start_token_id=START,
-        vision_end_token_id=END,
-        image_start_token_id=START,
-        image_end_token_id=END,
-        **SPECIAL,
+def ovis2() -> tuple[Any, dict[str, Any], list[int]]:
+    return one_row(
+        "ovis2",
+        4,
+        vision_config=VISION | {"hidden_stride": 2, "vocab_size": 24},
+        text_config=TEXT | {"model_type": "qwen2"},
+        hidden_size=16,
+        visual_indicator_token_ids=[START, END, 57, 58, 59],
     )
-    grids = torch.tensor([[1, 4, 6], [1, 4, 4], [1, 6, 4]])
-    counts = grids.prod(-1)
-    inputs = prompts(*[framed(count // 4) for count in counts.tolist()])
+
+
+def molmo2() -> tuple[Any, dict[str, Any], list[int]]:
+    """An overview and crops: 1 + 1, 1 + 2, 1 + 1; an image's last token pools two patches."""
+    vision = VISION | {"hidden_size": 16, "head_dim": 8, "num_key_value_heads": 2}
+    adapter = {"hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
+    model = make(
+        "molmo2",
+        vision_config=vision | {"image_size": [16, 16]},
+        adapter_config=adapter
+        | {"vision_feature_layer": [-1, 0], "intermediate_size": 24, "text_hidden_size": 16},
+        text_config=TEXT | {"additional_vocab_size": 4},
+        image_patch_id=IMAGE,
+    )
+    groups, grids, crop = [], [], 0
+    for crops in (1, 2, 1):
+        for own in range(1 + crops):
+            number = torch.arange(16).reshape(4, 4) + 16 * (crop + own)
+            groups.append(number.unfold(0, 2, 2).unfold(1, 2, 2).reshape(4, 4).clone())
+        groups[-1][-1, 2:] = -1
+        grids.append([2, 2, 2, 2 * crops])
+        crop += 1 + crops
+    tokens = [8, 12, 8]
+    inputs = prompts(*[framed(count) for count in tokens])
     inputs |= {
-        "pixel_values": torch.randn(int(counts.sum()), 3 * 2 * 4 * 4),
-        "image_grid_thw": grids,
+        "pixel_values": torch.randn(crop, 16, 3 * 4 * 4),
+        "image_token_pooling": torch.cat(groups),
+        "image_grids": torch.tensor(grids),
         "mm_token_type_ids": (inputs["input_ids"] == IMAGE).int(),
     }
-    return model, inputs, (counts // 4).tolist()
-
-
-def qwen2_vl() -> tuple[Any, dict[str, Any], list[int]]:
-    return qwen("qwen2_vl", {"depth": 2, "embed_dim": 16, "hidden_size": 16, "num_heads": 2})
-
-
-def qwen2_5_vl() -> tuple[Any, dict[str, Any], list[int]]:
-    """Windows of 2 x 2 tokens, which the second and third image do not fill evenly."""
-    return qwen(
-        "qwen2_5_vl",
-        {
-            "depth": 2,
-            "hidden_size": 16,
-            "intermediate_size": 24,
-            "out_hidden_size": 16,
-            "num_heads": 2,
-            "window_size": 16,
-            "fullatt_block_indexes": [1],
-        },
-    )
-
-
-def qwen3_vl() -> tuple[Any, dict[str, Any], list[int]]:
-    return qwen(
-        "qwen3_vl",
-        {
-            "depth": 3,
-            "hidden_size": 16,
-            "intermediate_size": 24,
-            "out_hidden_size": 16,
-            "num_heads": 2,
-            "num_position_embeddings": 16,
-            "deepstack_visual_indexes": [0, 1],
-        },
-    )
-
-
-def glm4v() -> tuple[Any, dict[str, Any], list[int]]:
-    return qwen(
-        "glm4v",
-        {
-            "depth": 2,
-            "hidden_size": 16,
-            "intermediate_size": 24,
-            "out_hidden_size": 16,
-            "num_heads": 2,
-            "image_size": 16,
-        },
-    )
-
-
-def mistral3() -> tuple[Any, dict[str, Any], list[int]]:
-    vision = VISION | {"model_type": "pixtral", "head_dim": 8, "hidden_size": 16}
-    model = make(
-        "mistral3",
-        vision_config=vision,
-        text_config=TEXT | {"model_type": "mistral", "sliding_window": None},
-        vision_feature_layer=-1,
-        spatial_merge_size=2,
-        **SPECIAL,
-    )
-    sizes = torch.tensor([[16, 24], [16, 8], [24, 16]])
-    rows = [[*[IMAGE] * (w // 8), START] * (h // 8) for h, w in sizes.tolist()]
-    pixels = torch.zeros(3, 3, 24, 24)
-    for pixel, (height, width) in zip(pixels, sizes.tolist(), strict=True):
-        pixel[:, :height, :width] = torch.randn(3, height, width)
-    return model, prompts(*rows) | {"pixel_values": pixels, "image_sizes": sizes}, [6, 2, 6]
+    return model, inputs, tokens
 
 
 def aya_vision() -> tuple[Any, dict[str, Any], list[int]]:
@@ -391,6 +294,20 @@ BUILDERS: dict[str, Callable[[], tuple[Any, dict[str, Any], list[int]]]] = {
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
     "glm4v": glm4v,
+    "qwen3_vl_moe": qwen3_vl_moe,
+    "qwen3_5": qwen3_5,
+    "qwen3_5_moe": qwen3_5_moe,
+    "lfm2_vl": lfm2_vl,
+    "glm46v": glm46v,
+    "glm4v_moe": glm4v_moe,
+    "glm_ocr": glm_ocr,
+    "exaone4_5": exaone4_5,
+    "ernie4_5_vl_moe": ernie4_5_vl_moe,
+    "kimi_k25": kimi_k25,
+    "gemma4": gemma4,
+    "gemma4_large": lambda: gemma4(use_bidirectional_attention="vision"),
+    "ovis2": ovis2,
+    "molmo2": molmo2,
     "mistral3": mistral3,
     "aya_vision": aya_vision,
     "cohere2_vision": cohere2_vision,

@@ -17,7 +17,7 @@ from diysink.selection import (
     LayerGatesSettings,
     Route,
 )
-from tests.interventions.tiny_lvlms import spread
+from tests.interventions.tiny_parts import spread
 from tests.tiny_models import WORDS, tiny_generator, tiny_questions
 
 TEXTS = ("a b", "c", "d e f g h a", "a b", "c h")

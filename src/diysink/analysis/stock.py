@@ -62,7 +62,8 @@ from diysink.interventions.reading import (
 from diysink.records import ImageFile, Record, question_of
 from diysink.sinks import SinkProfile
 
-_OF_TOKENS = ("attention_mask", "token_type_ids", "mm_token_type_ids")  # 1 and 0 for each token
+# One for each token: 1 or 0, or which kind.
+_OF_TOKENS = ("attention_mask", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 
 
 class StockSubject:

@@ -4,16 +4,26 @@ Two tables say where a vision encoder (`ENCODERS`) and a vision-language model (
 parts; `diysink.architectures.hooks` captures and patches what runs in them.
 """
 
+from diysink.architectures.attended import Attended, seen_attention
 from diysink.architectures.encoders import ENCODERS, EncoderFamily, encoder_family
 from diysink.architectures.errors import UnsupportedInterventionError, UnsupportedModelError
-from diysink.architectures.language import decoder_layers, key_module, shown_layers
+from diysink.architectures.language import (
+    decoder_layers,
+    key_module,
+    recurrent_layers,
+    shown_layers,
+)
 from diysink.architectures.lvlms import LVLMS, LVLMFamily, lvlm_family
 from diysink.architectures.patches.image import Arguments, EncodedImage
+from diysink.architectures.refused import REFUSED_ENCODERS, REFUSED_LVLMS
 
 __all__ = [
     "ENCODERS",
     "LVLMS",
+    "REFUSED_ENCODERS",
+    "REFUSED_LVLMS",
     "Arguments",
+    "Attended",
     "EncodedImage",
     "EncoderFamily",
     "LVLMFamily",
@@ -23,5 +33,7 @@ __all__ = [
     "encoder_family",
     "key_module",
     "lvlm_family",
+    "recurrent_layers",
+    "seen_attention",
     "shown_layers",
 ]

@@ -1,25 +1,23 @@
-"""What every attention of a model is given, as the model itself computes it.
+"""See what a model attends with: queries and keys as the model itself gives them to attention.
 
-Queries and keys with their rotary embeddings, norms and biases, and the right scale, in every
-architecture that attends through transformers' `AttentionInterface`. The model's output does not
-change: the real implementation makes it.
+By then they are projected, normed and rotated in whatever way the architecture does it, so that
+nothing has to be recomputed, and nothing can be recomputed wrongly. Models of transformers ask one
+registry for the function that attends; while the block runs, that function is called through ours,
+whichever it is. So outputs are those of the model's own attention, to the last bit.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from diysink.architectures.hooks import attention_implementation
-
-NAME = "diysink_seen"
+from diysink.architectures.hooks import ONE_AT_A_TIME, patch_method
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Attended:
     Attributes:
         query, key, value: of each head; heads that share keys and values appear once in these.
         scaling: of the scores.
-        mask: added to the scores, or True where a query may look; None: all may.
+        mask: the model's: added to the scores, or Boolean, true where attention goes; None: none.
         output: what the heads sum up, before they are joined.
     """
 
@@ -41,7 +39,7 @@ class Attended:
     output: Float[Tensor, "batch queries heads value_dim"]
 
     @property
-    def bias(self) -> Float[Tensor, "#batch #heads #queries keys"] | None:
+    def bias(self) -> Float[Tensor, "#batch #heads #queries #keys"] | None:
         """What the mask adds to the scores."""
         if self.mask is None or self.mask.dtype != torch.bool:
             return self.mask
@@ -49,39 +47,36 @@ class Attended:
 
 
 See = Callable[[nn.Module, Attended], None]
-_see: ContextVar[See] = ContextVar("who looks at attention")
 
 
 @contextmanager
-def on_attention(model: nn.Module, see: See) -> Iterator[None]:
-    """Call ``see(module, attended)`` at every attention of a model, in the order of the calls.
+def seen_attention(model: nn.Module, see: See) -> Iterator[None]:
+    """Call ``see(module, attended)`` whenever a module of this model has attended.
 
-    The model attends by sdpa meanwhile. An attention that does not go through the interface is
-    not seen.
+    Only in this thread; another one may run the same model meanwhile. A module that attends by
+    itself, without transformers' registry, is not seen.
     """
-    configs = [part.config for part in model.modules() if hasattr(part, "config")]
-    with ExitStack() as stack:
-        stack.enter_context(attention_implementation(configs, NAME))
-        token = _see.set(see)
-        stack.callback(_see.reset, token)
+    own, thread = set(model.modules()), get_ident()
+
+    def through_us(get_interface: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        attend = get_interface(*args, **kwargs)
+
+        def seen(
+            module: nn.Module,
+            query: Tensor,
+            key: Tensor,
+            value: Tensor,
+            attention_mask: Tensor | None = None,
+            **options: Any,
+        ) -> Any:
+            found = attend(module, query, key, value, attention_mask, **options)
+            if module in own and get_ident() == thread:
+                scaling = options.get("scaling")
+                scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+                see(module, Attended(query, key, value, scaling, attention_mask, found[0]))
+            return found
+
+        return seen
+
+    with ONE_AT_A_TIME, patch_method(ALL_ATTENTION_FUNCTIONS, "get_interface", through_us):
         yield
-
-
-def _attend(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    **options: Any,
-) -> tuple[Tensor, None]:
-    attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    output, _ = attend(module, query, key, value, attention_mask, **options)
-    scaling = options.get("scaling")
-    scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-    _see.get()(module, Attended(query, key, value, scaling, attention_mask, output))
-    return output, None
-
-
-AttentionInterface.register(NAME, _attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -3,7 +3,8 @@
 A row is added to `ENCODERS` to support another encoder; nothing else in the project asks what kind
 of vision transformer it has. Traps that the table answers: SigLIP has no class token (dropping "the
 first token" loses a real patch), DINOv2 with registers has 1 + 4 tokens that are not patches, CLIP
-normalises before its first block, and SigLIP 2's own class takes patches in place of images.
+normalises before its first block, ViT-MAE masks and shuffles patches, some blocks need rotary
+positions, and SigLIP 2's own class takes patches in place of images.
 """
 
 from collections.abc import Callable
@@ -11,34 +12,12 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
+from diysink.architectures import first_states
 from diysink.architectures.errors import UnsupportedModelError
-
-Pixels = Float[Tensor, "batch channels height width"]
-States = Float[Tensor, "batch tokens dim"]
-
-
-# A tower's parts are reached by name: only its own class would make them known to a type checker.
-def _clip(model: Any, pixels: Pixels) -> States:
-    return model.pre_layrnorm(model.embeddings(pixels))
-
-
-def _plain(model: Any, pixels: Pixels) -> States:
-    return model.embeddings(pixels)
-
-
-def _siglip2(model: Any, pixels: Pixels) -> States:
-    """Cut into patches as SigLIP 2's image processor does, at a fixed size and without padding."""
-    batch, channels, height, width = pixels.shape
-    side: int = model.embeddings.patch_size
-    rows, columns = height // side, width // side
-    cut = pixels.reshape(batch, channels, rows, side, columns, side)
-    patches = cut.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows * columns, -1)
-    shapes = torch.tensor([[rows, columns]]).expand(batch, 2)
-    return model.embeddings(patches, shapes)
+from diysink.architectures.first_states import Pixels, States
+from diysink.architectures.refused import REFUSED_ENCODERS
 
 
 @dataclass(frozen=True)
@@ -49,26 +28,37 @@ class EncoderFamily:
         model_types: ``model_type`` of the configurations that it is for: of the vision part, and of
             a whole model that has nothing else to offer us.
         blocks: dotted path of its list of transformer blocks.
-        norm: name, in a block, of the norm before attention.
-        attention: name, in a block, of the attention, which has ``q_proj``, ``k_proj`` and
-            ``v_proj`` and returns its weights under eager attention. None: it shows none.
+        attention: name, in a block, of the attention, which has ``v_proj`` and returns its weights
+            under eager attention. None: it shows none.
         prefix: from the configuration, how many tokens stand before the patches.
         architecture: class of transformers that holds the vision part alone. None: the encoder
             only occurs inside a vision-language model, which runs it.
-        before: dotted paths of the modules that make the first hidden states.
+        before: names of the modules and weights that make the first hidden states.
         embed: pixels to the first hidden states, as the architecture itself does it.
-        any_size: whether it interpolates its position embeddings to the image.
+        arguments: what each block takes beside hidden states, from pixels.
+        any_size: whether it takes images of other sizes than its configuration names.
+        epsilon: name, in the configuration, of the norms' epsilon.
+        shapes: names, in the configuration, of what else shapes the computation, other than through
+            the shapes of weights.
     """
 
     model_types: tuple[str, ...]
     blocks: str = "encoder.layers"
-    norm: str = "layer_norm1"
     attention: str | None = "self_attn"
     prefix: Callable[[Any], int] = lambda config: 0
     architecture: str | None = None
     before: tuple[str, ...] = ("embeddings",)
-    embed: Callable[[Any, Pixels], States] = _plain
+    embed: Callable[[Any, Pixels], States] = first_states.plain
+    arguments: Callable[[Any, Pixels], dict[str, Any]] = first_states.nothing
     any_size: bool = False
+    epsilon: str = "layer_norm_eps"
+    shapes: tuple[str, ...] = ()
+
+    def tower_of(self, model: Any) -> Any:
+        """The vision encoder in a model, which may be that itself or have a head on it."""
+        if type(model).__name__ == self.architecture:
+            return model
+        return getattr(model.base_model, "vision_model", model.base_model)
 
     def blocks_of(self, tower: Any) -> nn.ModuleList:
         """The transformer blocks of a vision encoder of this family."""
@@ -76,66 +66,140 @@ class EncoderFamily:
         return blocks
 
 
-def _in_qwen(model_type: str) -> EncoderFamily:
+def _class_token(config: Any) -> int:
+    return 1
+
+
+def _registers(config: Any) -> int:
+    return 1 + int(config.num_register_tokens)
+
+
+def _like_clip(name: str, architecture: str) -> EncoderFamily:
+    return EncoderFamily(
+        (name, f"{name}_vision_model"),
+        architecture=architecture,
+        before=("embeddings", "pre_layrnorm"),
+        embed=first_states.clip,
+        prefix=_class_token,
+    )
+
+
+def _in_qwen(*model_types: str) -> EncoderFamily:
     """Queries, keys and values in one projection; no attention weights are returned."""
-    return EncoderFamily((model_type,), blocks="blocks", norm="norm1", attention=None)
+    return EncoderFamily(model_types, blocks="blocks", attention=None)
 
 
 _DINOV2 = EncoderFamily(
     ("dinov2",),
     architecture="Dinov2Model",
     blocks="encoder.layer",
-    norm="norm1",
     attention="attention",
-    prefix=lambda config: 1,
+    prefix=_class_token,
     any_size=True,
+)
+_VIT = EncoderFamily(
+    ("vit",),
+    architecture="ViTModel",
+    blocks="layers",
+    attention="attention",
+    prefix=_class_token,
 )
 
 ENCODERS = {
-    "clip": EncoderFamily(
-        ("clip", "clip_vision_model"),
-        architecture="CLIPVisionModel",
-        before=("embeddings", "pre_layrnorm"),
-        embed=_clip,
-        prefix=lambda config: 1,
-    ),
+    "clip": _like_clip("clip", "CLIPVisionModel"),
     "siglip": EncoderFamily(("siglip", "siglip_vision_model"), architecture="SiglipVisionModel"),
     "siglip2": EncoderFamily(
         ("siglip2", "siglip2_vision_model"),
         architecture="Siglip2VisionModel",
-        embed=_siglip2,
+        embed=first_states.siglip2,
         any_size=True,
+    ),
+    "metaclip_2": _like_clip("metaclip_2", "MetaClip2VisionModel"),
+    "altclip": _like_clip("altclip", "AltCLIPVisionModel"),
+    "chinese_clip": _like_clip("chinese_clip", "ChineseCLIPVisionModel"),
+    "clipseg": _like_clip("clipseg", "CLIPSegVisionModel"),
+    "mlcd": EncoderFamily(
+        ("mlcd", "mlcd_vision_model"),
+        architecture="MLCDVisionModel",
+        before=("embeddings", "pre_layrnorm", "vision_rotary_embedding", "class_pos_emb"),
+        embed=first_states.clip,
+        arguments=first_states.mlcd_rotation,
+        prefix=_class_token,
+        any_size=True,
+        shapes=("rope_parameters",),
+    ),
+    "aimv2": EncoderFamily(
+        ("aimv2", "aimv2_vision_model"),
+        architecture="Aimv2VisionModel",
+        attention="attention",
+        epsilon="rms_norm_eps",
+        shapes=("is_native",),
     ),
     "dinov2": _DINOV2,
     "dinov2_with_registers": replace(
         _DINOV2,
         model_types=("dinov2_with_registers",),
         architecture="Dinov2WithRegistersModel",
-        prefix=lambda config: 1 + int(config.num_register_tokens),
+        prefix=_registers,
     ),
-    "vit": EncoderFamily(
-        ("vit",),
-        architecture="ViTModel",
-        blocks="layers",
-        norm="layernorm_before",
-        attention="attention",
-        prefix=lambda config: 1,
+    "dinov3": replace(
+        _DINOV2,
+        model_types=("dinov3_vit",),
+        architecture="DINOv3ViTModel",
+        blocks="model.layer",
+        before=("embeddings", "rope_embeddings"),
+        arguments=first_states.dinov3_rotation,
+        prefix=_registers,
+        shapes=("rope_theta",),
     ),
-    "pixtral": EncoderFamily(
-        ("pixtral",), blocks="transformer.layers", norm="attention_norm", attention="attention"
+    "radio": replace(
+        _DINOV2,
+        model_types=("radio",),
+        architecture="RadioModel",
+        before=("input_conditioner", "embeddings"),
+        embed=first_states.radio,
+        prefix=lambda config: int(config.num_cls_tokens + config.num_registers),
     ),
+    "vit": _VIT,
+    "deit": replace(_VIT, model_types=("deit",), architecture="DeiTModel", prefix=lambda config: 2),
+    "vit_mae": replace(
+        _VIT, model_types=("vit_mae",), architecture="ViTMAEModel", embed=first_states.vit_mae
+    ),
+    "ijepa": replace(
+        _VIT, model_types=("ijepa",), architecture="IJepaModel", prefix=lambda config: 0
+    ),
+    "pixio": replace(
+        _VIT,
+        model_types=("pixio",),
+        architecture="PixioModel",
+        prefix=lambda config: int(config.n_cls_tokens),
+        any_size=True,
+    ),
+    "beit": replace(
+        _VIT,
+        model_types=("beit",),
+        architecture="BeitModel",
+        before=("embeddings", "shared_position_bias"),
+        arguments=first_states.beit_positions,
+    ),
+    "pixtral": EncoderFamily(("pixtral",), blocks="transformer.layers", attention="attention"),
     "internvl": EncoderFamily(
-        ("internvl_vision",),
-        blocks="encoder.layer",
-        norm="layernorm_before",
-        attention="attention",
-        prefix=lambda config: 1,
+        ("internvl_vision",), blocks="encoder.layer", attention="attention", prefix=_class_token
     ),
     "idefics3": EncoderFamily(("idefics3_vision", "smolvlm_vision")),
     "qwen2_vl": _in_qwen("qwen2_vl_vision"),
-    "qwen2_5_vl": _in_qwen("qwen2_5_vl_vision"),
-    "qwen3_vl": _in_qwen("qwen3_vl_vision"),
-    "glm4v": _in_qwen("glm4v_vision"),
+    "qwen2_5_vl": _in_qwen("qwen2_5_vl_vision", "exaone4_5_vision"),
+    "qwen3_vl": _in_qwen(
+        "qwen3_vl_vision", "qwen3_vl_moe_vision", "qwen3_5_vision", "qwen3_5_moe_vision"
+    ),
+    "glm4v": _in_qwen("glm4v_vision", "glm4v_moe_vision", "glm_ocr_vision"),
+    "ernie4_5_vl": _in_qwen("ernie4_5_vl_moe_vision"),
+    "kimi_k25": replace(_in_qwen("kimi_k25_vision"), blocks="layers"),
+    "gemma4": EncoderFamily(("gemma4_vision",)),
+    "ovis2": EncoderFamily(
+        ("ovis2_vision",), blocks="transformer.encoder.layers", attention="attention"
+    ),
+    "molmo2": EncoderFamily(("molmo2_vision",), blocks="layers"),
 }
 """Every supported vision encoder by the name of its family."""
 
@@ -148,18 +212,17 @@ def encoder_family(model_type: str, *, alone: bool = False) -> str:
         alone: the encoder is to be run without a language model around it.
 
     Raises:
-        UnsupportedModelError: for an architecture that is not supported, naming those that are.
+        UnsupportedModelError: for an architecture that is not supported: why, and which ones are.
     """
-    known = {
-        kind: name
-        for name, family in ENCODERS.items()
-        for kind in family.model_types
-        if family.architecture or not alone
-    }
-    if model_type not in known:
-        raise UnsupportedModelError(
-            f"The vision encoder's configuration says model_type {model_type!r}, which is not "
-            f"supported. Supported are {', '.join(known)}"
-            + (", alone or in a LLaVA. Give the vision encoder itself." if alone else ".")
-        )
-    return known[model_type]
+    families = {kind: name for name, row in ENCODERS.items() for kind in row.model_types}
+    known = [kind for kind in families if ENCODERS[families[kind]].architecture or not alone]
+    if model_type in known:
+        return families[model_type]
+    reason = REFUSED_ENCODERS.get(model_type)
+    if model_type in families:
+        reason = "it only occurs inside a vision-language model"
+    raise UnsupportedModelError(
+        f"The vision encoder's configuration says model_type {model_type!r}, which is not "
+        f"supported{f' ({reason})' if reason else ''}. Supported are {', '.join(known)}"
+        + (", alone or in a LLaVA. Give the vision encoder itself." if alone else ".")
+    )

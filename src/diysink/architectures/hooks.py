@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from diysink.architectures.errors import UnsupportedModelError
 
-_ONE_AT_A_TIME = RLock()
+ONE_AT_A_TIME = RLock()
 _PATCHED = "_diysink_patched"
 OUTPUTS = ("o_proj", "out_proj", "dense", "projection_layer", "proj")
 """Names, in an attention, of the projection that joins the heads."""
@@ -74,7 +74,7 @@ def capture_outputs(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
     def keep(index: int, output: Any) -> None:
         outputs[index] = (output[0] if isinstance(output, tuple) else output).detach()
 
-    with _ONE_AT_A_TIME, ExitStack() as stack:
+    with ONE_AT_A_TIME, ExitStack() as stack:
         for index, module in enumerate(modules):
             stack.enter_context(after_forward(module, partial(keep, index)))
         yield outputs

@@ -15,6 +15,16 @@ KEY_NORMS = ("k_norm", "k_layernorm", "key_layernorm")
 OTHER_NORMS = ("q_norm", "q_layernorm", "query_layernorm", "v_norm")
 
 
+# Of transformers' ``layer_types``: a token reaches later ones otherwise than by attention.
+RECURRENT = ("conv", "linear_attention", "hybrid", "hybrid_sliding")
+
+
+def recurrent_layers(language_model: Any) -> list[str]:
+    """The kinds of layers that a masked token still passes through; empty: every layer attends."""
+    kinds = getattr(language_model.config, "layer_types", None) or ()
+    return sorted(set(kinds) & set(RECURRENT))
+
+
 def decoder_layers(language_model: Any) -> nn.ModuleList:
     """The language model's layers.
 

@@ -8,7 +8,7 @@ splices its tokens itself.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from torch import Tensor
 from diysink.architectures.errors import UnsupportedModelError
 from diysink.architectures.patches import anyres, packed, rows
 from diysink.architectures.patches.image import Arguments, EncodedImage
+from diysink.architectures.refused import REFUSED_LVLMS
 
 
 def last_layer(inner: Any, arguments: Arguments) -> tuple[int, ...]:
@@ -29,6 +30,12 @@ def feature_layer(inner: Any, arguments: Arguments) -> tuple[int, ...]:
     layer = arguments.get("vision_feature_layer")
     layer = inner.config.vision_feature_layer if layer is None else layer
     return (layer,) if isinstance(layer, int) else tuple(layer)
+
+
+def adapter_layers(inner: Any, arguments: Arguments) -> tuple[int, ...]:
+    """Molmo2 counts blocks, not what is before and after them."""
+    layers = inner.config.adapter_config.vision_feature_layer
+    return tuple(layer + 1 if layer >= 0 else layer for layer in layers)
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class LVLMFamily:
         coordinates: whether position ids are coordinates in the image (M-RoPE).
         one_run: whether images whose placeholders touch are tiles of one image.
         encodes: name of the inner model's method that encodes images.
+        attends: whether every layer of its language model attends, in the checkpoints that there
+            are. Of a model in hand `recurrent_layers` tells it.
     """
 
     read: Callable[[Any, Float[Tensor, "rows patches dim"], Arguments], list[EncodedImage]]
@@ -60,6 +69,7 @@ class LVLMFamily:
     coordinates: bool = False
     one_run: bool = False
     encodes: str = "get_image_features"
+    attends: bool = True
 
 
 _IDEFICS3 = LVLMFamily(
@@ -69,6 +79,16 @@ _IDEFICS3 = LVLMFamily(
     tower="vision_model",
     tiles=True,
 )
+
+_QWEN = LVLMFamily(
+    packed.merged,
+    "group-wise",
+    "a square of patches side by side",
+    tower="visual",
+    coordinates=True,
+)
+_QWEN3 = replace(_QWEN, note="a square of patches side by side; deepstack features go along")
+_GLM = replace(_QWEN, note="a convolution over a square of patches")
 
 LVLMS = {
     "llava": LVLMFamily(rows.llava, "exact", "one patch", layers=feature_layer),
@@ -101,37 +121,32 @@ LVLMS = {
         one_run=True,
     ),
     "gemma3": LVLMFamily(rows.gemma3, "group-wise", "the mean of a square of patches"),
+    "gemma4": LVLMFamily(packed.gemma4, "group-wise", "the mean of a square of patches"),
     "paligemma": LVLMFamily(rows.plain, "exact", "one patch"),
     "idefics3": _IDEFICS3,
     "smolvlm": _IDEFICS3,
-    "qwen2_vl": LVLMFamily(
-        packed.merged,
-        "group-wise",
-        "a square of patches side by side",
-        tower="visual",
-        coordinates=True,
+    "qwen2_vl": _QWEN,
+    "qwen2_5_vl": replace(
+        _QWEN,
+        read=packed.windowed,
+        note="a square of patches side by side, out of window order",
     ),
-    "qwen2_5_vl": LVLMFamily(
+    "exaone4_5": LVLMFamily(
         packed.windowed,
         "group-wise",
         "a square of patches side by side, out of window order",
         tower="visual",
-        coordinates=True,
     ),
-    "qwen3_vl": LVLMFamily(
-        packed.merged,
-        "group-wise",
-        "a square of patches side by side; deepstack features go along",
-        tower="visual",
-        coordinates=True,
-    ),
-    "glm4v": LVLMFamily(
-        packed.merged,
-        "group-wise",
-        "a convolution over a square of patches",
-        tower="visual",
-        coordinates=True,
-    ),
+    "qwen3_vl": _QWEN3,
+    "qwen3_vl_moe": _QWEN3,
+    "qwen3_5": replace(_QWEN, attends=False),
+    "qwen3_5_moe": replace(_QWEN, attends=False),
+    "glm4v": _GLM,
+    "glm4v_moe": _GLM,
+    "glm46v": _GLM,
+    "glm_ocr": _GLM,
+    "ernie4_5_vl_moe": replace(_QWEN, tower="vision_tower"),
+    "kimi_k25": LVLMFamily(packed.kimi, "group-wise", "a square of patches side by side"),
     "mistral3": LVLMFamily(
         packed.mistral3,
         "group-wise",
@@ -153,6 +168,26 @@ LVLMS = {
         one_run=True,
     ),
     "deepseek_vl": LVLMFamily(rows.plain, "exact", "one patch", tower="vision_model"),
+    "lfm2_vl": LVLMFamily(
+        packed.lfm2_vl,
+        "group-wise",
+        "a square of patches side by side; every tile is an image",
+        tiles=True,
+        attends=False,
+    ),
+    "ovis2": LVLMFamily(
+        rows.ovis2,
+        "group-wise",
+        "a square of patches side by side, in words of a visual vocabulary; every tile is an image",
+        tiles=True,
+    ),
+    "molmo2": LVLMFamily(
+        rows.molmo2,
+        "group-wise",
+        "a square of patches of the overview or of a crop, pooled by attention",
+        layers=adapter_layers,
+        tiles=True,
+    ),
     "diysink": LVLMFamily(
         rows.llava,
         "exact",
@@ -168,11 +203,12 @@ def lvlm_family(model_type: str) -> LVLMFamily:
     """The family of a configuration's ``model_type``.
 
     Raises:
-        UnsupportedModelError: for a family that is not supported, naming those that are.
+        UnsupportedModelError: for a family that is not supported: why, and which ones are.
     """
     if model_type not in LVLMS:
+        reason = REFUSED_LVLMS.get(model_type)
         raise UnsupportedModelError(
-            f"The model's configuration says model_type {model_type!r}, which is not supported. "
-            f"Supported are {', '.join(LVLMS)}."
+            f"The model's configuration says model_type {model_type!r}, which is not supported"
+            f"{f' ({reason})' if reason else ''}. Supported are {', '.join(LVLMS)}."
         )
     return LVLMS[model_type]

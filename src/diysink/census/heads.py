@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from diysink.architectures.attended import Attended
+from diysink.architectures import Attended
 from diysink.architectures.hooks import output_weights
 
 SHARE, ATTENTION = 0.9, 0.5  # of the queries; to the sink

@@ -7,7 +7,7 @@ from functools import cached_property
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from diysink.architectures.attended import Attended, on_attention
+from diysink.architectures import Attended, seen_attention
 from diysink.census.heads import Heads, heads_of, output_basis
 from diysink.encoders import Encoder
 from diysink.sinks import token_norms
@@ -88,10 +88,11 @@ class Walk:
         states = encoder.hidden_states(pixel_values)
         number, hidden = 0, next(states)
         while True:
-            heads, seen = found.pop() if found else (None, None)
+            heads, seen = found[0] if len(found) == 1 else (None, None)
+            found.clear()
             yield SeenLayer(number, hidden, encoder.prefix, heads, contrast, images, seen)
             del heads, seen
             if number == len(encoder.blocks):
                 return
-            with on_attention(encoder.blocks[number], see(encoder.blocks[number])):
+            with seen_attention(encoder.blocks[number], see(encoder.blocks[number])):
                 number, hidden = number + 1, next(states)

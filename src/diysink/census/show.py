@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from diysink.architectures.attended import Attended
+from diysink.architectures import Attended
 from diysink.census.examples import MOST_CELLS, Example
 from diysink.census.layer import Walk
 

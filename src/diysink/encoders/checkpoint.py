@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import cached_file
 
@@ -64,6 +65,12 @@ def checkpoint_source(
     else:
         _check_hub(source, revision, config=config)
     return source
+
+
+def model_type_of(source: str, revision: str | None = None) -> str:
+    """The ``model_type`` in a config.json, also where building the configuration needs timm."""
+    settings, _ = PreTrainedConfig.get_config_dict(source, revision=revision)
+    return str(settings.get("model_type"))
 
 
 def check_weights(source: str) -> None:

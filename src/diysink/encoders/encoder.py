@@ -8,7 +8,6 @@ that each token receives comes, on request, from the last block that runs.
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from diysink.architectures import ENCODERS, encoder_family
+from diysink.architectures import ENCODERS, UnsupportedModelError, encoder_family, seen_attention
 from diysink.artifact import digest_json, digest_tensors
 from diysink.encoders.attention import attention_received
 from diysink.encoders.identity import EncoderIdentity
@@ -57,10 +56,10 @@ class Encoder(nn.Module):
     def __init__(self, model: PreTrainedModel, layer: int, name: str) -> None:
         super().__init__()
         self.family = encoder_family(model.config.model_type, alone=True)
-        vision = getattr(model.base_model, "vision_model", model.base_model)
+        parts = ENCODERS[self.family]
+        vision = parts.tower_of(model)
         self.config = vision.config
         self.name = name
-        parts = ENCODERS[self.family]
         blocks = parts.blocks_of(vision)
         count = len(blocks)
         if not -count - 1 <= layer <= count:
@@ -72,9 +71,9 @@ class Encoder(nn.Module):
         self.heads = int(self.config.num_attention_heads)
         self.prefix = parts.prefix(self.config)
         self.dim = int(self.config.hidden_size)
-        # Named as in the tower, so that the family's own function runs on this module.
-        for path in parts.before:
-            self.add_module(path, attrgetter(path)(vision))
+        # Named as in the tower, so that the family's own functions run on this module.
+        for part in parts.before:
+            setattr(self, part, getattr(vision, part))
         self.blocks = nn.ModuleList(list(blocks[: self.layer]))
         self._parts = parts
 
@@ -108,8 +107,9 @@ class Encoder(nn.Module):
         self.grid(pixel_values)
         hidden = self._parts.embed(self, pixel_values)
         yield hidden
+        arguments = {"attention_mask": None} | self._parts.arguments(self, pixel_values)
         for block in self.blocks:
-            hidden = block(hidden, attention_mask=None)
+            hidden = block(hidden, **arguments)
             yield hidden
 
     def observe(self, pixel_values: Float[Tensor, "batch channels height width"]) -> Observation:
@@ -117,23 +117,25 @@ class Encoder(nn.Module):
 
         Raises:
             ValueError: as in `forward`; or at layer 0, where no block has run.
+            UnsupportedModelError: the block does not show what it attends with.
         """
         if not self.blocks:
             raise ValueError(
                 f"{self.name} is at layer 0, where no block has run and no token has received "
                 "attention. Measure layer 1 or a later one."
             )
-        self.grid(pixel_values)
-        hidden = self._parts.embed(self, pixel_values)
-        read = hidden
-        for block in self.blocks:
-            read, hidden = hidden, block(hidden, attention_mask=None)
-        norm = getattr(self.blocks[-1], self._parts.norm)
-        attention = getattr(self.blocks[-1], str(self._parts.attention))
-        received = attention_received(read, norm, attention, self.heads)
+        seen: list[Tensor] = []
+        last = self.blocks[-1]
+        with seen_attention(last, lambda _, attended: seen.append(attention_received(attended))):
+            hidden = deque(self.hidden_states(pixel_values), maxlen=1)[0]
+        if len(seen) != 1:
+            raise UnsupportedModelError(
+                f"{type(last).__name__} of {self.name} attends {len(seen)} times by transformers' "
+                "attention functions, not once, so that its attention cannot be seen"
+            )
         return Observation(
             hidden=hidden[:, self.prefix :],
-            attention=received[:, self.prefix :],
+            attention=seen[0][:, self.prefix :],
             tokens=hidden.shape[1],
         )
 
@@ -167,12 +169,11 @@ class Encoder(nn.Module):
     @property
     def identity(self) -> EncoderIdentity:
         """Name, digest, layer and family. Reads every weight: keep it rather than ask again."""
-        used = [(path, getattr(self, path)) for path in self._parts.before]
-        used += [(f"blocks.{index}", block) for index, block in enumerate(self.blocks)]
+        used = [*self._parts.before, *(f"blocks.{index}" for index in range(len(self.blocks)))]
         weights = {
-            f"{path}.{name}": weight.detach().to(torch.bfloat16)
-            for path, module in used
-            for name, weight in module.named_parameters()
+            name: weight.to(torch.bfloat16)
+            for name, weight in self.state_dict().items()
+            if any(name == part or name.startswith(f"{part}.") for part in used)
         }
         shape = {
             "family": self.family,
@@ -180,8 +181,9 @@ class Encoder(nn.Module):
             "heads": self.heads,
             "patch": list(self.patch),
             "activation": str(self.config.hidden_act),
-            "epsilon": float(self.config.layer_norm_eps),
+            "epsilon": float(getattr(self.config, self._parts.epsilon)),
         }
+        shape |= {name: getattr(self.config, name) for name in self._parts.shapes}
         digest = digest_json([digest_tensors(weights), shape])
         return EncoderIdentity(self.name, digest, self.layer, self.family)
 

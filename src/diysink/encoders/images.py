@@ -10,12 +10,16 @@ from PIL import Image
 from torch import Tensor
 from transformers import (
     AutoConfig,
+    BeitImageProcessorPil,
     BitImageProcessorPil,
+    ChineseCLIPImageProcessorPil,
     CLIPImageProcessorPil,
+    DeiTImageProcessorPil,
     SiglipImageProcessorPil,
     ViTImageProcessorPil,
 )
 from transformers.image_processing_base import ImageProcessingMixin
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from diysink.encoders.checkpoint import checkpoint_source
 from diysink.encoders.formats import CheckpointError
@@ -24,11 +28,16 @@ from diysink.encoders.pretrained import naming_damage
 ImageProcessor = Callable[[Sequence[Image.Image]], Float[Tensor, "batch channels height width"]]
 
 _PROCESSORS = {
+    "BeitImageProcessor": BeitImageProcessorPil,
     "BitImageProcessor": BitImageProcessorPil,
+    "ChineseCLIPImageProcessor": ChineseCLIPImageProcessorPil,
     "CLIPImageProcessor": CLIPImageProcessorPil,
+    "DeiTImageProcessor": DeiTImageProcessorPil,
     "SiglipImageProcessor": SiglipImageProcessorPil,
     "ViTImageProcessor": ViTImageProcessorPil,
 }
+
+_BY_OTHERS = ("DINOv3ViTImageProcessor", "Siglip2ImageProcessor")
 
 
 def load_image_processor(path_or_id: str | Path, revision: str | None = None) -> ImageProcessor:
@@ -54,7 +63,8 @@ def stock_image_processor(path_or_id: str | Path, revision: str | None = None) -
     """The image processor of a checkpoint, from its settings, as an object of transformers.
 
     SigLIP 2's own processor makes patches in numbers that differ from image to image; here its
-    images become squares of the size that its configuration stands for.
+    images become squares of the size that its configuration stands for. DINOv3's own needs
+    torchvision; here ViT's works with its settings, which rounds to 8 bits after resizing.
 
     Args:
         path_or_id: a folder or a hub id.
@@ -86,11 +96,14 @@ def stock_image_processor(path_or_id: str | Path, revision: str | None = None) -
         size = {"height": side, "width": side}
         chosen = {name: settings[name] for name in kept if name in settings}
         return SiglipImageProcessorPil(**chosen, size=size, resample=2)
+    if kind == "DINOv3ViTImageProcessor":
+        mean = {"image_mean": IMAGENET_DEFAULT_MEAN, "image_std": IMAGENET_DEFAULT_STD}
+        return ViTImageProcessorPil.from_dict(mean | settings)
     if kind in _PROCESSORS:
         with naming_damage(source):
             return _PROCESSORS[kind].from_pretrained(source, revision=revision)
     raise ValueError(
         f"{source} names the image processor {kind or 'nothing'!r}; supported are "
-        f"{', '.join([*_PROCESSORS, 'Siglip2ImageProcessor'])}. Set image_processor_type in "
+        f"{', '.join([*_PROCESSORS, *_BY_OTHERS])}. Set image_processor_type in "
         "its preprocessor_config.json to the one that fits."
     )

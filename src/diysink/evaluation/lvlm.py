@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, ProcessorMixin
 
 from diysink.architectures import lvlm_family
-from diysink.encoders import checkpoint_source, load_pretrained, naming_damage
+from diysink.encoders import checkpoint_source, load_pretrained, model_type_of, naming_damage
 from diysink.evaluation.lvlm_likelihood import answer_tokens, mean_log_likelihoods
 from diysink.evaluation.predict import AnsweringModel, Replies
 from diysink.evaluation.processor import complete
@@ -279,8 +279,8 @@ def load_lvlm(
             torchvision).
     """
     source = checkpoint_source(path_or_id, revision)
+    lvlm_family(model_type_of(source, revision))
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-    lvlm_family(config.model_type)
     with naming_damage(source):
         processor = AutoProcessor.from_pretrained(
             source, revision=revision, trust_remote_code=False

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import Cache
 
-from diysink.architectures import UnsupportedInterventionError, lvlm_family
+from diysink.architectures import UnsupportedInterventionError, lvlm_family, recurrent_layers
 from diysink.interventions.changes import Intervention
 from diysink.interventions.images import assigned, changed, levels_of, with_levels
 from diysink.interventions.layout import LAYOUT_ON_CACHE, Layout
@@ -86,6 +86,13 @@ class Interception:
                 f"The language model attends with {attention!r}, which reads positions that are "
                 "carried along as those of several sequences. Load the model with "
                 "attn_implementation='sdpa', or use positions='reindex'."
+            )
+        kinds = recurrent_layers(self.inner.get_decoder())
+        if kinds and layout.dropped.any():
+            raise UnsupportedInterventionError(
+                f"The language model has layers that do not attend ({', '.join(kinds)}), and a "
+                "dropped token, which is masked, passes through them all the same. Move, replace "
+                "or scale tokens instead."
             )
         if layout.unlike_stock:
             before = self._positions(call, past, tokens)

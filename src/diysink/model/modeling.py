@@ -17,7 +17,7 @@ from transformers import LlavaForConditionalGeneration, LlavaModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from diysink.connector import build_connector
-from diysink.encoders import Encoder
+from diysink.encoders import Encoder, let_auto_model_build
 from diysink.model.configuration import DIYSinkConfig
 from diysink.model.keys import gated
 from diysink.model.prefix import Prefix
@@ -32,6 +32,7 @@ class DIYSinkModel(LlavaModel):
     config: DIYSinkConfig
 
     def __init__(self, config: DIYSinkConfig) -> None:
+        let_auto_model_build(config.vision_config)
         super().__init__(config)
         self.multi_modal_projector = build_connector(
             config.connector,
@@ -47,7 +48,8 @@ class DIYSinkModel(LlavaModel):
         self, pixel_values: Float[Tensor, "images channels height width"]
     ) -> Float[Tensor, "images tokens dim"]:
         """Hidden states at ``vision_feature_layer``: what the connector and the norms see."""
-        encoder = Encoder.of(self.vision_tower, self.config.vision_feature_layer)
+        # Norms are compared with those of evaluation: in training, DINOv3 jitters positions.
+        encoder = Encoder.of(self.vision_tower, self.config.vision_feature_layer).eval()
         states: Tensor = encoder(pixel_values)
         return states
 
@@ -117,6 +119,7 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
     config_class = DIYSinkConfig
 
     def __init__(self, config: DIYSinkConfig) -> None:
+        let_auto_model_build(config.vision_config)
         super().__init__(config)
         self.model = DIYSinkModel(config)
         self.selections: dict[str, Selection] = {}

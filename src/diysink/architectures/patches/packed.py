@@ -1,5 +1,6 @@
-"""Families whose encoder reads all images, of any size, as one sequence of patches."""
+"""Families whose encoder reads images of any size: as one sequence of patches, or padded."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,22 +16,20 @@ States = Float[Tensor, "rows patches dim"]
 
 def mistral3(inner: Any, states: States, arguments: Arguments) -> list[EncodedImage]:
     """Squares of patches, side by side in one token."""
-    patch, merge = inner.vision_tower.patch_size, inner.config.spatial_merge_size
+    patch, merge = inner.config.vision_config.patch_size, inner.config.spatial_merge_size
     sizes = [(int(height), int(width)) for height, width in arguments["image_sizes"]]
     grids = [(height // patch, width // patch) for height, width in sizes]
     parts = torch.split(states[0], [rows * columns for rows, columns in grids])
-    images = []
-    for part, (rows, columns), size, pixels in zip(
-        parts, grids, sizes, arguments["pixel_values"], strict=True
-    ):
-        numbers = torch.arange(len(part), device=part.device, dtype=torch.float32)
-        groups = unfold(numbers.reshape(1, 1, rows, columns), merge, stride=merge)[0].T.long()
-        images.append(EncodedImage(part, groups, pixels[:, : size[0], : size[1]]))
-    return images
+    return [
+        EncodedImage(part, _squares(part, grid, (merge, merge)), pixels[:, : size[0], : size[1]])
+        for part, grid, size, pixels in zip(
+            parts, grids, sizes, arguments["pixel_values"], strict=True
+        )
+    ]
 
 
 def merged(inner: Any, states: States, arguments: Arguments) -> list[EncodedImage]:
-    """Patches that become one token stand next to each other (Qwen2-VL, Qwen3-VL, GLM-4V)."""
+    """Patches that become one token stand next to each other (Qwen-VL, GLM-V, ERNIE-VL)."""
     groups = _neighbours(inner, states[0])
     return _by_grid(inner, states[0], groups, arguments)
 
@@ -45,8 +44,61 @@ def windowed(inner: Any, states: States, arguments: Arguments) -> list[EncodedIm
     return _by_grid(inner, states[0], groups, arguments)
 
 
+def kimi(inner: Any, states: States, arguments: Arguments) -> list[EncodedImage]:
+    """Kimi-K2.5: a square of patches, which stand in raster order."""
+    grids = arguments["image_grid_thw"]
+    counts = grids.prod(-1).tolist()
+    return [
+        EncodedImage(part, _squares(part, grid[1:], inner.vision_tower.merge_kernel_size), pixels)
+        for part, grid, pixels in zip(
+            torch.split(states[0], counts),
+            grids.tolist(),
+            torch.split(arguments["pixel_values"], counts),
+            strict=True,
+        )
+    ]
+
+
+def lfm2_vl(inner: Any, states: States, arguments: Arguments) -> list[EncodedImage]:
+    """LFM2-VL: the channels of a square of patches; each image is padded to the longest."""
+    images = []
+    for row, (height, width), pixels in zip(
+        states, arguments["spatial_shapes"].tolist(), arguments["pixel_values"], strict=True
+    ):
+        count = height * width
+        numbers = torch.arange(count, device=row.device, dtype=torch.float32)
+        squares = inner.multi_modal_projector.pixel_unshuffle(numbers.reshape(1, height, width, 1))
+        groups = squares.reshape(-1, squares.shape[-1]).long()
+        images.append(EncodedImage(row[:count], groups, pixels[:count]))
+    return images
+
+
+def gemma4(inner: Any, states: States, arguments: Arguments) -> list[EncodedImage]:
+    """Gemma 4: the mean of a square of patches; each image is padded to the longest."""
+    side = inner.config.vision_config.pooling_kernel_size
+    images = []
+    for row, places, pixels in zip(
+        states, arguments["image_position_ids"], arguments["pixel_values"], strict=True
+    ):
+        real = (places >= 0).all(-1)
+        x, y = (places[real] // side).unbind(-1)
+        token = x + (x.max() + 1) * y
+        groups = token.argsort(stable=True).reshape(-1, side * side)
+        images.append(EncodedImage(row[real], groups, pixels[real]))
+    return images
+
+
+def _squares(
+    states: Float[Tensor, "patches dim"], grid: Sequence[int], sides: Sequence[int]
+) -> Int[Tensor, "tokens group"]:
+    """Rows of the patches in each square (or rectangle) of a grid in raster order."""
+    numbers = torch.arange(len(states), device=states.device, dtype=torch.float32)
+    squares = unfold(numbers.reshape(1, 1, *grid), tuple(sides), stride=tuple(sides))
+    return squares[0].T.long()
+
+
 def _neighbours(inner: Any, states: Float[Tensor, "patches dim"]) -> Int[Tensor, "tokens group"]:
-    size = inner.visual.spatial_merge_size**2
+    size = inner.config.vision_config.spatial_merge_size**2
     return torch.arange(len(states), device=states.device).reshape(-1, size)
 
 
@@ -58,7 +110,7 @@ def _by_grid(
 ) -> list[EncodedImage]:
     """Each image's part of the sequence, by ``image_grid_thw``."""
     counts = arguments["image_grid_thw"].prod(-1).tolist()
-    size = inner.visual.spatial_merge_size**2
+    size = groups.shape[1]
     images, start = [], 0
     for part, mine, pixels in zip(
         torch.split(states, counts),

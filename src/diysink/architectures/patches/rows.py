@@ -104,3 +104,29 @@ def idefics3(inner: Any, states: States, arguments: Arguments) -> list[EncodedIm
         EncodedImage(one.states, groups.masked_fill(~seen.flatten()[groups], -1), one.pixels)
         for one, seen in zip(images, shown, strict=True)
     ]
+
+
+def ovis2(inner: Any, states: States, arguments: Arguments) -> list[EncodedImage]:
+    """The channels of a square of patches side by side in one token."""
+    stride, side = inner.config.vision_config.hidden_stride, int(states.shape[1] ** 0.5)
+    grid = _numbers(states).reshape(1, 1, side, side)
+    groups = unfold(grid, stride, stride=stride)[0].T.long()
+    return _images(states, groups, arguments["pixel_values"])
+
+
+def molmo2(inner: Any, states: States, arguments: Arguments) -> list[EncodedImage]:
+    """Attention pools the patches that ``image_token_pooling`` names, of overview and crops."""
+    patches = states.shape[1]
+    pixels = arguments["pixel_values"].reshape(len(states), patches, -1)
+    pooled = arguments["image_token_pooling"]
+    pooled = pooled[(pooled >= 0).any(-1)]
+    grids = arguments["image_grids"]
+    sizes = grids[:, 0] * grids[:, 1] + grids[:, 2] * grids[:, 3]
+    images = []
+    for groups in torch.split(pooled, sizes.tolist()):
+        # Of the image's own crops; they stand one after the other.
+        first, last = int(groups[groups >= 0].min()) // patches, int(groups.max()) // patches
+        own = torch.where(groups >= 0, groups - first * patches, -1)
+        crops = slice(first, last + 1)
+        images.append(EncodedImage(states[crops].flatten(0, 1), own, pixels[crops]))
+    return images
