@@ -3,16 +3,20 @@ import dataclasses
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
+from diysink.evaluation import dose_response
 from diysink.report.figures import (
     draw_accuracy,
     draw_curves,
     draw_differences,
+    draw_dose,
     draw_examples,
     draw_norms,
 )
+from diysink.resampling import Bootstrap
 
 
 def test_norms_are_told_with_and_without_tau(inputs):
@@ -103,3 +107,24 @@ def test_an_example_is_frozen(inputs):
     example = draw_examples(inputs.rows("sink_examples")[:1])[0]
     with pytest.raises(dataclasses.FrozenInstanceError):
         example.id = "other"
+
+
+@pytest.mark.parametrize(("late", "named"), [(False, False), (True, True)])
+def test_a_dose_is_drawn_with_its_order_and_who_has_not_converged(late, named):
+    rows = [
+        {"variant": variant, "model": "dual", "seed": seed, "id": f"q{item}", "image": f"i{item}",
+         "group": ("global", "local")[item % 2], "level": level, "converged": not (late and level),
+         "correct": float(variant == "oracle" or item % 4 != 0 or level == 0)}
+        for variant in ("oracle", "both") for seed in (0, 1) for item in range(40)
+        for level in (0, 1)
+    ]  # fmt: skip
+    table = dose_response(
+        pd.DataFrame(rows), ("oracle", "both"), bootstrap=Bootstrap(100, 0.95, 0)
+    ).assign(dose="d", knob="share", planted="rises", first="global", interval_level=0.95)
+    table["level_name"] = table["level"].map({0: "none", 1: "much"})
+    drawn = draw_dose(table)
+    assert "from +0.0 to +50.0 points on global questions" in drawn.title
+    assert "as it does" in drawn.title
+    assert ("have converged at: much" in drawn.caption) is named
+    assert "2 trainings" in drawn.caption
+    assert "not every level" in draw_dose(table.assign(planted="falls")).title
