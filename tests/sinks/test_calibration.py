@@ -69,12 +69,13 @@ def test_a_heavy_tail_is_not_though_many_tokens_exceed_three_medians():
     assert {"populations", "stability"} <= failed(profile)
 
 
-def test_outliers_at_a_fixed_position_are_not():
+def test_outliers_at_a_fixed_position_are_a_type():
     where = torch.zeros(200, TOKENS, dtype=torch.bool)
     where[:, [0, 35]] = True
     profile = profile_of(two_modes(where), attended(where))
     assert failed(profile) == {"position"}
-    assert not profile.found
+    assert (profile.found, profile.type) == (True, "fixed place")
+    assert profile.verdict == "found at a fixed place"
     evidence = next(one for one in profile.evidence if one.name == "position")
     assert evidence.value == pytest.approx(2 / 36, rel=0.05)  # of 400 sinks, in the expectation
 

@@ -84,4 +84,5 @@ def test_the_verdict_asks_it(places, sinks, passes):
     assert {one.name for one in profile.evidence if not one.passed} == (
         set() if passes else {"position"}
     )
-    assert profile.found == passes
+    assert profile.found
+    assert profile.type == ("background" if passes else "fixed place")

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from diysink.sinks import SinkProfile
+from diysink.sinks import SinkProfile, Type
 
-Kind = Literal["background", "fixed place", "object", "place unknown", "attention only", "none"]
-POPULATION = ("grid", "populations", "norm", "stability", "few")
+Kind = Type | Literal["attention only"]
 ATTENDED = 10.0  # times the median: what a token without any part in the image receives at least
 EVENTS = 0.05  # share of heads
 
@@ -50,19 +49,6 @@ class Verdict:
     last: int | None
 
 
-def high_norm_kind(profile: SinkProfile) -> Kind:
-    """The kind of the tokens of a second population of norms; ``none``: there is no second."""
-    evidence = {one.name: one for one in profile.evidence}
-    if profile.tau is None or not all(evidence[name].passed for name in POPULATION):
-        return "none"
-    if "position" not in evidence:
-        return "place unknown"
-    if not evidence["position"].passed:
-        return "fixed place"
-    content = evidence["content"].value
-    return "object" if content is not None and content > 1 else "background"
-
-
 def judge(
     layers: Sequence[Mapping[str, Any]],
     profiles: Mapping[int, SinkProfile],
@@ -75,7 +61,7 @@ def judge(
         profiles: of each layer.
         model: of the card: its name.
     """
-    kinds = {layer: high_norm_kind(profile) for layer, profile in profiles.items()}
+    kinds = {layer: profile.type for layer, profile in profiles.items()}
     types = []
     for kind in dict.fromkeys(kind for kind in kinds.values() if kind != "none"):
         where = tuple(layer for layer, own in kinds.items() if own == kind)
@@ -98,7 +84,7 @@ def judge(
 def _norm_line(
     layers: Sequence[Mapping[str, Any]],
     profiles: Mapping[int, SinkProfile],
-    kinds: Mapping[int, Kind],
+    kinds: Mapping[int, Type],
 ) -> str:
     loud = [layer for layer, kind in kinds.items() if kind != "none"]
     if not loud:

@@ -11,7 +11,7 @@ from diysink.sinks.criteria import (
 from diysink.sinks.layout import Layout
 from diysink.sinks.norms import measure_norms
 from diysink.sinks.positions import evenness
-from diysink.sinks.profile import Evidence, ProfileMismatchError, SinkProfile
+from diysink.sinks.profile import Evidence, ProfileMismatchError, SinkProfile, Type
 from diysink.sinks.statistics import (
     NonFiniteError,
     Statistics,
@@ -35,6 +35,7 @@ __all__ = [
     "SinkProfile",
     "Statistics",
     "Threshold",
+    "Type",
     "attention_relative_to_even",
     "bootstrap_weights",
     "calibrate",

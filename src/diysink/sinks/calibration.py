@@ -17,7 +17,7 @@ from diysink.encoders import EncoderIdentity
 from diysink.sinks.gap import FINE, SURE, Gap, around, find_gaps
 from diysink.sinks.grid import within_grid
 from diysink.sinks.layout import Layout
-from diysink.sinks.profile import Method, Rival, SinkProfile
+from diysink.sinks.profile import DESCRIBES, Method, Rival, SinkProfile
 from diysink.sinks.statistics import SCALE, Statistics
 from diysink.sinks.verdict import (
     Credibility,
@@ -124,7 +124,7 @@ def calibrate(
         tau=None if edge is None else float(edges[edge]),
         method=settings.method,
         interval=None if edge is None or settings.method == "fixed" else _interval(edges, again),
-        found=edge is not None and all(one.passed for one in evidence),
+        found=edge is not None and all(one.passed or one.name in DESCRIBES for one in evidence),
         evidence=tuple(evidence),
         rivals=rivals,
         relative=layout.relative,

@@ -16,6 +16,9 @@ from diysink.sinks.threshold import Threshold
 VERSION = 2
 BEYOND_NORMS = ("position", "content", "attention")  # questions that norms do not answer
 Method = Literal["gap", "drop", "fixed", "median"]
+Type = Literal["background", "fixed place", "object", "place unknown", "none"]
+POPULATION = ("grid", "populations", "norm", "stability", "few")  # asks for a second population
+DESCRIBES = ("position",)  # tells the type of sinks, not whether there are any
 
 
 class ProfileMismatchError(ValueError):
@@ -71,8 +74,9 @@ class SinkProfile:
         method: how tau was found: ``gap`` and ``drop`` (calibrated), ``fixed``, ``median`` (a
             multiple of it).
         interval: 95 % bootstrap interval of tau over images; None for a fixed tau.
-        found: the verdict: whether there are credible sinks; where norms alone were measured,
-            whether norms speak for them, which is less (`not_looked_at`).
+        found: the verdict: whether there are credible sinks, which every question but
+            `DESCRIBES` has to speak for; where norms alone were measured, whether norms speak for
+            them, which is less (`not_looked_at`).
         evidence: why.
         sink_dimensions: hidden dimensions that carry far more of a sink's energy than of the
             other tokens'.
@@ -147,10 +151,31 @@ class SinkProfile:
 
     @property
     def verdict(self) -> str:
-        """``found`` (``found by norms alone``) or ``no credible sinks``."""
+        """``found`` (``by norms alone``, ``at a fixed place``) or ``no credible sinks``."""
         if not self.found:
             return "no credible sinks"
+        if self.type == "fixed place":
+            return "found at a fixed place"
         return "found by norms alone" if self.not_looked_at else "found"
+
+    @property
+    def type(self) -> Type:
+        """What kind of tokens the second population of norms is.
+
+        ``none``: there is no second population. ``place unknown``: norms alone were measured.
+        ``fixed place``: at few positions whatever the image. ``object``: where the image has more
+        detail than elsewhere. ``background``: neither.
+        """
+        evidence = {one.name: one for one in self.evidence}
+        asked = [evidence.get(name) for name in POPULATION]
+        if self.tau is None or not all(one is not None and one.passed for one in asked):
+            return "none"
+        if "position" not in evidence:
+            return "place unknown"
+        if not evidence["position"].passed:
+            return "fixed place"
+        content = evidence["content"].value
+        return "object" if content is not None and content > 1 else "background"
 
     @property
     def digest(self) -> str:

@@ -1,10 +1,10 @@
 """Whether the tokens above a threshold are credible sinks: questions, each with its answer.
 
-Norm alone is never enough. A token of high norm may be one of a long tail, may always be the same
-corner, may simply show an object, and may be of no interest to any other token. So the verdict asks
-for all of: a second population, well apart; found again in nearly every bootstrap replicate; few in
-an image but in most images; at no fixed place; not where the picture has the most detail; and that
-gets more attention than the rest.
+Norm alone is never enough. A token of high norm may be one of a long tail, may simply show an
+object, and may be of no interest to any other token. So the verdict asks for all of: a second
+population, well apart; found again in nearly every bootstrap replicate; few in an image but in most
+images; not where the picture has the most detail; and that gets more attention than the rest.
+Whether it sits at a fixed place is told, and is a type of sinks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,8 @@ class Credibility:
         share: largest share of tokens that are sinks.
         images: least share of images that have any.
         positions: least effective number of the sinks' positions, over that of as many sinks
-            at positions at random (`diysink.sinks.positions`).
+            at positions at random (`diysink.sinks.positions`); below it they are of the type
+            "fixed place", which is no failure.
         attention: least ratio of attention received, sinks to the rest.
         contrast: largest ratio of pixel contrast, sinks to the rest.
     """
