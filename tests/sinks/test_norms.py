@@ -81,11 +81,14 @@ def test_what_was_not_looked_at_is_said_in_words():
 
 
 def test_norms_alone_do_not_see_what_a_full_measurement_refuses():
-    """Sinks at one corner pass here: which is why the verdict says what it did not look at."""
+    """Tokens that nobody attends to pass here: the verdict says what it did not look at."""
     where = torch.zeros(200, 36, dtype=torch.bool)
     where[:, [0, 35]] = True
-    assert profile_of(alone(two_modes(where))).found
-    assert not profile_of(count(two_modes(where), attended(where))).found
+    norms = profile_of(alone(two_modes(where)))
+    assert (norms.found, norms.type) == (True, "place unknown")
+    whole = profile_of(count(two_modes(where), attended(where)))
+    assert (whole.found, whole.type) == (True, "fixed place")
+    assert not profile_of(count(two_modes(where), attended(where, 0.5))).found
 
 
 def test_one_population_is_not_found_and_says_what_was_not_looked_at():
