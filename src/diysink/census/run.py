@@ -33,6 +33,7 @@ from diysink.sinks import patch_contrast
 logger = logging.getLogger(__name__)
 SUMS = "totals.safetensors"
 WORK, PAGE = ".work", "index.html"
+SHOWN = 60_000  # patches of all layers and examples on a page: about 13 MB
 NAMED = 20  # images left out that the card names
 
 
@@ -190,6 +191,8 @@ class Census:
             card: of them.
         """
         count, wanted = int(card.plain["images"]["count"]), self.options.examples
+        rows, columns = card.plain["model"]["grid"]
+        wanted = min(wanted, max(1, SHOWN // (rows * columns * len(self.layers))))
         places = {part * count // wanted for part in range(min(wanted, count))} if wanted else set()
         cells = [layer["metrics"]["tau"] for layer in card.plain["layers"]]
         taus = [None if cell is None else cell["value"] for cell in cells]
