@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diysink.census import compare, inspect
+    from diysink.census import compare
+    from diysink.inspection import inspect
     from diysink.interventions import (
         VAR,
         Drop,
@@ -43,7 +44,7 @@ __all__ = [
     "inspect",
     "intervene",
 ]
-_OF_CENSUS = {"compare", "inspect"}
+_ELSEWHERE = {"compare": "census", "inspect": "inspection"}
 _OF_MODEL = {
     "DIYSinkConfig",
     "DIYSinkForConditionalGeneration",
@@ -53,9 +54,9 @@ _OF_MODEL = {
 
 
 def __getattr__(name: str) -> Any:
-    """Names of three packages, imported at their first use."""
+    """Names of four packages, imported at their first use."""
     if name in __all__:
         package = "model" if name in _OF_MODEL else "interventions"
-        package = "census" if name in _OF_CENSUS else package
+        package = _ELSEWHERE.get(name, package)
         return getattr(import_module(f"diysink.{package}"), name)
     raise AttributeError(f"module 'diysink' has no attribute {name!r}")

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _inspect(given: argparse.Namespace) -> None:
-    from diysink.census import inspect
+    from diysink.inspection import inspect
 
     out = given.out or Path("census") / Path(given.model).resolve().name
     card = inspect(
@@ -48,6 +48,10 @@ def _inspect(given: argparse.Namespace) -> None:
         device=given.device,
         dtype=given.dtype,
         batch_size=given.batch_size,
+        language=not given.encoder_only,
+        question=given.question,
+        answers=given.answers,
+        tau=given.tau,
     )
     print("\n".join(card.lines))
     print(f"Card and page: {out}")
@@ -77,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands")
 
-    look = commands.add_parser("inspect", help="the sink census of a vision encoder: card and page")
+    look = commands.add_parser("inspect", help="the sink census of a model: card and page")
     look.set_defaults(command=_inspect)
     look.add_argument("model", help="folder of a checkpoint, or hub id")
     look.add_argument("images", help="folder of images, or parquet with a column image")
@@ -91,6 +95,15 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--dtype", default="float32", help="float32, bfloat16, float16")
     look.add_argument("--batch-size", type=int, default=16, help="images to a forward pass")
     look.add_argument("--out", type=Path, help="folder (default: census/<model's name>)")
+    whole = look.add_argument_group("of a vision-language model")
+    whole.add_argument("--encoder-only", action="store_true", help="its vision encoder alone")
+    whole.add_argument("--question", default="Describe the image.", help="about each image")
+    whole.add_argument(
+        "--answers", action="store_true", help="also generate answers without massive dimensions"
+    )
+    whole.add_argument(
+        "--tau", type=float, help="norm from which a token is a V-sink (default: the encoder's)"
+    )
 
     pair = commands.add_parser("compare", help="what differs between two cards, with intervals")
     pair.set_defaults(command=_compare)

@@ -22,6 +22,8 @@ from matplotlib.colors import to_hex
 
 from diysink.artifact import atomic_path
 from diysink.census.examples import Example
+from diysink.census.language import QUANTITIES as OF_LANGUAGE
+from diysink.census.language import section
 from diysink.census.packing import pack_example
 from diysink.census.quantities import QUANTITIES, ROLLOUT, SINKS, TYPES, names_in, quantity_of
 from diysink.census.trajectories import draw_trajectories
@@ -74,6 +76,7 @@ def render(card: Mapping[str, Any], examples: Sequence[Example]) -> str:
         quantities=[quantity_of(name) for name in names],
         types=TYPES,
         drawings=draw_trajectories(card),
+        language=section(card),
         facts=_facts(card),
         examples=[pack_example(example) for example in examples],
         names=[example.name for example in examples],
@@ -142,7 +145,8 @@ def layer_ranges(layers: Sequence[int]) -> str:
 
 def _metric(metric: Mapping[str, Any], name: str) -> dict[str, str]:
     """A cell of the table: the value and its interval, as text."""
-    share = name in QUANTITIES and QUANTITIES[name].unit == "share"
+    quantity = QUANTITIES.get(name) or OF_LANGUAGE.get(name)
+    share = quantity is not None and quantity.unit == "share"
 
     def text(value: float | int | None) -> str:
         return (

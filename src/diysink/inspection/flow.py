@@ -1,0 +1,239 @@
+"""From the encoder's sinks through the connector to what the language model attends to.
+
+One image and one question at a time, by the model's own forward under its own attention. Of every
+layer only the rows of the prompt's last token and of the text after the image are computed
+(`diysink.inspection.rows`); no layer's states or attention outlive it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from diysink.analysis.massive import MassiveRule, first_positions
+from diysink.analysis.subject import EncodedImages, Prompts, Subject
+from diysink.architectures import Attended, decoder_layers, seen_attention
+from diysink.inspection.rows import attention_rows
+from diysink.records import ImageFile
+from diysink.sinks import Threshold
+from diysink.sinks.random_matched import random_matched_tokens
+
+LOUDEST = 0.01  # of an image's visual tokens, where there is no tau
+TOKENS = 256  # whose states are looked at together
+QUERIES = ("last", "text")
+Numbers = dict[str, Float[Tensor, " places"]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One image after the encoder, with the tokens that count as sinks.
+
+    Attributes:
+        encoded: of one image; its sinks are those that count here.
+        random: as many random others.
+        image: SHA-256 of its file.
+    """
+
+    encoded: EncodedImages
+    random: Bool[Tensor, " tokens"]
+    image: str
+
+
+class Flow:
+    """Where the attention of a language model goes.
+
+    Args:
+        subject: the model, with its processor.
+        decoder: its language model.
+        threshold: from which norm a visual token is a sink; None: the loudest 1 % of each image,
+            at least one token.
+        seed: of random tokens.
+        rule: of massive dimensions.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        decoder: Any,
+        threshold: Threshold | None,
+        *,
+        seed: int = 0,
+        rule: MassiveRule | None = None,
+    ) -> None:
+        self.subject = subject
+        self.threshold = threshold
+        self.seed = seed
+        self.rule = rule or MassiveRule()
+        self.layers = decoder_layers(decoder)
+        self._layer_of = {
+            module: number for number, layer in enumerate(self.layers) for module in layer.modules()
+        }
+
+    def show(self, image: ImageFile) -> Shown:
+        """Encode an image and mark its sinks."""
+        encoded = self.subject.encode([image])
+        if self.threshold is None:
+            sinks = loudest(encoded.norms)
+        else:
+            sinks = self.threshold.mask(encoded.norms)
+        random = random_matched_tokens(sinks, [image.sha256], self.seed)
+        return Shown(replace(encoded, sinks=sinks), random[0], image.sha256)
+
+    def connector(self, shown: Shown) -> Numbers:
+        """What the connector makes of the sinks: one number each, NaN where there is no sink."""
+        features, marked = self.subject.features(shown.encoded)
+        after, sinks = features[0].float(), marked[0]
+        random = shown.random.to(sinks.device)
+        if len(random) != len(sinks):  # a connector with tokens of its own
+            random = random_matched_tokens(sinks[None], [shown.image], self.seed)[0]
+        norms = torch.linalg.vector_norm(after, dim=-1)
+        before, own = shown.encoded.norms[0], shown.encoded.sinks[0]
+        found = {
+            "sinks_per_image": own.sum(),
+            "visual_tokens": torch.tensor(len(own)),
+            "encoder_norm_ratio": _over_median(before, own),
+            "connector_norm_ratio": _over_median(norms, sinks),
+            "connector_cosine": _cosine(after[sinks]),
+            "connector_cosine_random": _cosine(after[random]),
+        }
+        return {name: value.float().reshape(1) for name, value in found.items()}
+
+    @torch.no_grad()
+    def layerwise(self, shown: Shown, question: str) -> Numbers:
+        """What each layer of the language model attends to; NaN where a layer shows nothing.
+
+        Args:
+            shown: an image.
+            question: about it.
+
+        Raises:
+            UnsupportedModelError: an attention that cannot be told from outside.
+        """
+        prompts = self.subject.prompts(shown.encoded, [question])
+        places = Places.of(prompts, shown.random)
+        found: list[Numbers] = [{} for _ in self.layers]
+        entering: list[Tensor] = [torch.empty(0)]
+
+        def states(number: int, seen: Tensor) -> None:
+            entering[0] = seen
+
+        def see(module: nn.Module, seen: Attended) -> None:
+            number = self._layer_of[module]
+            massive = self._massive(prompts, places, entering[0])
+            rows = attention_rows(module, seen, places.text)
+            found[number] = places.numbers(rows.weights, rows.over_even, massive)
+
+        with seen_attention(nn.ModuleList(self.layers), see):
+            self.subject.language_states(prompts, states)
+        names = {name for one in found for name in one}
+        nothing = torch.tensor(torch.nan)
+        return {
+            name: torch.stack([one.get(name, nothing).float().cpu() for one in found])
+            for name in sorted(names)
+        }
+
+    def _massive(
+        self, prompts: Prompts, places: "Places", states: Float[Tensor, "1 length dim"]
+    ) -> Bool[Tensor, " tokens"]:
+        """Which visual tokens are massive in what enters a layer."""
+        first = first_positions(prompts.mask, prompts.visual)
+        dimensions = self.rule.sink_dimensions(states, *first)
+        parts = torch.split(places.visual, TOKENS)  # the whole would be a copy in float32
+        return torch.cat([self.rule.massive_tokens(states[0, part], dimensions) for part in parts])
+
+
+@dataclass(frozen=True)
+class Places:
+    """Which tokens of one prompt are what.
+
+    Attributes:
+        visual: places of the visual tokens.
+        text: places of the text after the image, in order: the last is the prompt's last token.
+        first: place of the first token, if it is text.
+        sinks: which visual tokens are V-sinks.
+        random: as many random others.
+    """
+
+    visual: Int[Tensor, " tokens"]
+    text: Int[Tensor, " rows"]
+    first: int | None
+    sinks: Bool[Tensor, " tokens"]
+    random: Bool[Tensor, " tokens"]
+
+    @classmethod
+    def of(cls, prompts: Prompts, random: Bool[Tensor, " tokens"]) -> "Places":
+        """Of one prompt with one image."""
+        visual, mask = prompts.index[0], prompts.mask[0].bool()
+        after = mask.clone()
+        after[: int(visual.max()) + 1] = False
+        if isinstance(prompts.inputs, Mapping):  # separators after the last patch are no text
+            ids = prompts.inputs["input_ids"][0]
+            after &= ids != ids[visual[0]]
+        text = after.nonzero()[:, 0]
+        first, said = first_positions(prompts.mask, prompts.visual)
+        device = visual.device
+        return cls(
+            visual,
+            text if len(text) else mask.nonzero()[-1],
+            int(first[0]) if bool(said[0]) else None,
+            prompts.sinks[0].to(device),
+            random.to(device),
+        )
+
+    def numbers(
+        self,
+        weights: Float[Tensor, "rows keys"],
+        over_even: Float[Tensor, "rows keys"],
+        massive: Bool[Tensor, " tokens"],
+    ) -> Numbers:
+        """The numbers of one layer; NaN where a kind has no token."""
+        found = {
+            "lsinks_per_image": (massive & ~self.sinks).sum(),
+            "sinks_massive": massive[self.sinks].float().mean(),
+        }
+        kinds = {
+            "sinks": self.sinks,
+            "random": self.random,
+            "others": ~self.sinks,
+            "lsinks": massive & ~self.sinks,
+        }
+        for query, rows in zip(QUERIES, (slice(-1, None), slice(None)), strict=True):
+            even = over_even[rows].mean(0)
+            share = weights[rows].mean(0)
+            for kind, chosen in kinds.items():
+                found[f"{query}_{kind}"] = even[self.visual][chosen].mean()
+            nothing = even.new_full((), torch.nan)
+            found[f"{query}_first"] = nothing if self.first is None else even[self.first]
+            image = share[self.visual]
+            found[f"{query}_image"] = image.sum()
+            found[f"{query}_taken"] = image[self.sinks].sum()
+        return found
+
+
+def loudest(norms: Float[Tensor, "images tokens"]) -> Bool[Tensor, "images tokens"]:
+    """The loudest 1 % of each image's tokens, at least one."""
+    count = max(1, round(LOUDEST * norms.shape[1]))
+    chosen = torch.zeros_like(norms, dtype=torch.bool)
+    return chosen.scatter_(1, norms.topk(count, dim=1).indices, True)
+
+
+def _over_median(
+    norms: Float[Tensor, " tokens"], sinks: Bool[Tensor, " tokens"]
+) -> Float[Tensor, ""]:
+    """Mean norm of sinks over the median norm of the others."""
+    if not sinks.any() or sinks.all():
+        return norms.new_full((), torch.nan)
+    return norms[sinks].mean() / norms[~sinks].median()
+
+
+def _cosine(vectors: Float[Tensor, "tokens dim"]) -> Float[Tensor, ""]:
+    """Mean cosine of two of them; NaN of fewer than two."""
+    count = len(vectors)
+    if count < 2:
+        return vectors.new_full((), torch.nan)
+    unit = normalize(vectors, dim=-1)
+    return (unit.sum(0).square().sum() - count) / (count * (count - 1))

@@ -1,0 +1,144 @@
+"""The language part, measured over all images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diysink.analysis.diysink_subject import DIYSinkSubject
+from diysink.architectures import UnsupportedModelError
+from diysink.artifact import Workspace
+from diysink.census import Card, Images, Options
+from diysink.census.run import SUMS
+from diysink.census.verdict import POPULATION
+from diysink.inspection.answers import TOKENS, answers_without
+from diysink.inspection.flow import Flow
+from diysink.inspection.language import language_part
+from diysink.inspection.opened import Opened
+from diysink.inspection.passes import Pass
+from diysink.inspection.sums import Sums, Values
+from diysink.interventions.reading import blocks_read
+from diysink.records import ImageFile
+from diysink.sinks import Threshold
+
+QUESTION = "Describe the image."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a model.
+
+    Attributes:
+        question: about each image.
+        answers: whether answers are generated.
+        tau: from which norm a visual token is a V-sink; None: what the encoder's part says.
+        options: of the census.
+    """
+
+    question: str
+    answers: bool
+    tau: float | None
+    options: Options
+
+
+def measured_language(
+    whole: Opened, card: Card, images: Images, asked: Asked, work: Path | None, progress: bool
+) -> tuple[dict[str, Any], dict[str, Values]]:
+    """The language part of a card, and its replicates.
+
+    Args:
+        whole: the model.
+        card: of its vision encoder.
+        images: those of the card.
+        asked: what is asked.
+        work: folder for the sums on the way; None: nothing is kept.
+        progress: whether a bar is shown.
+
+    Raises:
+        UnsupportedModelError: a language model that shows no attention.
+    """
+    config = whole.decoder.config
+    if config._attn_implementation not in ("eager", "sdpa"):
+        raise UnsupportedModelError(
+            f"the language model attends with {config._attn_implementation!r}, whose masks cannot "
+            "be read: load it with attn_implementation='sdpa'"
+        )
+    threshold, about = threshold_of(whole, card, asked.tau)
+    options = asked.options
+    flow = Flow(whole.subject, whole.decoder, threshold, seed=options.seed)
+
+    def add(sums: Sums, image: ImageFile) -> None:
+        shown = flow.show(image)
+        single = flow.connector(shown)
+        if asked.answers:
+            single |= answers_without(
+                whole.subject, shown, asked.question, whole.width, flow.rule, options.seed
+            )
+        sums.add(
+            image.sha256,
+            {f"layer/{k}": v for k, v in flow.layerwise(shown, asked.question).items()}
+            | {f"whole/{name}": value for name, value in single.items()},
+        )
+
+    def fresh() -> Sums:
+        return Sums(options.replicates, options.seed)
+
+    facts = {
+        "model": {
+            "name": whole.name,
+            "family": whole.kind,
+            "layers": len(flow.layers),
+            "heads": int(config.num_attention_heads),
+            "width": whole.width,
+        },
+        "question": asked.question,
+        "answer_tokens": TOKENS if asked.answers else None,
+        "threshold": about,
+    }
+    begun, file = fresh(), None
+    inputs = [facts, card.digest]
+    space = None if work is None else Workspace(work, "inspect-language", inputs)
+    if space is not None:
+        file = space.path / SUMS
+        begun = Sums.load(file) if file.exists() else begun
+    way = Pass(images, options.limit, progress)
+    sums = way.run(begun, fresh, add, file, "language")
+    counted = {"count": sums.count, "digest": sums.chain}
+    return language_part(sums.part("layer/"), sums.part("whole/"), facts | {"images": counted})
+
+
+def threshold_of(
+    whole: Opened, card: Card, tau: float | None
+) -> tuple[Threshold | None, Mapping[str, Any]]:
+    """From which norm a visual token is a V-sink, and where that is from.
+
+    Args:
+        whole: the model.
+        card: of its vision encoder.
+        tau: if it is known.
+    """
+    subject = whole.subject
+    layer = subject.layer
+    if tau is not None:
+        return Threshold(tau), _about(tau, layer, f"norms of at least {tau:.4g}, as given")
+    if isinstance(subject, DIYSinkSubject):
+        own = subject.threshold
+        return own, _about(own.tau, layer, f"{own}, the model's own")
+    found = next((one for one in card.plain["layers"] if one["layer"] == layer), None)
+    several = len(blocks_read(subject.inner, subject.family, {})[1]) > 1
+    if several or found is None:
+        why = "the connector reads several layers" if several else f"layer {layer} was not measured"
+    elif (cell := found["metrics"]["tau"]) is None:
+        why = f"norms at layer {layer} do not part into two groups"
+    else:
+        passed = {one["question"]: one["passed"] for one in found["threshold"]["evidence"]}
+        failed = [name for name in POPULATION if not passed.get(name, True)]
+        doubt = f" (not credible: {', '.join(failed)})" if failed else ""
+        value = float(cell["value"])
+        says = f"norms of at least {value:.4g}, tau of layer {layer}{doubt}"
+        return Threshold(value), _about(value, layer, says)
+    return None, _about(None, layer, f"the loudest 1 % of each image, since {why}")
+
+
+def _about(tau: float | None, layer: int, says: str) -> dict[str, Any]:
+    return {"tau": tau, "layer": layer, "says": says}
