@@ -115,7 +115,7 @@ class Flow:
         """
         prompts = self.subject.prompts(shown.encoded, [question])
         places = Places.of(prompts, shown.random)
-        found: list[Numbers] = [{} for _ in self.layers]
+        found: list[dict[str, Tensor]] = [{} for _ in self.layers]
         entering: list[Tensor] = [torch.empty(0)]
 
         def states(number: int, seen: Tensor) -> None:
@@ -189,10 +189,10 @@ class Places:
         weights: Float[Tensor, "rows keys"],
         over_even: Float[Tensor, "rows keys"],
         massive: Bool[Tensor, " tokens"],
-    ) -> Numbers:
+    ) -> dict[str, Float[Tensor, ""]]:
         """The numbers of one layer; NaN where a kind has no token."""
         found = {
-            "lsinks_per_image": (massive & ~self.sinks).sum(),
+            "lsinks_per_image": (massive & ~self.sinks).sum().float(),
             "sinks_massive": massive[self.sinks].float().mean(),
         }
         kinds = {
@@ -207,6 +207,9 @@ class Places:
             for kind, chosen in kinds.items():
                 found[f"{query}_{kind}"] = even[self.visual][chosen].mean()
             nothing = even.new_full((), torch.nan)
+            # A ratio is of tokens of one image: without a sink, others have more to share.
+            beside = found[f"{query}_others"] if self.sinks.any() else nothing
+            found[f"{query}_beside"] = beside
             found[f"{query}_first"] = nothing if self.first is None else even[self.first]
             image = share[self.visual]
             found[f"{query}_image"] = image.sum()

@@ -35,9 +35,10 @@ def language_part(
         for query in QUERIES:
             means = {kind: _over_layers(rows[f"{query}_{kind}"]) for kind in OVERALL}
             overall |= {f"{query}_{kind}": mean for kind, mean in means.items()}
+            beside = rows.pop(f"{query}_beside")
             for kind, name in (("sinks", "ratio"), ("random", "ratio_random")):
-                rows[f"{query}_{name}"] = rows[f"{query}_{kind}"] / rows[f"{query}_others"]
-                overall[f"{query}_{name}"] = means[kind] / means["others"]
+                rows[f"{query}_{name}"] = rows[f"{query}_{kind}"] / beside
+                overall[f"{query}_{name}"] = means[kind] / _over_layers(beside)
     layers = [
         {"layer": place + 1, "metrics": {name: _cell(value[place]) for name, value in rows.items()}}
         for place in range(len(next(iter(rows.values()))))

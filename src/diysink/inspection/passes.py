@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -15,6 +15,7 @@ from diysink.records import ImageFile
 SAVE_EVERY = 16  # images between two looks at the disk
 
 
+@runtime_checkable
 class Kept(Protocol):
     """Sums that know of which images they are."""
 
