@@ -56,7 +56,7 @@ def planted(look: bool) -> LVLM:
 
 
 def _direction(lvlm: LVLM, attention: torch.nn.Module) -> torch.Tensor:
-    """Where sinks and others lie 1 apart and all else varies least, of what enters the attention."""
+    """Where sinks and others lie 1 apart and all else varies least."""
     seen = []
     hook = attention.k_proj.register_forward_pre_hook(lambda _, entering: seen.append(entering[0]))
     with hook:
