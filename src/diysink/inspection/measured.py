@@ -10,7 +10,6 @@ from diysink.architectures import UnsupportedModelError
 from diysink.artifact import Workspace
 from diysink.census import Card, Images, Options
 from diysink.census.run import SUMS
-from diysink.census.verdict import POPULATION
 from diysink.inspection.answers import TOKENS, answers_without
 from diysink.inspection.flow import Flow
 from diysink.inspection.language import language_part
@@ -20,6 +19,7 @@ from diysink.inspection.sums import Sums, Values
 from diysink.interventions.reading import blocks_read
 from diysink.records import ImageFile
 from diysink.sinks import Threshold
+from diysink.sinks.profile import POPULATION
 
 QUESTION = "Describe the image."
 
