@@ -77,8 +77,9 @@ def main() -> None:
 
     def census() -> None:
         contrast = patch_contrast(pixels, *grid).to(args.device)
-        for seen in walk(pixels.to(args.device, dtype), contrast, names):
+        for seen in walk(pixels.to(args.device, dtype), contrast, names, everything.units):
             everything.add(seen, grid, REPLICATES, SEED)
+        everything.count += len(names)
 
     def norms() -> None:
         layout = settings.layout(replicates=REPLICATES, seed=SEED)

@@ -6,7 +6,7 @@ from diysink.architectures import Attended
 from diysink.census.heads import Heads, heads_of
 from diysink.census.layer import SeenLayer
 
-IMAGES, PATCHES, DIM, PREFIX = 64, 16, 24, 2
+IMAGES, PATCHES, DIM, PREFIX, UNITS = 64, 16, 24, 2, 6
 
 
 def layer(hidden=None, heads=None, *, prefix=PREFIX, contrast=None, images=IMAGES, seed=0):
@@ -17,7 +17,9 @@ def layer(hidden=None, heads=None, *, prefix=PREFIX, contrast=None, images=IMAGE
         hidden = torch.nn.functional.normalize(hidden, dim=-1)
     contrast = torch.ones(len(hidden), PATCHES) if contrast is None else contrast
     names = [f"{number:064x}" for number in range(len(hidden))]
-    return SeenLayer(3, hidden, prefix, heads, contrast, names)
+    activations = torch.rand(*hidden.shape[:2], UNITS, generator=generator)
+    units = torch.arange(UNITS)
+    return SeenLayer(3, hidden, prefix, heads, contrast, names, None, activations, units)
 
 
 def attended(towards, values, *, heads=2, sharpness=30.0):
@@ -48,5 +50,6 @@ def rows_of(seen, part):
     """Some images of a layer."""
     heads = seen.heads and Heads(**{name: value[part] for name, value in vars(seen.heads).items()})
     return SeenLayer(
-        seen.number, seen.hidden[part], seen.prefix, heads, seen.contrast[part], seen.images[part]
-    )
+        seen.number, seen.hidden[part], seen.prefix, heads, seen.contrast[part], seen.images[part],
+        None, seen.activations[part], seen.units,
+    )  # fmt: skip

@@ -156,6 +156,19 @@ def output_weights(block: nn.Module, attention: nn.Module) -> Float[Tensor, "dim
     return weight if scale is None else weight * scale.detach()[:, None]
 
 
+def last_linear(block: nn.Module) -> nn.Linear | None:
+    """The last linear layer of a block's MLP; what enters it is what the units do. None: none.
+
+    That is the last linear layer of the block outside its attention: every family registers its
+    modules in the order in which they run, gated MLPs too.
+    """
+    found = None
+    for name, module in block.named_modules():
+        if isinstance(module, nn.Linear) and "att" not in name.split(".")[0]:
+            found = module
+    return found
+
+
 def _keep_states(seen: dict[str, Tensor], states: Tensor, _: dict[str, Any]) -> None:
     seen["states"] = states
 

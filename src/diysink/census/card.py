@@ -19,6 +19,7 @@ from diysink.artifact import (
     write_json,
 )
 from diysink.census.metrics import METRICS, Rows
+from diysink.census.metrics.neurons import told
 from diysink.census.totals import Totals
 from diysink.census.verdict import Verdict, judge
 from diysink.encoders import EncoderIdentity
@@ -113,6 +114,8 @@ def make_card(totals: Totals, about: Mapping[str, Any], layers: list[int]) -> Ca
             replicates[name].append(np.full(length, np.nan))
         metrics = {"tau": _tau(profile)} | {name: cell(rows) for name, rows in values.items()}
         found.append({"layer": layer, "metrics": metrics, "threshold": _evidence(profile)})
+        if (units := totals.units.get(layer)) is not None:
+            found[-1]["neurons"] = told(units, totals.of(layer, "neurons"))
     verdict: Verdict = judge(found, profiles, about["model"])
     plain = {"kind": KIND, "version": VERSION, **about, "verdict": asdict(verdict), "layers": found}
     return Card(plain, {name: np.stack(each) for name, each in replicates.items()})

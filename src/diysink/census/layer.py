@@ -1,13 +1,15 @@
 """What one layer of an encoder shows of a batch of images, for all metrics."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from diysink.architectures import Attended, seen_attention
+from diysink.architectures.hooks import before_forward, last_linear
 from diysink.census.heads import Heads, heads_of, output_basis
 from diysink.encoders import Encoder
 from diysink.sinks import token_norms
@@ -26,6 +28,9 @@ class SeenLayer:
         contrast: of each patch's pixels, over its image's mean.
         images: names of the images' content.
         attended: what that block's attention was given; None: not seen.
+        activations: of the units of that block's MLP; None: not seen.
+        units: which units these are; None: all.
+        chosen_on: the first so many images of the batch are those that units were chosen on.
     """
 
     number: int
@@ -35,6 +40,9 @@ class SeenLayer:
     contrast: Float[Tensor, "batch patches"]
     images: Sequence[str]
     attended: Attended | None = None
+    activations: Float[Tensor, "batch tokens units"] | None = None
+    units: Int[Tensor, " units"] | None = None
+    chosen_on: int = 0
 
     @property
     def patches(self) -> Float[Tensor, "batch patches dim"]:
@@ -68,12 +76,20 @@ class Walk:
         pixel_values: Float[Tensor, "batch channels height width"],
         contrast: Float[Tensor, "batch patches"],
         images: Sequence[str],
+        units: Mapping[int, Int[Tensor, " units"]] | None = None,
     ) -> Iterator[SeenLayer]:
         """Every layer of a batch, from layer 0; each is let go before the next one runs.
 
         Call it where gradients are off.
+
+        Args:
+            pixel_values: as the encoder is given them.
+            contrast: of each patch.
+            images: names of the images' content.
+            units: of the MLP of each layer, to keep of it; of other layers all are shown.
         """
         encoder = self.encoder
+        kept: list[Tensor] = []
         found: list[tuple[Heads, Attended]] = []
 
         def see(block: nn.Module) -> Callable[[nn.Module, Attended], None]:
@@ -89,10 +105,31 @@ class Walk:
         number, hidden = 0, next(states)
         while True:
             heads, seen = found[0] if len(found) == 1 else (None, None)
+            chosen = (units or {}).get(number)
+            activations = kept[0] if len(kept) == 1 else None
             found.clear()
-            yield SeenLayer(number, hidden, encoder.prefix, heads, contrast, images, seen)
-            del heads, seen
+            kept.clear()
+            yield SeenLayer(
+                number, hidden, encoder.prefix, heads, contrast, images, seen, activations, chosen
+            )
+            del heads, seen, activations
             if number == len(encoder.blocks):
                 return
-            with seen_attention(encoder.blocks[number], see(encoder.blocks[number])):
+            block = encoder.blocks[number]
+            watched = self._watched(block, kept, (units or {}).get(number + 1))
+            with seen_attention(block, see(block)), watched:
                 number, hidden = number + 1, next(states)
+
+    def _watched(
+        self, block: nn.Module, kept: list[Tensor], units: Int[Tensor, " units"] | None
+    ) -> AbstractContextManager[None]:
+        """Keep what the units of a block's MLP do; few units, so that memory is as without."""
+        linear = last_linear(block)
+        if linear is None:
+            return nullcontext()
+
+        def keep(entering: Tensor, _: object) -> None:
+            if entering.ndim == 3:
+                kept.append(entering if units is None else entering[..., units.to(entering.device)])
+
+        return before_forward(linear, keep)

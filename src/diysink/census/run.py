@@ -22,6 +22,7 @@ from diysink.census.card import Card, make_card
 from diysink.census.examples import Example
 from diysink.census.images import Images, LeftOut, read_images
 from diysink.census.layer import Walk
+from diysink.census.metrics import METRICS
 from diysink.census.page import write_page
 from diysink.census.show import example_of
 from diysink.census.totals import Totals
@@ -117,7 +118,7 @@ class Census:
         """Measure a batch."""
         pixels, contrast = self.pixels(images)
         names = [image.sha256 for image in images]
-        for seen in self.walk(pixels, contrast, names):
+        for seen in self.walk(pixels, contrast, names, totals.units):
             if seen.number in self.layers:
                 grid = self.encoder.grid(pixels)
                 totals.add(seen, grid, self.options.replicates, self.options.seed)
@@ -209,6 +210,7 @@ class Census:
     def _workspace(self, folder: Path | str, about: Mapping[str, Any]) -> Workspace:
         options = self.options
         own = [options.batch_size, options.replicates, options.seed, self.layers, options.dtype]
+        own.append(sorted(METRICS))  # sums without some metric are not gone on with
         return Workspace(folder, "inspect", [dict(about), repr(self.processor), own])
 
     def _measured(

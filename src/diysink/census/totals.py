@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from diysink.artifact import atomic_path, load_tensors
 from diysink.census.layer import SeenLayer
 from diysink.census.metrics import METRICS
+from diysink.census.metrics.neurons import CHOSEN_ON, at_loudest, choose
 from diysink.sinks import (
     CalibrationSettings,
     Layout,
@@ -31,17 +32,22 @@ class Totals:
     Attributes:
         tables: ``layer/metric/table`` to its sum, float64; rows are the data and each replicate.
         norms: of each layer the histogram of norms with what else calibration asks for.
+        choosing: of each layer whose units are not chosen yet, what they are chosen by.
+        units: of each layer the units of the MLP that were chosen, and those of the control.
         count: images so far.
         chain: digest of their contents, in order.
     """
 
     tables: dict[str, Float[Tensor, "rows ..."]] = field(default_factory=dict)
     norms: dict[int, Statistics] = field(default_factory=dict)
+    choosing: dict[int, Float[Tensor, " units"]] = field(default_factory=dict)
+    units: dict[int, Int[Tensor, " units"]] = field(default_factory=dict)
     count: int = 0
     chain: str = ""
 
     def add(self, seen: SeenLayer, grid: tuple[int, int], replicates: int, seed: int) -> None:
-        """Add one layer of a batch."""
+        """Add one layer of a batch; ``count`` goes on after all layers of it."""
+        seen = self._with_units(seen, seed)
         weights = bootstrap_weights(seen.images, replicates, seed).double()
         for name, metric in METRICS.items():
             for table, value in metric.tables(seen, weights).items():
@@ -57,6 +63,19 @@ class Totals:
             found = measure(layout, seen.patches, even, seen.contrast, seen.images)
         before = self.norms.get(seen.number)
         self.norms[seen.number] = found if before is None else before + found
+
+    def _with_units(self, seen: SeenLayer, seed: int) -> SeenLayer:
+        """Choose units of the MLP on the first images; the layer with those that were chosen."""
+        if seen.activations is None or seen.units is not None:
+            return seen
+        layer, first = seen.number, max(0, min(len(seen.images), CHOSEN_ON - self.count))
+        found = at_loudest(seen)[:first].double().sum(0).cpu()
+        self.choosing[layer] = self.choosing.get(layer, 0) + found
+        if self.count + len(seen.images) < CHOSEN_ON:
+            return replace(seen, activations=None)
+        units = self.units[layer] = choose(self.choosing.pop(layer), seed + layer)
+        few = seen.activations[..., units.to(seen.activations.device)]
+        return replace(seen, activations=few, units=units, chosen_on=first)
 
     def of(self, layer: int, metric: str) -> dict[str, Float[Tensor, "rows ..."]]:
         """The tables of one metric at one layer."""
@@ -74,6 +93,8 @@ class Totals:
         for layer, statistics in self.norms.items():
             layouts[layer] = statistics.layout.to_dict()
             tensors |= {f"norms/{layer}/{name}": t for name, t in statistics.tables.items()}
+        for kind, found in (("choosing", self.choosing), ("units", self.units)):
+            tensors |= {f"{kind}/{layer}": tensor for layer, tensor in found.items()}
         facts = {"count": self.count, "chain": self.chain, "layouts": layouts}
         with atomic_path(path) as temporary:
             contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -93,8 +114,12 @@ class Totals:
             int(layer): Statistics(Layout(**layout), _under(tensors, f"norms/{layer}/"))
             for layer, layout in facts["layouts"].items()
         }
-        tables = {name: t for name, t in tensors.items() if not name.startswith("norms/")}
-        return cls(tables, norms, facts["count"], facts["chain"])
+        choosing, units = (
+            {int(layer): t for layer, t in _under(tensors, f"{kind}/").items()}
+            for kind in ("choosing", "units")
+        )
+        tables = {name: t for name, t in tensors.items() if name.split("/")[0].isdigit()}
+        return cls(tables, norms, choosing, units, facts["count"], facts["chain"])
 
 
 def _under(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:

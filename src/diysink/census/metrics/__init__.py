@@ -3,6 +3,7 @@
 from diysink.census.metrics.base import MeanOverImages, Metric, Quantity, Rows, Tables
 from diysink.census.metrics.concentration import Concentration
 from diysink.census.metrics.function import Function
+from diysink.census.metrics.neurons import Neurons
 from diysink.census.metrics.norms import Norms
 from diysink.census.metrics.places import Places
 from diysink.census.metrics.receiver import Receiver
@@ -15,6 +16,7 @@ METRICS: dict[str, Metric] = {
     "spike": Spike(),
     "receiver": Receiver(),
     "function": Function(),
+    "neurons": Neurons(),
     "places": Places(),
     "sameness": Sameness(),
 }
