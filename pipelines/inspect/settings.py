@@ -21,3 +21,4 @@ class Inspect(Settings):
     examples: NonNegativeInt
     replicates: PositiveInt
     seed: Seed
+    causes: bool

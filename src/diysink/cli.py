@@ -52,6 +52,7 @@ def _inspect(given: argparse.Namespace) -> None:
         question=given.question,
         answers=given.answers,
         tau=given.tau,
+        causes=given.causes,
     )
     print("\n".join(card.lines))
     print(f"Card and page: {out}")
@@ -94,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     look.add_argument("--dtype", default="float32", help="float32, bfloat16, float16")
     look.add_argument("--batch-size", type=int, default=16, help="images to a forward pass")
+    look.add_argument(
+        "--causes", action="store_true", help="intervene on the loudest patch of 64 images"
+    )
     look.add_argument("--out", type=Path, help="folder (default: census/<model's name>)")
     whole = look.add_argument_group("of a vision-language model")
     whole.add_argument("--encoder-only", action="store_true", help="its vision encoder alone")

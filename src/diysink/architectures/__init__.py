@@ -4,7 +4,7 @@ Two tables say where a vision encoder (`ENCODERS`) and a vision-language model (
 parts; `diysink.architectures.hooks` captures and patches what runs in them.
 """
 
-from diysink.architectures.attended import Attended, seen_attention
+from diysink.architectures.attended import Attended, Change, seen_attention
 from diysink.architectures.encoders import ENCODERS, EncoderFamily, encoder_family
 from diysink.architectures.errors import UnsupportedInterventionError, UnsupportedModelError
 from diysink.architectures.language import (
@@ -24,6 +24,7 @@ __all__ = [
     "REFUSED_LVLMS",
     "Arguments",
     "Attended",
+    "Change",
     "EncodedImage",
     "EncoderFamily",
     "LVLMFamily",

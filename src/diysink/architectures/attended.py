@@ -47,14 +47,21 @@ class Attended:
 
 
 See = Callable[[nn.Module, Attended], None]
+Change = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+"""Key and mask, as in `Attended`, to those that are attended with in their place."""
 
 
 @contextmanager
-def seen_attention(model: nn.Module, see: See) -> Iterator[None]:
+def seen_attention(model: nn.Module, see: See, change: Change | None = None) -> Iterator[None]:
     """Call ``see(module, attended)`` whenever a module of this model has attended.
 
     Only in this thread; another one may run the same model meanwhile. A module that attends by
     itself, without transformers' registry, is not seen.
+
+    Args:
+        model: or a part of one.
+        see: called after each attention, with what was attended with.
+        change: of the key and the mask, called before it; None: nothing is changed.
     """
     own, thread = set(model.modules()), get_ident()
 
@@ -69,8 +76,11 @@ def seen_attention(model: nn.Module, see: See) -> Iterator[None]:
             attention_mask: Tensor | None = None,
             **options: Any,
         ) -> Any:
+            ours = module in own and get_ident() == thread
+            if ours and change is not None:
+                key, attention_mask = change(key, attention_mask)
             found = attend(module, query, key, value, attention_mask, **options)
-            if module in own and get_ident() == thread:
+            if ours:
                 scaling = options.get("scaling")
                 scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
                 see(module, Attended(query, key, value, scaling, attention_mask, found[0]))

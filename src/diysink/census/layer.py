@@ -8,7 +8,7 @@ from functools import cached_property
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from diysink.architectures import Attended, seen_attention
+from diysink.architectures import Attended, Change, seen_attention
 from diysink.architectures.hooks import before_forward, last_linear
 from diysink.census.heads import Heads, heads_of, output_basis
 from diysink.encoders import Encoder
@@ -77,6 +77,7 @@ class Walk:
         contrast: Float[Tensor, "batch patches"],
         images: Sequence[str],
         units: Mapping[int, Int[Tensor, " units"]] | None = None,
+        change: Change | None = None,
     ) -> Iterator[SeenLayer]:
         """Every layer of a batch, from layer 0; each is let go before the next one runs.
 
@@ -87,6 +88,7 @@ class Walk:
             contrast: of each patch.
             images: names of the images' content.
             units: of the MLP of each layer, to keep of it; of other layers all are shown.
+            change: of what every block attends with; None: nothing is changed.
         """
         encoder = self.encoder
         kept: list[Tensor] = []
@@ -117,7 +119,7 @@ class Walk:
                 return
             block = encoder.blocks[number]
             watched = self._watched(block, kept, (units or {}).get(number + 1))
-            with seen_attention(block, see(block)), watched:
+            with seen_attention(block, see(block), change), watched:
                 number, hidden = number + 1, next(states)
 
     def _watched(

@@ -4,7 +4,7 @@ import copy
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from transformers import PreTrainedModel
 
 from diysink.artifact import Workspace, digest_json
 from diysink.census.card import Card, make_card
+from diysink.census.causes import IMAGES as CAUSES
+from diysink.census.causes import find_causes, loudest_layer
 from diysink.census.examples import Example
 from diysink.census.images import Images, LeftOut, read_images
 from diysink.census.layer import Walk
@@ -54,6 +56,7 @@ class Options:
         examples: images that the page shows, spread over those that were measured.
         replicates: of the bootstrap over images.
         seed: of the bootstrap.
+        causes: whether it is asked what makes the loudest patch loud (`diysink.census.causes`).
     """
 
     layers: Sequence[int] | None = None
@@ -66,6 +69,7 @@ class Options:
     examples: int = 6
     replicates: int = 200
     seed: int = 0
+    causes: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -182,7 +186,8 @@ class Census:
         }
         software = {name: version(name) for name in ("diysink", "torch", "transformers")}
         everything = {"model": about, "images": found, "software": software}
-        return make_card(totals, everything, self.layers)
+        card = make_card(totals, everything, self.layers)
+        return self._with_causes(card, images) if self.options.causes else card
 
     def examples(self, images: Images, card: Card) -> list[Example]:
         """What the page shows of some images: the first of each of so many equal parts.
@@ -206,6 +211,19 @@ class Census:
                 found.append(example_of(self.walk, item[0], pixels, taus, self.processor))
             number += 1
         return found
+
+    def _with_causes(self, card: Card, images: Images) -> Card:
+        """The card with what interventions do to the first images, at the layer of its sinks."""
+        count = min(CAUSES, int(card.plain["images"]["count"]))
+        files = [one[1] for one in read_images(images, count) if not isinstance(one, LeftOut)]
+        size, options = self.options.batch_size, self.options
+        batches = (
+            (self.pixels(part)[0], [file.sha256 for file in part])
+            for part in (files[start : start + size] for start in range(0, len(files), size))
+        )
+        layer = loudest_layer(card.plain["layers"])
+        found = find_causes(self.walk, batches, layer, options.replicates, options.seed)
+        return replace(card, plain=card.plain | found)
 
     def _workspace(self, folder: Path | str, about: Mapping[str, Any]) -> Workspace:
         options = self.options
