@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from pipelines.inspect.nodes import inspect_encoder
+from pipelines.inspect.nodes import inspect_model
 
 
 def create_pipeline() -> Pipeline:
@@ -10,10 +10,10 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                inspect_encoder,
+                inspect_model,
                 ["params:inspect", "params:workspace", "params:device"],
                 "census",
-                name="inspect_encoder",
+                name="inspect_model",
             )
         ]
     )

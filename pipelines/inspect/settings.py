@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipelines.schema import Seed, Settings, Text
 
 
 class Inspect(Settings):
-    """Which encoder, on which images; the rest is `diysink.census.Options`."""
+    """Which model, on which images; the rest are arguments of `diysink.inspect`."""
 
     model: Text | None
     revision: Text | None
@@ -22,3 +22,7 @@ class Inspect(Settings):
     replicates: PositiveInt
     seed: Seed
     causes: bool
+    language: bool
+    question: Text
+    answers: bool
+    tau: PositiveFloat | None

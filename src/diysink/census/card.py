@@ -1,5 +1,6 @@
 """The card: what a census found, as one versioned JSON file, with its replicates beside it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -117,7 +118,13 @@ def make_card(totals: Totals, about: Mapping[str, Any], layers: list[int]) -> Ca
         if (units := totals.units.get(layer)) is not None:
             found[-1]["neurons"] = told(units, totals.of(layer, "neurons"))
     verdict: Verdict = judge(found, profiles, about["model"])
-    plain = {"kind": KIND, "version": VERSION, **about, "verdict": asdict(verdict), "layers": found}
+    plain = {
+        "kind": KIND,
+        "version": VERSION,
+        **about,
+        "verdict": json.loads(json.dumps(asdict(verdict))),
+        "layers": found,
+    }
     return Card(plain, {name: np.stack(each) for name, each in replicates.items()})
 
 
