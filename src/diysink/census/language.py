@@ -47,8 +47,8 @@ def _of_query(query: str) -> list[Quantity]:
         Quantity(
             f"{query}_{kind}",
             f"{label} ({query})",
-            f"Attention of {said} to one of the {label}, over an even share among all tokens that "
-            "it sees. 1: even.",
+            f"Attention of {said} to {'the' if kind == 'first' else 'one of the'} {label}, over an "
+            "even share among all tokens that it sees. 1: even.",
         )
         for kind, label in _KINDS.items()
     ]
