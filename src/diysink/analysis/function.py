@@ -29,12 +29,12 @@ from diysink.analysis.function_figure import draw_function
 from diysink.analysis.table import NONE, tidy
 from diysink.architectures import UnsupportedModelError
 from diysink.architectures.hooks import Layer
+from diysink.census.heads import ATTENTION, SHARE
+from diysink.census.metrics.function import BROADCAST_RANK, BROADCAST_RATIO, NOP_RATIO
 from diysink.drawing import Drawing
 from diysink.resampling import Bootstrap, draw_images
 
-SHARE, ATTENTION = 0.9, 0.5  # of the queries; to the sink
 SEEN = 0.5  # of the queries see a token that may be the sink
-NOP_RATIO, BROADCAST_RATIO, BROADCAST_RANK = 0.2, 0.5, 1.5
 _CELL = ["where", "layer", "head", "control"]
 
 
