@@ -182,6 +182,7 @@ def test_two_encoders_differ_where_sinks_were_induced(cards, paired):
     assert found.paired is paired
     told = found.table[found.table["differs"]].set_index(["layer", "metric"])
     row = told.loc[(3, "norm_max")]
+    assert set(told["part"]) == {"encoder"}
     assert row["low"] > 10
     assert row["difference"] == pytest.approx(row["second"] - row["first"])
     assert "model.digest" in found.about

@@ -72,6 +72,22 @@ def test_the_encoder_part_is_that_of_the_encoder_alone(made, folder, photos):
     assert not compare(Card.load(made), Card(alone, {})).table["differs"].any()
 
 
+def test_language_models_are_compared_layer_by_layer(made, photos, tmp_path):
+    blind = saved(tmp_path, planted(look=False))
+    second = diysink.inspect(blind, photos, question=QUESTION, tau=TAU, progress=False)
+    found = compare(second, Card.load(made))
+    assert found.paired
+    rows = found.table[
+        (found.table["part"] == "language") & (found.table["metric"] == "last_taken")
+    ]
+    by_layer = rows.set_index("layer")
+    assert by_layer.loc[2, "low"] > 0  # where it was planted
+    assert by_layer["difference"][[1, 3]].abs().max() < 1e-4
+    same = compare(Card.load(made), Card.load(made)).table
+    assert (same["part"] == "language").any()
+    assert not same["differs"].any()
+
+
 def test_without_tau_the_threshold_is_the_encoders(folder):
     pictures = [lvlms.picture(number).open() for number in range(lvlms.PICTURES)]
     card = diysink.inspect(folder, pictures, progress=False).plain

@@ -1,16 +1,18 @@
 """Two cards side by side: what differs, with intervals."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
 from diysink.census.card import Card
-from diysink.census.quantities import QUANTITIES
 from diysink.resampling import holm
 
+PARTS = ("encoder", "language")
 SURE = 0.05  # a difference is told where its p, corrected for all of them (Holm), is below
 
 
@@ -19,8 +21,8 @@ class Comparison:
     """The second card less the first.
 
     Attributes:
-        table: one row a layer and value: ``layer, metric, first, second, difference, low, high,
-            p_holm, differs``.
+        table: one row a layer and value: ``part`` (encoder or language), ``layer, metric, first,
+            second, difference, error, low, high, p_holm, differs``.
         paired: whether both were measured on the same images, so that images cancel out.
         about: what differs between models, images and settings: key to both values.
     """
@@ -38,10 +40,10 @@ class Comparison:
             f"{len(told)} of {len(self.table)} values differ (p < {SURE} after Holm's correction; "
             f"{how})."
         ]
-        for metric, rows in told.groupby("metric", sort=False):
+        for (part, metric), rows in told.groupby(["part", "metric"], sort=False):
             largest = rows.iloc[int((rows["difference"] / rows["error"]).abs().argmax())]
             lines.append(
-                f"{metric}: at {len(rows)} layers; at layer {largest['layer']} "
+                f"{part}, {metric}: at {len(rows)} layers; at layer {largest['layer']} "
                 f"{largest['first']:.4g} becomes {largest['second']:.4g} "
                 f"({largest['difference']:+.3g} [{largest['low']:+.3g}, {largest['high']:+.3g}])"
             )
@@ -66,23 +68,13 @@ def compare(first: Card, second: Card) -> Comparison:
     same = ("digest", "replicates", "seed")
     images = [tuple(card.plain["images"][key] for key in same) for card in (first, second)]
     paired = images[0] == images[1] and bool(first.replicates and second.replicates)
-    rows = []
-    for place, layer in enumerate(layers[0]):
-        ones, others = (card.plain["layers"][place]["metrics"] for card in (first, second))
-        for metric in QUANTITIES:
-            one, other = ones.get(metric), others.get(metric)
-            if one is None or other is None:
-                continue
-            difference = other["value"] - one["value"]
-            error = math.nan
-            if paired and metric in first.replicates and metric in second.replicates:
-                drawn = second.replicates[metric][place, 1:] - first.replicates[metric][place, 1:]
-                error = float(np.nanstd(drawn, ddof=1))
-            else:
-                error = math.hypot(*(_error(cell) for cell in (one, other)))
-            rows.append((layer, metric, one["value"], other["value"], difference, error))
+    rows = [
+        (part, layer, metric, *values)
+        for part in PARTS
+        for layer, metric, values in _values(first, second, part, paired)
+    ]
     table = pd.DataFrame(
-        rows, columns=["layer", "metric", "first", "second", "difference", "error"]
+        rows, columns=["part", "layer", "metric", "first", "second", "difference", "error"]
     )
     reach = norm.ppf(0.975) * table["error"]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -93,6 +85,38 @@ def compare(first: Card, second: Card) -> Comparison:
     )
     table["differs"] = table["p_holm"] < SURE
     return Comparison(table, paired, _about(first, second))
+
+
+def _values(
+    first: Card, second: Card, part: str, paired: bool
+) -> Iterator[tuple[int, str, tuple[float, float, float, float]]]:
+    """Of each layer and metric that both cards have: both values, difference and its error.
+
+    Of two language models the layers are compared where there are as many in both.
+    """
+    ones, others = (layers_of(card, part) for card in (first, second))
+    if len(ones) != len(others):
+        return
+    for place, (one, other) in enumerate(zip(ones, others, strict=True)):
+        for metric, cell in one["metrics"].items():
+            against = other["metrics"].get(metric)
+            if cell is None or against is None:
+                continue
+            key = metric if part == "encoder" else f"{part}/{metric}"
+            if paired and key in first.replicates and key in second.replicates:
+                drawn = second.replicates[key][place, 1:] - first.replicates[key][place, 1:]
+                error = float(np.nanstd(drawn, ddof=1))
+            else:
+                error = math.hypot(_error(cell), _error(against))
+            values = cell["value"], against["value"], against["value"] - cell["value"], error
+            yield one["layer"], metric, values
+
+
+def layers_of(card: Card, part: str) -> list[dict[str, Any]]:
+    """The layers of the encoder, or of the language model; none where it was not measured."""
+    if part == "encoder":
+        return list(card.plain["layers"])
+    return list((card.plain.get("language") or {}).get("layers", ()))
 
 
 def _error(cell: dict[str, float]) -> float:
