@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 
 from diysink.artifact import write_json
-from diysink.census import Card, inspect
+from diysink.census import Card
+from diysink.inspection import inspect
 
 ENCODERS = [
     "openai/clip-vit-base-patch32",

@@ -93,7 +93,7 @@ def accuracy_table(rows: Sequence[Mapping[str, Any]], *, digits: int = 1) -> Tab
     counts = {row["group"]: row["n_items"] for row in rows}
     cells = {(row["variant"], row["group"]): _cell(row, digits) for row in rows}
     title = f"Accuracy on the test items, % \\[interval over {over(rows)}]"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("variant", no_wrap=True)
     for group in groups:
         table.add_column(f"{group}\nn={counts[group]}", justify="right", no_wrap=True)

@@ -13,8 +13,9 @@ import diysink
 from diysink import cli
 from diysink.artifact import BrokenFileError
 from diysink.census import QUANTITIES, Card, Census, Options, read_images
-from diysink.census.run import SUMS, WORK
+from diysink.census.run import SUMS
 from diysink.encoders import CheckpointError, load_encoder, stock_image_processor
+from diysink.inspection.run import WORK
 from diysink.miniature.weights import path
 from diysink.miniature.world import render, sample_scene
 from diysink.records import SourceError

@@ -8,6 +8,7 @@ import torch
 
 import diysink
 from diysink import cli
+from diysink.architectures import UnsupportedModelError
 from diysink.census import Card, compare
 from diysink.census.language import QUANTITIES, section
 from diysink.census.page import render
@@ -102,7 +103,6 @@ def test_without_tau_the_threshold_is_the_encoders(folder):
 
 def test_a_stopped_run_goes_on_to_the_same_card(folder, photos, tmp_path, monkeypatch, made):
     layerwise, seen = Flow.layerwise, []
-    monkeypatch.setattr("diysink.inspection.passes.SAVE_EVERY", 1)
 
     def stop(flow, shown, question):
         if len(seen) == 5:
@@ -111,6 +111,7 @@ def test_a_stopped_run_goes_on_to_the_same_card(folder, photos, tmp_path, monkey
         return layerwise(flow, shown, question)
 
     options = {"question": QUESTION, "tau": TAU, "answers": True, "progress": False}
+    options["save_every"] = 1
     monkeypatch.setattr(Flow, "layerwise", stop)
     with pytest.raises(KeyboardInterrupt):
         diysink.inspect(folder, photos, out=tmp_path, **options)
@@ -121,7 +122,15 @@ def test_a_stopped_run_goes_on_to_the_same_card(folder, photos, tmp_path, monkey
     card = diysink.inspect(folder, photos, out=tmp_path, **options)
     assert len(again) == IMAGES - 5
     assert not set(again) & set(seen)
-    assert json.loads(json.dumps(card.plain)) == Card.load(made).plain
+    assert card.plain == Card.load(made).plain
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"layers": [99]}, "layers 0 to"), ({"size": 7}, "takes images of")]
+)
+def test_options_that_do_not_fit_are_refused_not_passed_over(folder, photos, options, said):
+    with pytest.raises(ValueError, match=said):
+        diysink.inspect(folder, photos, progress=False, **options)
 
 
 def test_a_model_that_cannot_be_asked_is_measured_as_far_as_it_goes(tmp_path, photos, caplog):
@@ -148,6 +157,8 @@ def test_an_encoder_inside_its_model_is_measured_there(tmp_path, photos):
     assert "loudest_places" not in last
     assert card["language"]["overall"]["last_ratio"]["value"] > 0
     assert (tmp_path / "out" / "index.html").exists()
+    with pytest.raises(UnsupportedModelError, match="layers and causes"):
+        diysink.inspect(folder, photos, layers=[1], causes=True, progress=False)
 
 
 def test_a_diysink_model_brings_its_own_threshold(folder, photos, tmp_path):

@@ -254,10 +254,11 @@ def test_with_several_trainings_intervals_are_over_trainings_too() -> None:
 
 def test_the_table_fits_a_narrow_terminal() -> None:
     groups = ("all", "global", "local", "mixed")
-    rows = [row("dual-nonsinks", group, 0.855) for group in groups]
+    rows = [row("dual-reweight-keys", group, 0.985) for group in groups]
     text = io.StringIO()
     Console(file=text, width=80).print(accuracy_table(rows, digits=0))
-    assert text.getvalue().count("85.5 [84, 88]") == 4
+    assert text.getvalue().count("98.5 [96, 100]") == 4
+    assert "dual-reweight-keys" in text.getvalue()
 
 
 def test_stages_come_in_the_order_of_the_run() -> None:

@@ -85,7 +85,28 @@ class Prompts:
 
 
 @runtime_checkable
-class Subject(Protocol):
+class Answering(Protocol):
+    """The part of a `Subject` that answers."""
+
+    def features(
+        self, encoded: EncodedImages
+    ) -> tuple[Float[Tensor, "images tokens dim"], Bool[Tensor, "images tokens"]]:
+        """Visual tokens between connector and language model, and which of them are sinks."""
+        ...
+
+    def answers(
+        self,
+        encoded: EncodedImages,
+        texts: Sequence[str],
+        max_new_tokens: int,
+        features: Float[Tensor, "images tokens dim"] | None = None,
+    ) -> list[str]:
+        """Greedy answers, with other features of the visual tokens if they are given."""
+        ...
+
+
+@runtime_checkable
+class Subject(Answering, Protocol):
     """A checkpoint that analyses look into."""
 
     @property
@@ -131,22 +152,6 @@ class Subject(Protocol):
         With ``max_new_tokens`` the greedy answers follow, generated with all visual tokens at
         weight one.
         """
-        ...
-
-    def features(
-        self, encoded: EncodedImages
-    ) -> tuple[Float[Tensor, "images tokens dim"], Bool[Tensor, "images tokens"]]:
-        """Visual tokens between connector and language model, and which of them are sinks."""
-        ...
-
-    def answers(
-        self,
-        encoded: EncodedImages,
-        texts: Sequence[str],
-        max_new_tokens: int,
-        features: Float[Tensor, "images tokens dim"] | None = None,
-    ) -> list[str]:
-        """Greedy answers, with other features of the visual tokens if they are given."""
         ...
 
     def vision_states(self, encoded: EncodedImages, see: States) -> None:

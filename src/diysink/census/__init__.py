@@ -5,7 +5,7 @@ from diysink.census.compare import Comparison, compare
 from diysink.census.images import Images, LeftOut, read_images
 from diysink.census.page import write_page
 from diysink.census.quantities import QUANTITIES
-from diysink.census.run import Census, Options, census_of, inspect
+from diysink.census.run import Census, Options, census_of
 
 __all__ = [
     "QUANTITIES",
@@ -17,7 +17,6 @@ __all__ = [
     "Options",
     "census_of",
     "compare",
-    "inspect",
     "read_images",
     "write_page",
 ]

@@ -1,9 +1,7 @@
-"""A census from a model and images: shows its progress, and goes on where it was stopped."""
+"""A census of a vision encoder, from its checkpoint and images."""
 
 import copy
-import logging
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,12 +10,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from PIL import Image
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from diysink.artifact import Workspace, digest_json
+from diysink.artifact import Workspace
 from diysink.census.card import Card, make_card
 from diysink.census.causes import IMAGES as CAUSES
 from diysink.census.causes import find_causes, loudest_layer
@@ -25,7 +21,7 @@ from diysink.census.examples import Example
 from diysink.census.images import Images, LeftOut, read_images
 from diysink.census.layer import Walk
 from diysink.census.metrics import METRICS
-from diysink.census.page import write_page
+from diysink.census.passes import Pass
 from diysink.census.show import example_of
 from diysink.census.totals import Totals
 from diysink.encoders import Encoder, load_encoder, stock_image_processor, to_pixels
@@ -33,11 +29,8 @@ from diysink.engine import DTYPES, resolve_device
 from diysink.records import ImageFile
 from diysink.sinks import patch_contrast
 
-logger = logging.getLogger(__name__)
 SUMS = "totals.safetensors"
-WORK, PAGE = ".work", "index.html"
 SHOWN = 60_000  # patches of all layers and examples on a page: about 13 MB
-NAMED = 20  # images left out that the card names
 
 
 @dataclass(frozen=True)
@@ -126,8 +119,6 @@ class Census:
             if seen.number in self.layers:
                 grid = self.encoder.grid(pixels)
                 totals.add(seen, grid, self.options.replicates, self.options.seed)
-        totals.count += len(images)
-        totals.chain = chained(totals.chain, images)
 
     def about(self) -> dict[str, Any]:
         """What the card says of the model."""
@@ -165,29 +156,12 @@ class Census:
         about = self.about()
         work = None if workspace is None else self._workspace(workspace, about)
         file = None if work is None else work.path / SUMS
-        done = Totals.load(file) if file is not None and file.exists() else Totals()
-        if done.count:
-            logger.info("%d images were measured before", done.count)
-        refused: list[LeftOut] = []
-        totals = self._measured(done, images, refused, file, progress)
-        if totals is None:  # other images than those that were measured before
-            refused.clear()
-            totals = self._measured(Totals(), images, refused, file, progress)
-        assert totals is not None
-        for one in refused[:NAMED]:
-            logger.warning("left out: %s: %s", one.name, one.reason)
-        found = {
-            "count": totals.count,
-            "digest": totals.chain,
-            "left_out": len(refused),
-            "left_out_names": [f"{one.name}: {one.reason}" for one in refused[:NAMED]],
-            "replicates": self.options.replicates,
-            "seed": self.options.seed,
-        }
-        software = {name: version(name) for name in ("diysink", "torch", "transformers")}
-        everything = {"model": about, "images": found, "software": software}
-        card = make_card(totals, everything, self.layers)
-        return self._with_causes(card, images) if self.options.causes else card
+        begun = Totals.load(file) if file is not None and file.exists() else Totals()
+        options = self.options
+        way = Pass(images, options.limit, options.batch_size, options.save_every, progress)
+        totals = way.run(begun, Totals, self.add, file, "images")
+        card = make_card(totals, described(about, way.about(totals), options), self.layers)
+        return self._with_causes(card, images) if options.causes else card
 
     def examples(self, images: Images, card: Card) -> list[Example]:
         """What the page shows of some images: the first of each of so many equal parts.
@@ -231,52 +205,14 @@ class Census:
         own.append(sorted(METRICS))  # sums without some metric are not gone on with
         return Workspace(folder, "inspect", [dict(about), repr(self.processor), own])
 
-    def _measured(
-        self,
-        totals: Totals,
-        images: Images,
-        refused: list[LeftOut],
-        file: Path | None,
-        progress: bool,
-    ) -> Totals | None:
-        """The sums with the images that are not in them yet; None: they are of other images."""
-        met, chain, done = 0, "", totals.count
-        for number, batch in enumerate(self._batches(images, refused, progress)):
-            if met < done:
-                met, chain = met + len(batch), chained(chain, batch)
-                if met > done or (met == done and chain != totals.chain):
-                    return None
-                continue
-            self.add(totals, batch)
-            if file is not None and (number + 1) % self.options.save_every == 0:
-                totals.save(file)
-        if met < done:
-            return None
-        if file is not None:
-            totals.save(file)
-        return totals
 
-    def _batches(
-        self, images: Images, refused: list[LeftOut], progress: bool
-    ) -> Iterator[list[ImageFile]]:
-        batch: list[ImageFile] = []
-        with Progress(
-            "[progress.description]{task.description}", MofNCompleteColumn(), TimeElapsedColumn(),
-            console=Console(stderr=True), disable=not progress,
-        ) as bar:  # fmt: skip
-            task = bar.add_task("images", total=self.options.limit)
-            for item in read_images(images, self.options.limit):
-                if isinstance(item, LeftOut):
-                    refused.append(item)
-                    continue
-                batch.append(item[1])
-                if len(batch) == self.options.batch_size:
-                    yield batch
-                    bar.advance(task, len(batch))
-                    batch = []
-            if batch:
-                yield batch
-                bar.advance(task, len(batch))
+def described(
+    model: Mapping[str, Any], images: Mapping[str, Any], options: Options
+) -> dict[str, Any]:
+    """What a card says beside its numbers."""
+    bootstrap = {"replicates": options.replicates, "seed": options.seed}
+    software = {name: version(name) for name in ("diysink", "torch", "transformers")}
+    return {"model": dict(model), "images": {**images, **bootstrap}, "software": software}
 
 
 def census_of(
@@ -308,55 +244,6 @@ def census_of(
     if processor is None:
         processor = stock_image_processor(source, revision)
     return Census(encoder, processor, options or Options())
-
-
-def inspect(
-    model: Path | str | PreTrainedModel,
-    images: Images,
-    *,
-    out: Path | str | None = None,
-    revision: str | None = None,
-    processor: Any = None,
-    progress: bool = True,
-    **options: Any,
-) -> Card:
-    """The sink census of a vision encoder: what sinks it has, at every layer.
-
-    Args:
-        model: a folder, a hub id, or a vision tower of transformers in memory.
-        images: a folder, a parquet file, or a list of paths, encoded files or PIL images.
-        out: folder for the card, the page and, on the way, the sums; None: the card alone is
-            returned.
-        revision: of a hub id.
-        processor: an image processor of transformers; None: the checkpoint's.
-        progress: whether a bar is shown.
-        options: of `Options`.
-
-    Raises:
-        CheckpointError: not a checkpoint that can be read.
-        SourceError: no image.
-        UnsupportedModelError: an architecture that is not supported.
-        ValueError: options that do not fit; images of several sizes.
-    """
-    census = census_of(model, Options(**options), revision=revision, processor=processor)
-    if out is None:
-        return census.run(images, progress=progress)
-    folder = Path(out)
-    card = census.run(images, folder / WORK, progress=progress)
-    card.save(folder)
-    if census.all_layers:
-        write_page(card.plain, census.examples(images, card), folder / PAGE)
-    else:
-        logger.info("The page needs all layers: the card alone was written.")
-    shutil.rmtree(folder / WORK, ignore_errors=True)  # the card holds what the sums said
-    return card
-
-
-def chained(chain: str, images: Sequence[ImageFile]) -> str:
-    """Digest of images after others, one by one: where batches end makes no difference."""
-    for image in images:
-        chain = digest_json([chain, image.sha256])
-    return chain
 
 
 def sized(processor: Any, side: int) -> Any:

@@ -1,7 +1,7 @@
 """The sums of all metrics at all layers, which are all that a census keeps of its images."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,13 +46,10 @@ class Totals:
     chain: str = ""
 
     def add(self, seen: SeenLayer, grid: tuple[int, int], replicates: int, seed: int) -> None:
-        """Add one layer of a batch; ``count`` goes on after all layers of it."""
+        """Add one layer of a batch; `Pass` counts its images after all layers."""
         seen = self._with_units(seen, seed)
         weights = bootstrap_weights(seen.images, replicates, seed).double()
-        for name, metric in METRICS.items():
-            for table, value in metric.tables(seen, weights).items():
-                key = f"{seen.number}/{name}/{table}"
-                self.tables[key] = self.tables[key] + value if key in self.tables else value
+        self.add_metrics(seen, METRICS, weights)
         bootstrap = {"replicates": replicates, "seed": seed}
         settings = CalibrationSettings()
         if seen.received is None:
@@ -61,8 +58,21 @@ class Totals:
             even = attention_relative_to_even(seen.received[:, seen.prefix :], seen.hidden.shape[1])
             layout = settings.layout(*grid, **bootstrap)
             found = measure(layout, seen.patches, even, seen.contrast, seen.images)
-        before = self.norms.get(seen.number)
-        self.norms[seen.number] = found if before is None else before + found
+        self.add_norms(seen.number, found)
+
+    def add_metrics(
+        self, seen: SeenLayer, names: Iterable[str], weights: Float[Tensor, "batch rows"]
+    ) -> None:
+        """Add some metrics of one layer, under these weights of the images."""
+        for name in names:
+            for table, value in METRICS[name].tables(seen, weights).items():
+                key = f"{seen.number}/{name}/{table}"
+                self.tables[key] = self.tables[key] + value if key in self.tables else value
+
+    def add_norms(self, layer: int, found: Statistics) -> None:
+        """Add a histogram of norms of one layer."""
+        before = self.norms.get(layer)
+        self.norms[layer] = found if before is None else before + found
 
     def _with_units(self, seen: SeenLayer, seed: int) -> SeenLayer:
         """Choose units of the MLP on the first images; the layer with those that were chosen."""

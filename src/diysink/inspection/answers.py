@@ -5,40 +5,16 @@ the language model's own sinks grow from (arXiv 2609.32808). Before the language
 to the mean of the image's other visual tokens; as a control as many random dimensions are.
 """
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from diysink.analysis.massive import MassiveRule, ratios
-from diysink.analysis.subject import EncodedImages
+from diysink.analysis.subject import Answering
 from diysink.artifact import digest_json
 from diysink.inspection.flow import Numbers, Shown
 
 TOKENS = 16  # of an answer
-
-
-@runtime_checkable
-class Answering(Protocol):
-    """What is asked of a model here; any `diysink.analysis.subject.Subject` does it."""
-
-    def features(
-        self, encoded: EncodedImages
-    ) -> tuple[Float[Tensor, "images tokens dim"], Bool[Tensor, "images tokens"]]:
-        """Visual tokens between connector and language model, and which of them are sinks."""
-        ...
-
-    def answers(
-        self,
-        encoded: EncodedImages,
-        texts: Sequence[str],
-        max_new_tokens: int,
-        features: Float[Tensor, "images tokens dim"] | None = None,
-    ) -> list[str]:
-        """Greedy answers, with other features of the visual tokens if they are given."""
-        ...
 
 
 def answers_without(

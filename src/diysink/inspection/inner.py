@@ -5,6 +5,7 @@ packed row of patches of any size: so its patches have no common places, and no 
 Attention is counted where a block attends once for the whole of each row, without a mask.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,8 +17,6 @@ from diysink.architectures import Attended, seen_attention
 from diysink.architectures.hooks import on_hidden_states
 from diysink.census.heads import Heads, heads_of, output_basis
 from diysink.census.layer import SeenLayer
-from diysink.census.metrics import METRICS
-from diysink.census.run import chained
 from diysink.census.totals import Totals
 from diysink.interventions.reading import encoder_identity, image_arguments
 from diysink.records import ImageFile
@@ -63,12 +62,13 @@ class InnerCensus:
         }
 
     @torch.no_grad()
-    def add(self, totals: Totals, image: ImageFile) -> None:
+    def add(self, totals: Totals, images: Sequence[ImageFile]) -> None:
         """Measure one image.
 
         Raises:
             NonFiniteError: the encoder gave infinite states.
         """
+        (image,) = images
         weights = bootstrap_weights([image.sha256], self.replicates, self.seed).double()
         inner, family = self.subject.inner, self.subject.family
         encode = getattr(inner, family.encodes)
@@ -90,8 +90,6 @@ class InnerCensus:
             on_hidden_states(self.blocks, states),
         ):
             encode(**arguments)
-        totals.count += 1
-        totals.chain = chained(totals.chain, [image])
 
     def _states(
         self,
@@ -103,11 +101,10 @@ class InnerCensus:
     ) -> None:
         blank = patches.new_ones(1, len(patches))
         seen = SeenLayer(number, patches[None], 0, None, blank, [image.sha256])
-        _sum(totals, seen, OF_STATES, weights)
+        totals.add_metrics(seen, OF_STATES, weights)
         layout = CalibrationSettings().layout(replicates=self.replicates, seed=self.seed)
         found = measure_norms(layout, list(seen.norms), [image.sha256])
-        before = totals.norms.get(number)
-        totals.norms[number] = found if before is None else before + found
+        totals.add_norms(number, found)
 
     def _heads(self, number: int, module: nn.Module, seen: Attended) -> Heads | None:
         if seen.bias is not None and bool((seen.bias != 0).any()):
@@ -130,16 +127,7 @@ class InnerCensus:
         blank = heads.received.new_zeros(tiles, tokens, 1)
         names = [image.sha256] * tiles
         seen = SeenLayer(number, blank, self.prefix, heads, blank[..., 0], names)
-        _sum(totals, seen, OF_ATTENTION, weights.expand(tiles, -1) / tiles)
-
-
-def _sum(
-    totals: Totals, seen: SeenLayer, metrics: tuple[str, ...], weights: Float[Tensor, "batch rows"]
-) -> None:
-    for name in metrics:
-        for table, value in METRICS[name].tables(seen, weights).items():
-            key = f"{seen.number}/{name}/{table}"
-            totals.tables[key] = totals.tables[key] + value if key in totals.tables else value
+        totals.add_metrics(seen, OF_ATTENTION, weights.expand(tiles, -1) / tiles)
 
 
 def _first_of(config: Any, *names: str) -> int:

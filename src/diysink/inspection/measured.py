@@ -1,6 +1,6 @@
 """The language part, measured over all images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,12 @@ from diysink.analysis.diysink_subject import DIYSinkSubject
 from diysink.architectures import UnsupportedModelError
 from diysink.artifact import Workspace
 from diysink.census import Card, Images, Options
+from diysink.census.passes import Pass
 from diysink.census.run import SUMS
 from diysink.inspection.answers import TOKENS, answers_without
 from diysink.inspection.flow import Flow
 from diysink.inspection.language import language_part
 from diysink.inspection.opened import Opened
-from diysink.inspection.passes import Pass
 from diysink.inspection.sums import Sums, Values
 from diysink.interventions.reading import blocks_read
 from diysink.records import ImageFile
@@ -67,7 +67,8 @@ def measured_language(
     options = asked.options
     flow = Flow(whole.subject, whole.decoder, threshold, seed=options.seed)
 
-    def add(sums: Sums, image: ImageFile) -> None:
+    def add(sums: Sums, images: Sequence[ImageFile]) -> None:
+        (image,) = images
         shown = flow.show(image)
         single = flow.connector(shown)
         if asked.answers:
@@ -101,7 +102,7 @@ def measured_language(
     if space is not None:
         file = space.path / SUMS
         begun = Sums.load(file) if file.exists() else begun
-    way = Pass(images, options.limit, progress)
+    way = Pass(images, options.limit, save_every=options.save_every, progress=progress)
     sums = way.run(begun, fresh, add, file, "language")
     counted = {"count": sums.count, "digest": sums.chain}
     return language_part(sums.part("layer/"), sums.part("whole/"), facts | {"images": counted})

@@ -4,29 +4,29 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from transformers import PreTrainedModel
 
 from diysink.analysis.stock import StockSubject
 from diysink.architectures import UnsupportedModelError
 from diysink.artifact import Workspace
 from diysink.census import Card, Census, Images, Options, census_of, write_page
-from diysink.census import inspect as inspect_encoder
 from diysink.census.card import make_card
 from diysink.census.language import VERSION
-from diysink.census.run import NAMED, PAGE, SUMS, WORK
+from diysink.census.passes import Pass
+from diysink.census.run import SUMS, described
 from diysink.census.totals import Totals
-from diysink.encoders import Encoder
+from diysink.encoders import Encoder, to_pixels
 from diysink.engine import DTYPES, resolve_device
 from diysink.inspection.inner import InnerCensus
 from diysink.inspection.measured import QUESTION, Asked, measured_language
 from diysink.inspection.opened import Closed, Opened, opened
-from diysink.inspection.passes import Pass
 
 logger = logging.getLogger(__name__)
+WORK, PAGE = ".work", "index.html"
 
 
 def inspect(
@@ -74,34 +74,28 @@ def inspect(
         ValueError: options that do not fit; images of several sizes.
     """
     settings = Options(**options)
+    work = None if out is None else Path(out) / WORK
     whole: Opened | Closed | None = None
     if language:
         device = resolve_device(settings.device)
         whole = opened(model, revision, processor, DTYPES[settings.dtype], device)
-    if whole is None:
-        return inspect_encoder(
-            model, images, out=out, revision=revision, processor=processor, progress=progress,
-            **options,
-        )  # fmt: skip
-    work = None if out is None else Path(out) / WORK
-    census: Census | None
-    if isinstance(whole, Closed):
-        logger.warning("The language part is left out: %s", whole.reason)
-        tower = model if isinstance(model, str | Path) else model.base_model.vision_tower
+    if isinstance(whole, Opened):
+        asked = Asked(question, answers, tau, _as_loaded(settings, whole))
+        census = alone(whole, asked.options)
+        if census is None:
+            card = _inside(whole, images, asked.options, work, progress)
+        else:
+            card = census.run(images, work, progress=progress)
+        card = _with_measured(card, whole, images, asked, work, progress)
+    else:
+        tower: Any = model
+        if isinstance(whole, Closed) and not isinstance(model, str | Path):
+            tower = model.base_model.vision_tower
         census = census_of(tower, settings, revision=revision, processor=processor)
         card = census.run(images, work, progress=progress)
-        card = with_language(card, {"version": VERSION, "lacks": whole.reason}, {})
-    else:
-        weight = next(whole.tower.parameters())
-        own = next(name for name, dtype in DTYPES.items() if dtype == weight.dtype)
-        settings = replace(settings, device=str(weight.device), dtype=own)
-        census = alone(whole, settings)
-        if census is not None:
-            card = census.run(images, work, progress=progress)
-        else:
-            card = _inside(whole, images, settings, work, progress)
-        asked = Asked(question, answers, tau, settings)
-        card = _with_measured(card, whole, images, asked, work, progress)
+        if whole is not None:
+            logger.warning("The language part is left out: %s", whole.reason)
+            card = with_language(card, {"version": VERSION, "lacks": whole.reason}, {})
     if out is None:
         return card
     folder = Path(out)
@@ -109,8 +103,17 @@ def inspect(
     if census is None or census.all_layers:
         examples = [] if census is None else census.examples(images, card)
         write_page(card.plain, examples, folder / PAGE)
+    else:
+        logger.info("The page needs all layers: the card alone was written.")
     shutil.rmtree(folder / WORK, ignore_errors=True)  # the card holds what the sums said
     return card
+
+
+def _as_loaded(settings: Options, whole: Opened) -> Options:
+    """A model in memory stays where it is, and in its dtype."""
+    weight = next(whole.tower.parameters())
+    own = next(name for name, dtype in DTYPES.items() if dtype == weight.dtype)
+    return replace(settings, device=str(weight.device), dtype=own)
 
 
 def with_language(card: Card, part: Mapping[str, Any], replicates: Mapping[str, Any]) -> Card:
@@ -132,18 +135,24 @@ def alone(whole: Opened, settings: Options) -> Census | None:
     ):
         return None
     try:
-        census = Census(Encoder.of(whole.tower, -1, whole.name), whole.images, settings)
-        census.about()  # prepares a picture and looks at its grid
-    except (ValueError, TypeError, AttributeError, KeyError):
+        encoder = Encoder.of(whole.tower, -1, whole.name)
+        to_pixels(whole.images)([Image.new("RGB", (64, 64))])
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        logger.info("The vision encoder is measured while its model runs it: %s", error)
         return None
-    return census
+    return Census(encoder, whole.images, settings)
 
 
 def _inside(
     whole: Opened, images: Images, settings: Options, work: Path | None, progress: bool
 ) -> Card:
     """The encoder's part where only the model can run the encoder."""
-    assert isinstance(whole.subject, StockSubject)
+    asked = [name for name in ("layers", "size", "causes") if getattr(settings, name)]
+    if asked or not isinstance(whole.subject, StockSubject):
+        raise UnsupportedModelError(
+            f"{' and '.join(asked) or 'Its encoder'}: the vision encoder of {whole.name} runs only "
+            "inside its model, as the model prepares images: leave these options out."
+        )
     inner = InnerCensus(whole.subject, settings.replicates, settings.seed)
     about = inner.about(whole.name, settings.dtype)
     file, begun = None, Totals()
@@ -152,18 +161,9 @@ def _inside(
     if space is not None:
         file = space.path / SUMS
         begun = Totals.load(file) if file.exists() else begun
-    way = Pass(images, settings.limit, progress)
+    way = Pass(images, settings.limit, save_every=settings.save_every, progress=progress)
     totals = way.run(begun, Totals, inner.add, file, "encoder")
-    found = {
-        "count": totals.count,
-        "digest": totals.chain,
-        "left_out": len(way.refused),
-        "left_out_names": [f"{one.name}: {one.reason}" for one in way.refused[:NAMED]],
-        "replicates": settings.replicates,
-        "seed": settings.seed,
-    }
-    software = {name: version(name) for name in ("diysink", "torch", "transformers")}
-    everything = {"model": about, "images": found, "software": software}
+    everything = described(about, way.about(totals), settings)
     return make_card(totals, everything, list(range(len(inner.blocks) + 1)))
 
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diysink.artifact import atomic_path, digest_json, load_tensors
+from diysink.artifact import atomic_path, load_tensors
 from diysink.sinks import bootstrap_weights
 
 Values = Float[np.ndarray, "places rows"]
@@ -40,7 +40,7 @@ class Sums:
     chain: str = ""
 
     def add(self, image: str, values: Mapping[str, Float[Tensor, " places"]]) -> None:
-        """Add one image.
+        """Add one image; `Pass` counts it.
 
         Args:
             image: SHA-256 of its file.
@@ -54,8 +54,6 @@ class Sums:
                 table = torch.outer(part, weights)
                 key = f"{name}/{kind}"
                 self.tables[key] = self.tables[key] + table if key in self.tables else table
-        self.count += 1
-        self.chain = digest_json([self.chain, image])
 
     @property
     def names(self) -> list[str]:
