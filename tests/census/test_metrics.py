@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diysink.census.metrics import METRICS
+from diysink.census.metrics import METRICS, MeanOverImages, Quantity
 from diysink.sinks import bootstrap_weights
 from tests.census.layers import DIM, IMAGES, PATCHES, PREFIX, layer, look, rows_of
 
@@ -57,6 +57,20 @@ def test_two_parts_add_up_to_the_whole(name):
     for key, table in whole.items():
         assert len(table) == REPLICATES + 1
         torch.testing.assert_close(first[key] + second[key], table, rtol=1e-9, atol=1e-9)
+
+
+def test_an_image_without_a_finite_number_is_left_out():
+    class Planted(MeanOverImages):
+        columns = (Quantity("planted", "", ""),)
+
+        def per_image(self, seen):
+            numbers = torch.ones(IMAGES)
+            numbers[:3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+            return {"planted": numbers}
+
+    weights = bootstrap_weights(layer().images, REPLICATES, 0).double()
+    metric = Planted()
+    assert metric.values(metric.tables(layer(), weights))["planted"] == pytest.approx(1)
 
 
 def test_norms():

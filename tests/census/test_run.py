@@ -189,6 +189,14 @@ def test_two_encoders_differ_where_sinks_were_induced(cards, paired):
     assert "model.digest" in found.about
 
 
+def test_of_the_same_images_the_error_is_that_of_paired_replicates(cards):
+    first, second = cards["control"], cards["encoder"]
+    row = diysink.compare(first, second).table.set_index(["layer", "metric"]).loc[(3, "norm_p99")]
+    drawn = second.replicates["norm_p99"][3, 1:] - first.replicates["norm_p99"][3, 1:]
+    assert row["error"] == pytest.approx(np.std(drawn, ddof=1))
+    assert row["high"] - row["difference"] == pytest.approx(1.96 * row["error"], rel=1e-4)
+
+
 def test_cards_of_other_layers_are_refused(cards, folder):
     short = diysink.inspect(make("clip"), [picture(0)], processor=PROCESSORS["clip"](),
                             layers=[1], progress=False)  # fmt: skip

@@ -1,0 +1,85 @@
+"""Numbers in the pages are those of the recorded files."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks import census_table
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks/results"
+ROLLOUT = "rollout inside the box over its area"
+
+
+def interval(row, low, high):
+    return f"{100 * row.difference:+.1f} [{100 * row[low]:+.1f}, {100 * row[high]:+.1f}]"
+
+
+DOSES = pd.DataFrame(json.loads((RESULTS / "dose.json").read_text())["rows"])
+CELLS = [
+    pytest.param(row, id=f"{row.dose}-{row.level_name}")
+    for _, row in DOSES.iterrows()
+    if row.group == row["first"]
+]
+
+
+@pytest.mark.parametrize("row", CELLS)
+def test_results_tell_the_recorded_doses(row):
+    page = (ROOT / "docs/results.md").read_text()
+    accuracies = f"| {100 * row.baseline_accuracy:.1f} | {100 * row.accuracy:.1f} |"
+    assert f"{accuracies} {interval(row, 'training_low', 'training_high')} |" in page
+
+
+def test_the_readme_tells_the_ends_of_the_dose():
+    one = DOSES[(DOSES["dose"] == "interference") & (DOSES["group"] == "global")]
+    gains = 100 * one["difference"]
+    text = f"gains {gains.iloc[0]:.1f} to {gains.iloc[-1]:.1f} points"
+    assert text in (ROOT / "README.md").read_text()
+
+
+def test_the_table_of_encoders_is_that_of_the_cards(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = census_table.PAGE.read_text()
+    local = [path.stem for path in census_table.CARDS.glob("*.json") if "--" not in path.stem]
+    assert len(local) >= 4
+    for name in (*local, *census_table.ENCODERS):
+        assert census_table.row_of(name) in page
+
+
+def test_probes_are_those_of_their_file():
+    recorded = json.loads((ROOT / "docs/census/dinov2-small-probes.json").read_text())
+    page = (ROOT / "docs/census/README.md").read_text()
+    rows = pd.DataFrame(recorded["rows"])
+    for layer, of_layer in rows[rows["from"] != ROLLOUT].groupby("layer", sort=False):
+        cells = [
+            f"{100 * one.value:.0f} [{100 * one.low:.0f}, {100 * one.high:.0f}]"
+            for one in of_layer.itertuples()
+        ]
+        assert f"| {layer} | {' | '.join(cells)} |" in page
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [("base, cpu", "(ViT-B/16 at 224)"), ("large, cpu", "(ViT-L/14 at 336)")]
+)
+def test_the_guide_tells_the_recorded_cost(shape, said):
+    found = json.loads((RESULTS / "census.json").read_text())[shape]
+    page = (ROOT / "docs/guides/inspect.md").read_text()
+    assert f"{found['ratio_census_to_bare']:.2f} times {said}" in page
+
+
+def test_five_seeds_on_other_kernels_are_those_of_their_file():
+    found = json.loads((RESULTS / "five-seeds-kernels.json").read_text())
+    page = (ROOT / "docs/results.md").read_text()
+    both = [found["vector instructions"], found["default"]]
+    assert both[0]["verdicts"] == both[1]["verdicts"]
+    assert len(both[0]["verdicts"]) == 12
+    for name in ("single", "parameter-matched", "dual"):
+        seeds = [100 * pd.Series(one["accuracy"][name]) for one in both]
+        cells = [f"{s.min():.1f} to {s.max():.1f}, {s.std():.2f}" for s in seeds]
+        assert f" | {' | '.join(cells)} |" in page
+    for name in ("dual - parameter-matched", "dual-oracle - dual"):
+        rows = [pd.Series(one["differences"][name]) for one in both]
+        cells = [interval(row, "training_low", "training_high") for row in rows]
+        assert f"| {name.replace(' - ', ' less ')} | {' | '.join(cells)} |" in page
