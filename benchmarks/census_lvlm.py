@@ -27,7 +27,7 @@ from benchmarks.extraction import processor
 from diysink.analysis.subject import EncodedImages, Prompts
 from diysink.architectures import decoder_layers
 from diysink.architectures.hooks import eager_attention, on_hidden_states
-from diysink.inspection.flow import Flow, Shown, loudest
+from diysink.inspection.flow import Flow, Shown, largest_norm
 
 IMAGE = 5
 SHAPES = {  # of the language model, and of the prompt
@@ -96,7 +96,7 @@ def built(shape: dict[str, int], device: str, dtype: torch.dtype) -> tuple[Any, 
     visual = torch.zeros(1, length, dtype=torch.bool, device=device)
     visual[0, index[0]] = True
     ids = torch.where(visual, IMAGE, 7)
-    sinks = loudest(torch.randn(1, shape["tokens"])).to(device)
+    sinks = largest_norm(torch.randn(1, shape["tokens"])).to(device)
     mask = torch.ones_like(ids)
     own = {"input_ids": ids, "inputs_embeds": embeds, "attention_mask": mask}
     return model, Prompts(own, mask, visual, index, sinks, length)

@@ -1,8 +1,8 @@
-"""What do the loudest patches know? Linear probes of a category, and where attention comes from.
+"""What do the largest-norm patches know? Linear probes of a category, and attention rollout.
 
 `python benchmarks/census_probes.py MODEL FOLDER [--size 224] [--out FILE]`, where FOLDER holds
 images and `labels.csv` with the columns image, category, x, y, width, height (the object's box in
-pixels of a square image). For every layer: 5-fold accuracy of a linear probe from the loudest
+pixels of a square image). For every layer: 5-fold accuracy of a linear probe from the largest-norm
 patch, another patch drawn at random, the class token and the mean of all patches; and the share of
 the class token's attention rollout (arXiv 2005.00928) that comes from inside the box, over the
 box's share of the area.
@@ -53,10 +53,10 @@ def main() -> None:
                     flow = (attention @ flow + flow) / 2
                 if seen.number not in census.layers:
                     continue
-                loudest = seen.norms.argmax(1)
+                largest_norm = seen.norms.argmax(1)
                 states = {
-                    "loudest patch": seen.patches[0, loudest[0]],
-                    "another patch": seen.patches[0, other_patch(seen, loudest)[0]],
+                    "largest-norm patch": seen.patches[0, largest_norm[0]],
+                    "another patch": seen.patches[0, other_patch(seen, largest_norm)[0]],
                     "class token": seen.hidden[0, 0],
                     "mean of patches": seen.patches[0].mean(0),
                 }

@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--dtype", default="float32", help="float32, bfloat16, float16")
     look.add_argument("--batch-size", type=int, default=16, help="images to a forward pass")
     look.add_argument(
-        "--causes", action="store_true", help="intervene on the loudest patch of 64 images"
+        "--causes", action="store_true", help="intervene on the largest-norm patch of 64 images"
     )
     look.add_argument("--out", type=Path, help="folder (default: census/<model's name>)")
     whole = look.add_argument_group("of a vision-language model")

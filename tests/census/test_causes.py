@@ -12,7 +12,7 @@ from diysink.encoders import Encoder
 from tests.census.bright import BLOCK, GREEN, SIZE, bright_model, images
 from tests.encoders.towers import MAKERS, SIDE, make
 
-PLACE = 6  # of the patch that is loud in the model whose positions are the cause
+PLACE = 6  # of the patch that has a high norm in the model whose positions are the cause
 
 
 def by_position():

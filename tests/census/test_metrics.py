@@ -37,7 +37,7 @@ def drifting():
     return torch.arange(IMAGES) % PATCHES
 
 
-def loud(patch, times=9.0, direction=None):
+def high_norm(patch, times=9.0, direction=None):
     seen = layer()
     rows = torch.arange(IMAGES)
     state = seen.hidden[rows, PREFIX + patch] if direction is None else direction
@@ -74,7 +74,7 @@ def test_an_image_without_a_finite_number_is_left_out():
 
 
 def test_norms():
-    found = values("norms", loud(drifting()))
+    found = values("norms", high_norm(drifting()))
     assert found["norm_median"][0] == pytest.approx(1, abs=1e-5)
     assert found["norm_max"] == pytest.approx((9, 9, 9), abs=1e-4)
     assert values("norms", layer())["norm_max"][0] == pytest.approx(1, abs=1e-5)
@@ -133,31 +133,31 @@ def test_function():
 def test_places():
     corner = torch.zeros(IMAGES, dtype=torch.long)
     for patch, least, most in ((corner, 0, 0.1), (drifting(), 1.0, 1.2)):
-        seen = loud(patch)
+        seen = high_norm(patch)
         found = values("places", seen)
-        assert least <= found["loudest_places"][0] <= most
-        low, high = found["loudest_places"][1:]
-        assert low <= found["loudest_places"][0] <= high
+        assert least <= found["largest_norm_places"][0] <= most
+        low, high = found["largest_norm_places"][1:]
+        assert low <= found["largest_norm_places"][0] <= high
         assert "attended_places" not in found
         assert values("places", layer(heads=heads(PREFIX + patch)))["attended_places"][0] <= most
     detailed = torch.full((IMAGES, PATCHES), 0.5)
     detailed[torch.arange(IMAGES), drifting()] = 3.0
-    seen = loud(drifting())
+    seen = high_norm(drifting())
     plain = type(seen)(3, seen.hidden, PREFIX, None, detailed, seen.images)
-    assert values("places", plain)["loudest_contrast"] == pytest.approx((3, 3, 3))
+    assert values("places", plain)["largest_norm_contrast"] == pytest.approx((3, 3, 3))
 
 
 def test_sameness():
     direction = torch.nn.functional.normalize(torch.ones(DIM), dim=0)
-    same = values("sameness", loud(drifting(), direction=direction))
+    same = values("sameness", high_norm(drifting(), direction=direction))
     assert same["same_sinks"] == pytest.approx((1, 1, 1), abs=1e-5)
     assert abs(same["same_others"][0]) < 0.1
-    other = values("sameness", loud(drifting()))
+    other = values("sameness", high_norm(drifting()))
     assert abs(other["same_sinks"][0]) < 0.1
 
 
 def test_sameness_is_the_mean_over_pairs_of_images():
-    seen = loud(drifting())
+    seen = high_norm(drifting())
     states = seen.hidden[torch.arange(IMAGES), PREFIX + drifting()]
     unit = torch.nn.functional.normalize(states, dim=-1)
     cosines = (unit @ unit.T).double().numpy()
@@ -170,7 +170,7 @@ def test_sameness_of_one_image_is_unknown():
 
 
 def test_the_scale_of_an_image_changes_nothing_but_norms():
-    seen, other = loud(drifting()), loud(drifting())
+    seen, other = high_norm(drifting()), high_norm(drifting())
     other.hidden.mul_(torch.logspace(-2, 2, IMAGES)[:, None, None])
     for name in ("places", "sameness"):
         for key, value in values(name, seen).items():

@@ -55,9 +55,9 @@ def test_without_one_the_ratio_is_that_of_images_it_was_not_chosen_on():
     pixels = processor(images(bright=False), return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         seen = list(Walk(Encoder.of(model, -1))(pixels, torch.ones(48, 16), [""] * 48))[BLOCK + 1]
-    loudest = seen.norms.argmax(1)
+    largest_norm = seen.norms.argmax(1)
     sizes = seen.activations[:, 1:].abs()
-    there = sizes[torch.arange(48), loudest]
+    there = sizes[torch.arange(48), largest_norm]
     units = there[:CHOSEN_ON].mean(0).argsort(descending=True)[:COUNT]
     assert [each["unit"] for each in one["neurons"]] == units.tolist()
     others = (sizes.sum(1) - there)[:, units] / 15

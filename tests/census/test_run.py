@@ -52,7 +52,7 @@ def test_the_induced_sinks_are_told_and_the_control_has_none(cards):
     layer = cards["encoder"].plain["layers"][3]["metrics"]
     assert 2 < layer["sinks_per_image"]["value"] < 4
     assert layer["norm_max"]["value"] > 3 * layer["norm_median"]["value"]
-    assert layer["loudest_contrast"]["high"] < 1
+    assert layer["largest_norm_contrast"]["high"] < 1
     control = cards["control"].plain["verdict"]
     assert control["onset"] is None
     assert not {"background", "object", "fixed place"} & {one["type"] for one in control["types"]}

@@ -17,7 +17,7 @@ def card(*, places=None, contrast=1.0, towards=None, scales=None):
     """One layer of planted patches.
 
     Args:
-        places: the loud patches of each image.
+        places: the high-norm patches of each image.
         contrast: of the pixels there; elsewhere it is 1.
         towards: the token that all heads look at.
         scales: of each image's states.

@@ -7,7 +7,7 @@ import diysink
 from diysink.analysis.stock import StockSubject
 from diysink.architectures.hooks import eager_attention
 from diysink.inspection import Flow
-from diysink.inspection.flow import loudest
+from diysink.inspection.flow import largest_norm
 from diysink.sinks import Threshold
 from tests.evaluation import lvlms
 from tests.inspection.planted import LOOKED_AT, QUESTION, TAU, planted
@@ -96,7 +96,7 @@ def test_without_any_sink_nothing_is_told_of_one(looking):
     assert "No image has a V-sink" in part["lines"][0]
 
 
-def test_the_loudest_one_percent():
+def test_the_largest_norm_one_percent():
     norms = torch.arange(300.0).reshape(1, 300)
-    assert loudest(norms).nonzero()[:, 1].tolist() == [297, 298, 299]
-    assert loudest(norms[:, :5]).sum() == 1
+    assert largest_norm(norms).nonzero()[:, 1].tolist() == [297, 298, 299]
+    assert largest_norm(norms[:, :5]).sum() == 1

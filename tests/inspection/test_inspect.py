@@ -95,7 +95,7 @@ def test_without_tau_the_threshold_is_the_encoders(folder):
     found = card["language"]["threshold"]
     tau = card["layers"][2]["metrics"]["tau"]
     if tau is None:
-        assert "loudest 1 %" in found["says"]
+        assert "1 % of largest norm" in found["says"]
     else:
         assert found["tau"] == tau["value"]
         assert "tau of layer 2" in found["says"]
@@ -154,7 +154,7 @@ def test_an_encoder_inside_its_model_is_measured_there(tmp_path, photos):
     last = card["layers"][-1]["metrics"]
     assert last["norm_max"]["value"] == pytest.approx(float(sum(largest) / 6), rel=1e-4)
     assert last["concentration"]["value"] >= 1
-    assert "loudest_places" not in last
+    assert "largest_norm_places" not in last
     assert card["language"]["overall"]["last_ratio"]["value"] > 0
     assert (tmp_path / "out" / "index.html").exists()
     with pytest.raises(UnsupportedModelError, match="layers and causes"):

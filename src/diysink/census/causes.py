@@ -1,4 +1,4 @@
-"""What makes the loudest patch loud: its place, its key, or the attention that it gets.
+"""What gives the largest-norm patch its norm: its place, its key, or the attention that it gets.
 
 Each question is one intervention on the patch with the largest norm of every image, next to the
 same intervention elsewhere (the control), on the same images:
@@ -35,7 +35,7 @@ from diysink.sinks import bootstrap_weights
 
 IMAGES = 64  # each is run nine times
 METRICS = ("norm_ratio", "norm_at_patch", "concentration", "attention_at_patch")
-"""Largest norm over the median norm of the patches; the loudest patch's norm over that median;
+"""Largest norm over the median norm of the patches; the largest-norm patch's norm over that median;
 `concentration` of the census; attention that the patch gets, over an even share."""
 INTERVENTIONS = ("position", "key direction", "key magnitude", "attention blocked")
 
@@ -68,7 +68,7 @@ def find_causes(
     Args:
         walk: of the encoder.
         batches: pixel values, as the encoder is given them, and names of the images' content.
-        layer: whose loudest patch it is about.
+        layer: whose largest-norm patch it is about.
         replicates: of the bootstrap over images.
         seed: of the bootstrap.
 
@@ -102,11 +102,11 @@ def find_causes(
     }
 
 
-def loudest_layer(layers: Iterable[Mapping[str, Any]]) -> int:
+def largest_norm_layer(layers: Iterable[Mapping[str, Any]]) -> int:
     """The layer of a card at which the largest norm is farthest above the median.
 
     >>> norms = [{"norm_max": {"value": v}, "norm_median": {"value": 2}} for v in (3, 9, 4)]
-    >>> loudest_layer({"layer": n, "metrics": one} for n, one in enumerate(norms))
+    >>> largest_norm_layer({"layer": n, "metrics": one} for n, one in enumerate(norms))
     1
     """
 

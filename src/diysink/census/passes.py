@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
-class Kept(Protocol):
+class Resumable(Protocol):
     """Sums that know of which images they are."""
 
     count: int
@@ -28,7 +28,7 @@ class Kept(Protocol):
         """Write them."""
 
 
-Sums = TypeVar("Sums", bound=Kept)
+Sums = TypeVar("Sums", bound=Resumable)
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Pass:
             return sums
         raise AssertionError("empty sums are of no other images")
 
-    def about(self, sums: Kept) -> dict[str, Any]:
+    def about(self, sums: Resumable) -> dict[str, Any]:
         """What a card says of the images."""
         return {
             "count": sums.count,
@@ -97,7 +97,7 @@ class Pass:
             "left_out_names": [f"{one.name}: {one.reason}" for one in self.refused[:NAMED]],
         }
 
-    def _onward(self, sums: Kept, what: str) -> Iterator[list[ImageFile]]:
+    def _onward(self, sums: Resumable, what: str) -> Iterator[list[ImageFile]]:
         """Batches of the images after those that the sums are of."""
         met, chain, done, batch = 0, "", sums.count, list[ImageFile]()
         with Progress(

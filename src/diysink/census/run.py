@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from diysink.artifact import Workspace
 from diysink.census.card import Card, make_card
 from diysink.census.causes import IMAGES as CAUSES
-from diysink.census.causes import find_causes, loudest_layer
+from diysink.census.causes import find_causes, largest_norm_layer
 from diysink.census.examples import Example
 from diysink.census.images import Images, LeftOut, read_images
 from diysink.census.layer import Walk
@@ -49,7 +49,8 @@ class Options:
         examples: images that the page shows, spread over those that were measured.
         replicates: of the bootstrap over images.
         seed: of the bootstrap.
-        causes: whether it is asked what makes the loudest patch loud (`diysink.census.causes`).
+        causes: whether it is asked what gives the largest-norm patch its norm
+            (`diysink.census.causes`).
     """
 
     layers: Sequence[int] | None = None
@@ -195,7 +196,7 @@ class Census:
             (self.pixels(part)[0], [file.sha256 for file in part])
             for part in (files[start : start + size] for start in range(0, len(files), size))
         )
-        layer = loudest_layer(card.plain["layers"])
+        layer = largest_norm_layer(card.plain["layers"])
         found = find_causes(self.walk, batches, layer, options.replicates, options.seed)
         return replace(card, plain=card.plain | found)
 

@@ -53,16 +53,16 @@ def example_of(
         states.append(projected(seen.patches[0].float()))
         image = flow[prefix:, prefix:].reshape(patches, 1, *grid)
         relevance.append(adaptive_avg_pool2d(image, cells).flatten(1))
-    loud = torch.stack(norms).cpu()
+    stacked = torch.stack(norms).cpu()
     limits = torch.tensor([torch.inf if tau is None else tau for tau in taus])
     return Example(
         name=name,
         image=picture(pixels[0], processor),
         grid=grid,
-        norms=loud.numpy(),
+        norms=stacked.numpy(),
         received=_stacked(received),
         received_by_head=_stacked(heads),
-        sinks=(loud >= limits[:, None]).numpy(),
+        sinks=(stacked >= limits[:, None]).numpy(),
         states=_stacked(states),
         relevance=_stacked(relevance),
         cells=cells,

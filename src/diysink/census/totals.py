@@ -13,7 +13,7 @@ from torch import Tensor
 from diysink.artifact import atomic_path, load_tensors
 from diysink.census.layer import SeenLayer
 from diysink.census.metrics import METRICS
-from diysink.census.metrics.neurons import CHOSEN_ON, at_loudest, choose
+from diysink.census.metrics.neurons import CHOSEN_ON, at_largest_norm, choose
 from diysink.sinks import (
     CalibrationSettings,
     Layout,
@@ -79,7 +79,7 @@ class Totals:
         if seen.activations is None or seen.units is not None:
             return seen
         layer, first = seen.number, max(0, min(len(seen.images), CHOSEN_ON - self.count))
-        found = at_loudest(seen)[:first].double().sum(0).cpu()
+        found = at_largest_norm(seen)[:first].double().sum(0).cpu()
         self.choosing[layer] = self.choosing.get(layer, 0) + found
         if self.count + len(seen.images) < CHOSEN_ON:
             return replace(seen, activations=None)

@@ -157,7 +157,7 @@ def _sameness(points: Mapping[str, Points]) -> str:
     others = [r for r in points.get("same_others", ()) if r["layer"] == top["layer"]]
     beside = f"; other patches {others[0]['value']:.2f}" if others else ""
     return (
-        f"At layer {top['layer']} the loudest patches of two images have a cosine of "
+        f"At layer {top['layer']} the largest-norm patches of two images have a cosine of "
         f"{top['value']:.2f}{beside}"
     )
 
@@ -240,13 +240,13 @@ _PANELS = (
         {"same_sinks": (SINK, "o", "-"), "same_others": (NONSINK, "^", "--")},
         "mean cosine across images",
         _sameness,
-        "Loudest near 1: it is the same vector in every image.",
+        "Largest norm near 1: it is the same vector in every image.",
     ),
     _Panel(
         "places",
-        {"loudest_places": (BOTH, "D", "-"), "loudest_contrast": (PURPLE, "s", "--")},
+        {"largest_norm_places": (BOTH, "D", "-"), "largest_norm_contrast": (PURPLE, "s", "--")},
         "ratio",
-        lambda _: "Where the loudest patch is: at which places, and on how much contrast",
+        lambda _: "Where the largest-norm patch is: at which places, and on how much contrast",
         "Places near 1: any place; near 0: fixed places. Contrast below 1: plain background.",
         at=1.0,
     ),

@@ -67,9 +67,9 @@ def judge(
         where = tuple(layer for layer, own in kinds.items() if own == kind)
         said = [one.says for one in profiles[where[-1]].evidence]
         types.append(Found(kind, where, tuple(f"Layer {where[-1]}: {line}" for line in said)))
-    loud = [layer for layer, kind in kinds.items() if kind != "none"]
+    high_norm = [layer for layer, kind in kinds.items() if kind != "none"]
     attended = [one["layer"] for one in layers if _low(one, "concentration") >= ATTENDED]
-    silent = tuple(layer for layer in attended if layer not in loud)
+    silent = tuple(layer for layer in attended if layer not in high_norm)
     if silent:
         top = max((one for one in layers if one["layer"] in silent), key=_concentration)
         types.append(Found("attention only", silent, (_attention_line(top),)))
@@ -77,7 +77,7 @@ def judge(
         types = [Found("none", tuple(kinds), ("No layer has a second population of norms, and no "
                  f"token receives {ATTENDED:g} times the median attention.",))]  # fmt: skip
     lines = (_norm_line(layers, profiles, kinds), _attended(layers), _heads_line(layers))
-    onset, last = (loud[0], loud[-1]) if loud else (None, None)
+    onset, last = (high_norm[0], high_norm[-1]) if high_norm else (None, None)
     return Verdict(lines, tuple(types), onset, last)
 
 
@@ -86,8 +86,8 @@ def _norm_line(
     profiles: Mapping[int, SinkProfile],
     kinds: Mapping[int, Type],
 ) -> str:
-    loud = [layer for layer, kind in kinds.items() if kind != "none"]
-    if not loud:
+    high_norm = [layer for layer, kind in kinds.items() if kind != "none"]
+    if not high_norm:
         ratios = {
             one["layer"]: one["metrics"]["norm_max"]["value"]
             / one["metrics"]["norm_median"]["value"]
@@ -98,13 +98,13 @@ def _norm_line(
             "No credible high-norm sinks: no layer has a second population of norms (the largest "
             f"norm of an image is at most {ratios[worst]:.2g} times its median, at layer {worst})."
         )
-    middle = max(loud, key=lambda layer: profiles[layer].mean_sinks)
+    middle = max(high_norm, key=lambda layer: profiles[layer].mean_sinks)
     one = next(one for one in layers if one["layer"] == middle)["metrics"]
     return (
-        f"High-norm sinks ({', '.join(dict.fromkeys(kinds[layer] for layer in loud))}) at "
-        f"{_span(loud)}: {profiles[middle].mean_sinks:.2g} an image at layer {middle}, where the "
-        f"largest norm is {one['norm_max']['value'] / one['norm_median']['value']:.2g} times the "
-        "median."
+        f"High-norm sinks ({', '.join(dict.fromkeys(kinds[layer] for layer in high_norm))}) at "
+        f"{_span(high_norm)}: {profiles[middle].mean_sinks:.2g} an image at layer {middle}, where "
+        f"the largest norm is {one['norm_max']['value'] / one['norm_median']['value']:.2g} times "
+        "the median."
     )
 
 

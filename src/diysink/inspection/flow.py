@@ -22,7 +22,7 @@ from diysink.records import ImageFile
 from diysink.sinks import Threshold
 from diysink.sinks.random_matched import random_matched_tokens
 
-LOUDEST = 0.01  # of an image's visual tokens, where there is no tau
+LARGEST = 0.01  # of an image's visual tokens, where there is no tau
 TOKENS = 256  # whose states are looked at together
 QUERIES = ("last", "text")
 Numbers = dict[str, Float[Tensor, " places"]]
@@ -49,8 +49,8 @@ class Flow:
     Args:
         subject: the model, with its processor.
         decoder: its language model.
-        threshold: from which norm a visual token is a sink; None: the loudest 1 % of each image,
-            at least one token.
+        threshold: from which norm a visual token is a sink; None: the 1 % of largest norm of
+            each image, at least one token.
         seed: of random tokens.
         rule: of massive dimensions.
     """
@@ -77,7 +77,7 @@ class Flow:
         """Encode an image and mark its sinks."""
         encoded = self.subject.encode([image])
         if self.threshold is None:
-            sinks = loudest(encoded.norms)
+            sinks = largest_norm(encoded.norms)
         else:
             sinks = self.threshold.mask(encoded.norms)
         random = random_matched_tokens(sinks, [image.sha256], self.seed)
@@ -217,9 +217,9 @@ class Places:
         return found
 
 
-def loudest(norms: Float[Tensor, "images tokens"]) -> Bool[Tensor, "images tokens"]:
-    """The loudest 1 % of each image's tokens, at least one."""
-    count = max(1, round(LOUDEST * norms.shape[1]))
+def largest_norm(norms: Float[Tensor, "images tokens"]) -> Bool[Tensor, "images tokens"]:
+    """The 1 % of largest norm of each image's tokens, at least one."""
+    count = max(1, round(LARGEST * norms.shape[1]))
     chosen = torch.zeros_like(norms, dtype=torch.bool)
     return chosen.scatter_(1, norms.topk(count, dim=1).indices, True)
 

@@ -14,7 +14,7 @@ from diysink.census.run import SUMS
 from diysink.inspection.answers import TOKENS, answers_without
 from diysink.inspection.flow import Flow
 from diysink.inspection.language import language_part
-from diysink.inspection.opened import Opened
+from diysink.inspection.loading import LoadedModel
 from diysink.inspection.sums import Sums, Values
 from diysink.interventions.reading import blocks_read
 from diysink.records import ImageFile
@@ -25,7 +25,7 @@ QUESTION = "Describe the image."
 
 
 @dataclass(frozen=True)
-class Asked:
+class LanguageOptions:
     """What is asked of a model.
 
     Attributes:
@@ -42,7 +42,12 @@ class Asked:
 
 
 def measured_language(
-    whole: Opened, card: Card, images: Images, asked: Asked, work: Path | None, progress: bool
+    whole: LoadedModel,
+    card: Card,
+    images: Images,
+    asked: LanguageOptions,
+    work: Path | None,
+    progress: bool,
 ) -> tuple[dict[str, Any], dict[str, Values]]:
     """The language part of a card, and its replicates.
 
@@ -109,7 +114,7 @@ def measured_language(
 
 
 def threshold_of(
-    whole: Opened, card: Card, tau: float | None
+    whole: LoadedModel, card: Card, tau: float | None
 ) -> tuple[Threshold | None, Mapping[str, Any]]:
     """From which norm a visual token is a V-sink, and where that is from.
 
@@ -138,7 +143,7 @@ def threshold_of(
         value = float(cell["value"])
         says = f"norms of at least {value:.4g}, tau of layer {layer}{doubt}"
         return Threshold(value), _about(value, layer, says)
-    return None, _about(None, layer, f"the loudest 1 % of each image, since {why}")
+    return None, _about(None, layer, f"the 1 % of largest norm of each image, since {why}")
 
 
 def _about(tau: float | None, layer: int, says: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from diysink.census.totals import Totals
 from diysink.encoders import Encoder, to_pixels
 from diysink.engine import DTYPES, resolve_device
 from diysink.inspection.inner import InnerCensus
-from diysink.inspection.measured import QUESTION, Asked, measured_language
-from diysink.inspection.opened import Closed, Opened, opened
+from diysink.inspection.loading import LoadedModel, NotLoaded, load_model
+from diysink.inspection.measured import QUESTION, LanguageOptions, measured_language
 
 logger = logging.getLogger(__name__)
 WORK, PAGE = ".work", "index.html"
@@ -63,7 +63,7 @@ def inspect(
         answers: whether answers are generated with and without the massive dimensions of V-sinks:
             three answers an image.
         tau: from which norm a visual token is a V-sink; None: the threshold of the encoder's part,
-            or, where there is none, the loudest 1 % of each image.
+            or, where there is none, the 1 % of largest norm of each image.
         progress: whether a bar is shown.
         options: of `diysink.census.Options`.
 
@@ -75,12 +75,12 @@ def inspect(
     """
     settings = Options(**options)
     work = None if out is None else Path(out) / WORK
-    whole: Opened | Closed | None = None
+    whole: LoadedModel | NotLoaded | None = None
     if language:
         device = resolve_device(settings.device)
-        whole = opened(model, revision, processor, DTYPES[settings.dtype], device)
-    if isinstance(whole, Opened):
-        asked = Asked(question, answers, tau, _as_loaded(settings, whole))
+        whole = load_model(model, revision, processor, DTYPES[settings.dtype], device)
+    if isinstance(whole, LoadedModel):
+        asked = LanguageOptions(question, answers, tau, _as_loaded(settings, whole))
         census = alone(whole, asked.options)
         if census is None:
             card = _inside(whole, images, asked.options, work, progress)
@@ -89,7 +89,7 @@ def inspect(
         card = _with_measured(card, whole, images, asked, work, progress)
     else:
         tower: Any = model
-        if isinstance(whole, Closed) and not isinstance(model, str | Path):
+        if isinstance(whole, NotLoaded) and not isinstance(model, str | Path):
             tower = model.base_model.vision_tower
         census = census_of(tower, settings, revision=revision, processor=processor)
         card = census.run(images, work, progress=progress)
@@ -109,7 +109,7 @@ def inspect(
     return card
 
 
-def _as_loaded(settings: Options, whole: Opened) -> Options:
+def _as_loaded(settings: Options, whole: LoadedModel) -> Options:
     """A model in memory stays where it is, and in its dtype."""
     weight = next(whole.tower.parameters())
     own = next(name for name, dtype in DTYPES.items() if dtype == weight.dtype)
@@ -124,7 +124,7 @@ def with_language(card: Card, part: Mapping[str, Any], replicates: Mapping[str, 
     return Card(plain, {**card.replicates, **replicates})
 
 
-def alone(whole: Opened, settings: Options) -> Census | None:
+def alone(whole: LoadedModel, settings: Options) -> Census | None:
     """The census of the encoder by itself; None: it has to be run by its model.
 
     It needs an encoder that runs alone, and an image processor that makes one picture of an image.
@@ -144,7 +144,7 @@ def alone(whole: Opened, settings: Options) -> Census | None:
 
 
 def _inside(
-    whole: Opened, images: Images, settings: Options, work: Path | None, progress: bool
+    whole: LoadedModel, images: Images, settings: Options, work: Path | None, progress: bool
 ) -> Card:
     """The encoder's part where only the model can run the encoder."""
     asked = [name for name in ("layers", "size", "causes") if getattr(settings, name)]
@@ -168,7 +168,12 @@ def _inside(
 
 
 def _with_measured(
-    card: Card, whole: Opened, images: Images, asked: Asked, work: Path | None, progress: bool
+    card: Card,
+    whole: LoadedModel,
+    images: Images,
+    asked: LanguageOptions,
+    work: Path | None,
+    progress: bool,
 ) -> Card:
     try:
         part, replicates = measured_language(whole, card, images, asked, work, progress)

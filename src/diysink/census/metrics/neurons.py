@@ -1,4 +1,4 @@
-"""Register neurons (arXiv 2506.08010): units of an MLP that fire at the loudest patch.
+"""Register neurons (arXiv 2506.08010): units of an MLP that fire at the largest-norm patch.
 
 Of each block the `COUNT` units are taken that have the largest mean |activation| at the patch with
 the largest norm, of the states that this block writes. They are chosen on the first `CHOSEN_ON`
@@ -19,7 +19,7 @@ COUNT, CHOSEN_ON = 10, 16  # units; images
 
 
 class Neurons(Metric):
-    """|activation| at the loudest patch over that at other patches; a ratio of means over images.
+    """|activation| at the largest-norm patch over that at others; a ratio of means over images.
 
     It is measured where units were chosen (`SeenLayer.units`: the chosen, then as many at random).
     """
@@ -28,9 +28,9 @@ class Neurons(Metric):
         Quantity(
             "neuron_ratio",
             "register neurons",
-            "How much stronger the ten units of the MLP that fire most at the loudest patch do so "
-            "there than at other patches. They were chosen on other images. High: a few units "
-            "write the sink.",
+            "How much stronger the ten units of the MLP that fire most at the largest-norm patch "
+            "do so there than at other patches. They were chosen on other images. High: a few "
+            "units write the sink.",
             "2506.08010",
         ),
         Quantity(
@@ -42,16 +42,16 @@ class Neurons(Metric):
     )
 
     def tables(self, seen: SeenLayer, weights: Float[Tensor, "batch rows"]) -> Tables:
-        """Sums of |activation| of each unit: at the loudest patch, and the mean of the others."""
+        """Sums of |activation| of each unit: at the largest-norm patch, and mean of the others."""
         if seen.activations is None or seen.units is None:
             return {}
         sizes = seen.activations[:, seen.prefix :].float().abs()
-        loudest = _at(sizes, seen.norms.argmax(1))
-        others = (sizes.sum(1) - loudest) / max(1, sizes.shape[1] - 1)
+        largest_norm = _at(sizes, seen.norms.argmax(1))
+        others = (sizes.sum(1) - largest_norm) / max(1, sizes.shape[1] - 1)
         weights = weights.clone()
         weights[: seen.chosen_on] = 0
         return {
-            "loudest": weights.T @ loudest.double().to(weights.device),
+            "largest_norm": weights.T @ largest_norm.double().to(weights.device),
             "others": weights.T @ others.double().to(weights.device),
         }
 
@@ -60,13 +60,15 @@ class Neurons(Metric):
         half = tables["others"].shape[1] // 2
         found = {}
         for name, part in (("", slice(None, half)), ("_random", slice(half, None))):
-            loudest, others = (tables[key][:, part].sum(1).numpy() for key in ("loudest", "others"))
-            found[f"neuron_ratio{name}"] = _over(loudest, others)
+            largest_norm, others = (
+                tables[key][:, part].sum(1).numpy() for key in ("largest_norm", "others")
+            )
+            found[f"neuron_ratio{name}"] = _over(largest_norm, others)
         return found
 
 
-def at_loudest(seen: SeenLayer) -> Float[Tensor, "batch units"]:
-    """|activation| of each unit at the loudest patch of each image.
+def at_largest_norm(seen: SeenLayer) -> Float[Tensor, "batch units"]:
+    """|activation| of each unit at the largest-norm patch of each image.
 
     Raises:
         ValueError: activations were not seen.
@@ -92,7 +94,7 @@ def choose(sums: Float[Tensor, " units"], seed: int) -> Int[Tensor, " chosen"]:
 
 def told(units: Int[Tensor, " units"], tables: Tables) -> list[dict[str, float | int | None]]:
     """The chosen units, those that fire most first, each with its ratio on the other images."""
-    ratios = _over(tables["loudest"][0].numpy(), tables["others"][0].numpy())
+    ratios = _over(tables["largest_norm"][0].numpy(), tables["others"][0].numpy())
     return [
         {"unit": int(unit), "ratio": float(f"{ratio:.6g}") if np.isfinite(ratio) else None}
         for unit, ratio in zip(units[: len(units) // 2], ratios, strict=False)
@@ -105,7 +107,7 @@ def _at(
     return values[torch.arange(len(values), device=values.device), token]
 
 
-def _over(loudest: Rows, others: Rows) -> Rows:
+def _over(above: Rows, below: Rows) -> Rows:
     """A quotient; NaN where there is nothing to divide by."""
-    quotient: Rows = np.divide(loudest, others, out=np.full_like(loudest, np.nan), where=others > 0)
+    quotient: Rows = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
     return quotient

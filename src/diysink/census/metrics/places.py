@@ -1,4 +1,4 @@
-"""Where the loudest and the most attended patches are: by content, or always at one place."""
+"""Where the patches of the largest norm and of most attention are: at one place, or by content."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ from diysink.sinks import evenness
 
 
 class Places(Metric):
-    """Positions and pixel contrast of one patch an image: the loudest, and the most attended."""
+    """Positions and contrast of one patch an image: of the largest norm, and of most attention."""
 
     columns = (
         Quantity(
-            "loudest_places",
-            "places, loudest",
-            "At how many different places the loudest patch is (effective number), over the "
+            "largest_norm_places",
+            "places, largest norm",
+            "At how many different places the largest-norm patch is (effective number), over the "
             "same for random places. Near 1: any place. Near 0: always the same places.",
             "Hill (1973)",
         ),
         Quantity(
-            "loudest_contrast",
-            "contrast, loudest",
-            "Contrast of the pixels under the loudest patch, over the mean of its image. "
+            "largest_norm_contrast",
+            "contrast, largest norm",
+            "Contrast of the pixels under the largest-norm patch, over the mean of its image. "
             "Below 1: it is on plain background.",
             "2309.16588",
         ),
@@ -63,7 +63,7 @@ class Places(Metric):
         evenness are moved so that their mean is the value.
         """
         found: dict[str, Rows] = {}
-        for name in ("loudest", "attended"):
+        for name in ("largest_norm", "attended"):
             if f"{name} positions" not in tables:
                 continue
             counts = tables[f"{name} positions"].numpy()
@@ -77,11 +77,11 @@ class Places(Metric):
 
 
 def chosen(seen: SeenLayer) -> Mapping[str, Int[Tensor, " batch"]]:
-    """The loudest patch of every image, and the most attended one where attention is seen."""
-    loudest = {"loudest": seen.norms.argmax(1)}
+    """The largest-norm patch of every image, and the most attended one where attention is seen."""
+    largest_norm = {"largest_norm": seen.norms.argmax(1)}
     if seen.received is None:
-        return loudest
-    return loudest | {"attended": seen.received[:, seen.prefix :].argmax(1)}
+        return largest_norm
+    return largest_norm | {"attended": seen.received[:, seen.prefix :].argmax(1)}
 
 
 def other_patch(seen: SeenLayer, patch: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:

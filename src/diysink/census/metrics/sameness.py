@@ -1,4 +1,4 @@
-"""Whether the loudest patch is the same vector in every image."""
+"""Whether the largest-norm patch is the same vector in every image."""
 
 import numpy as np
 from jaxtyping import Float
@@ -20,8 +20,8 @@ class Sameness(Metric):
     columns = (
         Quantity(
             "same_sinks",
-            "sameness, loudest",
-            "Mean cosine between the loudest patches of different images. Near 1: they are "
+            "sameness, largest norm",
+            "Mean cosine between the largest-norm patches of different images. Near 1: they are "
             "all the same vector, and say nothing about the image.",
             "2510.04547",
         ),
@@ -29,16 +29,16 @@ class Sameness(Metric):
             "same_others",
             "sameness, others",
             "Mean cosine between other patches of different images, one of each, drawn at "
-            "random. Compare the loudest with it.",
+            "random. Compare the largest-norm patches with it.",
             "2510.04547",
         ),
     )
 
     def tables(self, seen: SeenLayer, weights: Float[Tensor, "batch rows"]) -> Tables:
         """Sums of unit vectors, of weights and of their squares."""
-        loudest = seen.norms.argmax(1)
+        largest_norm = seen.norms.argmax(1)
         found: Tables = {"weight": weights.sum(0), "square": weights.square().sum(0)}
-        for name, patch in (("sinks", loudest), ("others", other_patch(seen, loudest))):
+        for name, patch in (("sinks", largest_norm), ("others", other_patch(seen, largest_norm))):
             index = patch[:, None, None].expand(-1, 1, seen.patches.shape[-1])
             unit = normalize(seen.patches.gather(1, index)[:, 0].float(), dim=-1)
             found[name] = weights.T @ unit.double().to(weights.device)

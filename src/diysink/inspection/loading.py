@@ -21,7 +21,7 @@ from diysink.model.generation import load
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedModel:
     """A model behind its own processor.
 
     Attributes:
@@ -64,7 +64,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Closed:
+class NotLoaded:
     """Why a vision-language model cannot be asked anything, in one line."""
 
     reason: str
@@ -77,9 +77,9 @@ def kind_of(model: Any, revision: str | None) -> str:
     return str(model.config.model_type)
 
 
-def opened(
+def load_model(
     model: Any, revision: str | None, processor: Any, dtype: torch.dtype, device: torch.device
-) -> Opened | Closed | None:
+) -> LoadedModel | NotLoaded | None:
     """A vision-language model with its processor; None: it is no such model.
 
     Args:
@@ -105,25 +105,25 @@ def opened(
             generator = load(model, device=str(device))
             generator.model.to(dtype)
             images = stock_image_processor(model, revision)
-            return Opened(DIYSinkSubject(generator), name, kind, images)
+            return LoadedModel(DIYSinkSubject(generator), name, kind, images)
         lvlm = load_lvlm(model, revision, dtype=dtype, device=device)
     except (CheckpointError, BrokenFileError):
         raise
     except (ValueError, OSError, ImportError) as error:  # no processor, no chat template, ...
-        return Closed(str(error))
+        return NotLoaded(str(error))
     images = getattr(lvlm.processor, "image_processor", None)
-    return Opened(StockSubject(lvlm, tau=float("inf")), name, kind, images)
+    return LoadedModel(StockSubject(lvlm, tau=float("inf")), name, kind, images)
 
 
-def _in_memory(model: Any, kind: str, processor: Any) -> Opened | Closed:
+def _in_memory(model: Any, kind: str, processor: Any) -> LoadedModel | NotLoaded:
     if getattr(processor, "tokenizer", None) is None:
         raise ValueError(
             f"A {kind} in memory is asked through its own processor: give processor=, with its "
             "tokenizer and chat template. For the vision encoder alone, give the vision encoder."
         )
     if kind == "diysink":
-        return Closed("a DIYSink model in memory has no prompts: save it and give the folder")
+        return NotLoaded("a DIYSink model in memory has no prompts: save it and give the folder")
     name = Path(str(model.config.name_or_path)).name or type(model).__name__
     lvlm = LVLM(model.eval(), processor)
     images = getattr(processor, "image_processor", None)
-    return Opened(StockSubject(lvlm, tau=float("inf")), name, kind, images)
+    return LoadedModel(StockSubject(lvlm, tau=float("inf")), name, kind, images)
