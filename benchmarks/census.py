@@ -2,22 +2,18 @@
 
 One interleaved run on the same batch: bare forward; the census with all its metrics; and the norms
 alone. Ratios of medians, and the memory beyond the bare forward's. Reading images is in neither.
-`python benchmarks/census.py [--shape base|large] [--device cuda] [--out FILE]`.
+`python -m benchmarks.census [--shape base|large] [--device cuda] [--out FILE]`.
 """
 
 import argparse
-import json
-import platform
-import statistics
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from benchmarks.extraction import SHAPES, processor
+from benchmarks.extraction import SHAPES, medians, record
 from diysink.census.layer import Walk
 from diysink.census.totals import Totals
 from diysink.encoders import Encoder
@@ -79,7 +75,7 @@ def main() -> None:
         contrast = patch_contrast(pixels, *grid).to(args.device)
         for seen in walk(pixels.to(args.device, dtype), contrast, names, everything.units):
             everything.add(seen, grid, REPLICATES, SEED)
-        everything.count += len(names)
+        everything.count += len(names)  # as `Pass` does
 
     def norms() -> None:
         layout = settings.layout(replicates=REPLICATES, seed=SEED)
@@ -87,18 +83,9 @@ def main() -> None:
             measure_norms(layout, list(token_norms(states[:, encoder.prefix :])), names)
 
     ways = {"bare": bare, "census": census, "norms alone": norms}
-    # On a CPU: processor time of one thread, which a busy machine disturbs least.
-    clock = time.perf_counter if cuda else time.process_time
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
     with torch.inference_mode():
-        for step in range(args.steps + 1):
-            for name, way in ways.items():
-                start = clock()
-                way()
-                if step:  # the first one warms up
-                    seconds[name].append(clock() - start)
+        median = medians(ways, args.steps, cuda)
         peaks = {name: peak_of(way, cuda) / 2**20 for name, way in ways.items()}
-    median = {name: statistics.median(times) for name, times in seconds.items()}
     result = {
         "ratio_census_to_bare": median["census"] / median["bare"],
         "ratio_norms_to_bare": median["norms alone"] / median["bare"],
@@ -108,15 +95,8 @@ def main() -> None:
         "steps": args.steps,
         "shape": SHAPES[args.shape],
         "dtype": str(dtype).removeprefix("torch."),
-        "device": torch.cuda.get_device_name() if cuda else processor(),
-        "threads": torch.get_num_threads(),
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
     }
-    print(json.dumps(result, indent=2))
-    if args.out:
-        known = json.loads(args.out.read_text()) if args.out.exists() else {}
-        known[f"{args.shape}, {'cuda' if cuda else 'cpu'}"] = result
-        args.out.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    record(result, args.shape, cuda, args.out)
 
 
 if __name__ == "__main__":

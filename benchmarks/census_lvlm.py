@@ -5,16 +5,13 @@ the census asks of every layer (rows of the last token and of the text after the
 tokens); and eager attention, which has every matrix to show. Ratios of medians, and the peak of
 each, weights included and without them; on a CPU each in a process of its own, whose memory no
 other way has touched. Encoding the image is in none. A LLaVA of random weights.
-`python benchmarks/census_lvlm.py [--shape medium|7b] [--device cuda] [--out FILE]`.
+`python -m benchmarks.census_lvlm [--shape medium|7b] [--device cuda] [--out FILE]`.
 """
 
 import argparse
 import json
-import platform
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
 from benchmarks.census import resident
-from benchmarks.extraction import processor
+from benchmarks.extraction import medians, record
 from diysink.analysis.subject import EncodedImages, Prompts
 from diysink.architectures import decoder_layers
 from diysink.architectures.hooks import eager_attention, on_hidden_states
@@ -138,23 +135,22 @@ def main() -> None:
     if args.peak:
         print(json.dumps(peak_of(ways[args.peak], cuda)))
         return
-    # On a CPU: processor time of one thread, which a busy machine disturbs least.
-    clock = time.perf_counter if cuda else time.process_time
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for step in range(args.steps + 1):
-        for name, way in ways.items():
-            start = clock()
-            way()
-            if step:  # the first one warms up
-                seconds[name].append(clock() - start)
+    median = medians(ways, args.steps, cuda)
     found = {}
     for name in ways:  # in the process at hand an allocator may have kept what others needed
-        call = [sys.executable, __file__, "--shape", args.shape, "--device", args.device]
+        call = [
+            sys.executable,
+            "-m",
+            "benchmarks.census_lvlm",
+            "--shape",
+            args.shape,
+            "--device",
+            args.device,
+        ]
         printed = subprocess.run([*call, "--peak", name], check=True, stdout=subprocess.PIPE)
         found[name] = json.loads(printed.stdout)
     peaks = {name: peak / 2**20 for name, (peak, _) in found.items()}
     working = {name: (peak - before) / 2**20 for name, (peak, before) in found.items()}
-    median = {name: statistics.median(times) for name, times in seconds.items()}
     result = {
         "ratio_census_to_plain": median["census"] / median["plain"],
         "ratio_eager_to_plain": median["eager"] / median["plain"],
@@ -168,15 +164,8 @@ def main() -> None:
         "steps": args.steps,
         "shape": shape,
         "dtype": str(dtype).removeprefix("torch."),
-        "device": torch.cuda.get_device_name() if cuda else processor(),
-        "threads": torch.get_num_threads(),
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
     }
-    print(json.dumps(result, indent=2))
-    if args.out:
-        known = json.loads(args.out.read_text()) if args.out.exists() else {}
-        known[f"{args.shape}, {'cuda' if cuda else 'cpu'}"] = result
-        args.out.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    record(result, args.shape, cuda, args.out)
 
 
 if __name__ == "__main__":

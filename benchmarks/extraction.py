@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
@@ -34,6 +35,38 @@ def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(found, platform.processor())
+
+
+def medians(
+    ways: dict[str, Callable[[], None]], steps: int, cuda: bool, *, warm_up: int = 1
+) -> dict[str, float]:
+    """Median seconds of each way; in every step each runs once, one after the other."""
+    # On a CPU: processor time of one thread, which a busy machine disturbs least.
+    clock = time.perf_counter if cuda else time.process_time
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for step in range(steps + warm_up):
+        for name, way in ways.items():
+            start = clock()
+            way()
+            if step >= warm_up:
+                seconds[name].append(clock() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def record(result: dict[str, Any], shape: str, cuda: bool, out: Path | None) -> None:
+    """Print a result with its machine and versions, and add it to a JSON file."""
+    machine = {
+        "device": torch.cuda.get_device_name() if cuda else processor(),
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+    }
+    whole = result | machine
+    print(json.dumps(whole, indent=2))
+    if out:
+        known = json.loads(out.read_text()) if out.exists() else {}
+        known[f"{shape}, {'cuda' if cuda else 'cpu'}"] = whole
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 def main() -> None:
@@ -71,17 +104,8 @@ def main() -> None:
         "with attention": observed,
         "with statistics": measured,
     }
-    # On a CPU: processor time of one thread, which a busy machine disturbs least.
-    clock = time.perf_counter if cuda else time.process_time
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
     with torch.inference_mode():
-        for step in range(args.steps + 2):
-            for name, way in ways.items():
-                start = clock()
-                way()
-                if step >= 2:  # the first ones warm up
-                    seconds[name].append(clock() - start)
-    median = {name: statistics.median(times) for name, times in seconds.items()}
+        median = medians(ways, args.steps, cuda, warm_up=2)
     result = {
         "ratio_statistics_to_bare": median["with statistics"] / median["bare"],
         "ratio_attention_to_bare": median["with attention"] / median["bare"],
@@ -91,17 +115,9 @@ def main() -> None:
         "steps": args.steps,
         "shape": SHAPES[args.shape],
         "dtype": str(dtype).removeprefix("torch."),
-        "device": torch.cuda.get_device_name() if cuda else processor(),
-        "threads": torch.get_num_threads(),
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
     }
-    print(json.dumps(result, indent=2))
+    record(result, args.shape, cuda, args.out)
     print(f"statistics / bare forward: {result['ratio_statistics_to_bare']:.3f}")
-    if args.out:
-        known = json.loads(args.out.read_text()) if args.out.exists() else {}
-        known[f"{args.shape}, {'cuda' if cuda else 'cpu'}"] = result
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
