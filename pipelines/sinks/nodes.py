@@ -144,7 +144,7 @@ def show_sinks(records: Path, sink_profiles: Path, sinks: "Sinks", device: str) 
     for name, task in _tasks(records, sinks, device).items():
         encoder, process = loaded(task)
         for identity, image in shown:
-            with threads(task.threads), torch.inference_mode():
+            with threads(task.threads), torch.no_grad():
                 pixels = process([image.open()])
                 seen = encoder.observe(
                     pixels.to(next(encoder.parameters()).device, DTYPES[task.dtype])

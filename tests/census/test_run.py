@@ -14,7 +14,7 @@ from diysink import cli
 from diysink.artifact import BrokenFileError
 from diysink.census import QUANTITIES, Card, Census, Options, read_images
 from diysink.census.run import SUMS
-from diysink.encoders import CheckpointError, load_encoder, stock_image_processor
+from diysink.encoders import CheckpointError, Encoder, load_encoder, stock_image_processor
 from diysink.inspection.run import WORK
 from diysink.miniature.weights import path
 from diysink.miniature.world import render, sample_scene
@@ -154,6 +154,18 @@ def test_a_model_in_memory(family, folder):
     prefix = {"siglip": [], "dinov2_with_registers": ["class"] + ["register"] * 4}[family]
     assert card.plain["model"]["prefix"] == prefix
     assert card.plain["images"]["count"] == 4
+
+
+@pytest.mark.parametrize("family", ["beit", "dinov2"])
+def test_a_model_can_be_trained_after_its_census(family):
+    """What a model caches for the whole process is no tensor of inference mode."""
+    model, pixels = make(family), torch.randn(1, 3, 24, 24)
+    diysink.inspect(
+        model, [picture(0)], processor=PROCESSORS[family](), causes=True, progress=False
+    )
+    model.requires_grad_(True)
+    Encoder.of(model, -1)(pixels).sum().backward()
+    assert next(model.parameters()).grad is not None
 
 
 def test_the_size_of_the_images():

@@ -117,7 +117,7 @@ def largest_norm_layer(layers: Iterable[Mapping[str, Any]]) -> int:
     return int(max(layers, key=ratio)["layer"])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _add(
     runs: Runs,
     walk: Walk,

@@ -111,7 +111,7 @@ class Census:
         contrast = patch_contrast(pixels, *self.encoder.grid(pixels))
         return pixels.to(weight.device, weight.dtype), contrast.to(weight.device)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def add(self, totals: Totals, images: Sequence[ImageFile]) -> None:
         """Measure a batch."""
         pixels, contrast = self.pixels(images)

@@ -18,7 +18,7 @@ from diysink.census.layer import Walk
 KEPT = 32  # dimensions of a state
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def example_of(
     walk: Walk,
     name: str,

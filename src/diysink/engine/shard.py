@@ -76,7 +76,9 @@ def encode_shard(spec: ShardSpec) -> Statistics:
     places = range(spec.start, spec.stop, spec.step)
     images = [image for index in places for image in records[index].images]
     parts = []
-    with threads(task.threads), torch.inference_mode():
+    # Not inference_mode: a model may cache what it computes (BEiT its relative positions, for the
+    # whole process), and tensors of inference mode cannot be trained with later.
+    with threads(task.threads), torch.no_grad():
         for first in range(0, len(images), task.batch_size):
             batch = images[first : first + task.batch_size]
             pixels = process([image.open() for image in batch])
