@@ -144,7 +144,7 @@ def answers(
         variant, training = name.split("/seed")
         table = predict(
             finetuned.model(variants[variant], int(training), interference=interference),
-            benchmark.records(records),
+            benchmark.items(records),
             benchmark=benchmark,
             variant=variant,
             seed=int(training),

@@ -133,7 +133,7 @@ def lvlm_variant(
         UnsupportedInterventionError: the change cannot be made to this model; also while it
             answers.
     """
-    from diysink.evaluation.lvlm import changed
+    from diysink.evaluation.lvlm_changed import changed
     from diysink.interventions.named import change_of
     from diysink.sinks import SinkProfile
 

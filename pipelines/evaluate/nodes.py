@@ -55,7 +55,7 @@ def measure_lvlm_sinks(
     if work.finished("calibrated") is None:
         statistics, profile = measure_sinks(
             loaded_lvlm(lvlm, evaluate.max_new_tokens, device),
-            evaluate.rows()[0].records(records),
+            evaluate.rows()[0].items(records),
             tau=lvlm.tau,
             images=lvlm.images,
             calibration=lvlm.calibration,
@@ -132,7 +132,7 @@ def predict_answers(
                 tables = [
                     predict(
                         answering,
-                        benchmark.records(records),
+                        benchmark.items(records),
                         benchmark=benchmark,
                         variant=variant,
                         seed=int(training),

@@ -123,7 +123,7 @@ def register_candidate(
             package = registry.package_model(
                 candidate_model,
                 judged,
-                _example(evaluate.rows()[0].records(records)[0]),
+                _example(evaluate.rows()[0].items(records)[0]),
                 tags=tags,
                 max_new_tokens=evaluate.max_new_tokens,
             )

@@ -10,6 +10,8 @@ from diysink.records import Records, question_of
 class Parrot:
     """Answers every question in a sentence with the right word in it."""
 
+    several_images = False
+
     def answer(self, records):
         return Replies([f"It is {record.conversations[1].text}." for record in records])
 
@@ -42,7 +44,7 @@ def test_every_row_is_found_by_its_name():
 def test_the_metric_is_the_benchmarks(folder, one_turn, metric, share):
     """A model that answers in sentences is right where the benchmark's metric is `contains`."""
     benchmark = Benchmark("mine", metric=metric, load=one_turn)
-    records = benchmark.records(folder)
+    records = benchmark.items(folder)
     table = predict(Parrot(), records, benchmark=benchmark, variant="parrot", batch=5)
     assert len(table) == len(records)
     assert table["correct"].mean() == share
@@ -52,8 +54,8 @@ def test_the_metric_is_the_benchmarks(folder, one_turn, metric, share):
 
 
 def test_a_suffix_ends_every_question(folder, one_turn):
-    plain = Benchmark("plain", load=one_turn).records(folder)
-    short = Benchmark("short", suffix="\nIn one word.", load=one_turn).records(folder)
+    plain = Benchmark("plain", load=one_turn).items(folder)
+    short = Benchmark("short", suffix="\nIn one word.", load=one_turn).items(folder)
     assert len(short) == len(plain)
     assert question_of(short[3]) == question_of(plain[3]) + "\nIn one word."
     assert short[3].conversations[1] == plain[3].conversations[1]
@@ -63,4 +65,4 @@ def test_an_unknown_metric_or_split_is_refused(folder):
     with pytest.raises(ValueError, match="exact or contains"):
         Benchmark("mine", metric="bleu")
     with pytest.raises(ValueError, match="have test"):
-        Benchmark("mine", split="tset").records(folder)
+        Benchmark("mine", split="tset").items(folder)

@@ -4,13 +4,15 @@ import copy
 import json
 import shutil
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
 
-from diysink.evaluation.benchmarks import Benchmark
-from diysink.evaluation.lvlm import LVLM, changed, load_lvlm
-from diysink.evaluation.predict import predict
+from diysink.evaluation.benchmarks import BENCHMARKS, Benchmark
+from diysink.evaluation.lvlm import LVLM, load_lvlm
+from diysink.evaluation.lvlm_changed import changed
+from diysink.evaluation.predict import Replies, predict
 from diysink.interventions import Drop, Keep, RandomMatched, Reposition, encoder_identity, intervene
 from diysink.records import Record, Records, Turn
 from diysink.sinks import (
@@ -352,3 +354,54 @@ def test_no_room_for_any_question_names_the_record(loaded):
     lvlm.generation.max_new_tokens = most - 10
     with pytest.raises(ValueError, match=r"record 'long'.* room for 10 "):
         lvlm.answer([asking("a")])
+
+
+def test_a_question_about_several_images(loaded):
+    """Asked as the placeholders stand, and answered as by transformers' own; not to one for one."""
+    lvlm = loaded["llava_next"]
+    images = tuple(lvlms.picture(number) for number in range(2))
+    text = "a <image> b <image> c"
+    record = Record("two", images, (Turn("human", text), Turn("gpt", "d")))
+    content = [
+        {"type": "text", "text": "a "},
+        {"type": "image", "image": images[0].open()},
+        {"type": "text", "text": " b "},
+        {"type": "image", "image": images[1].open()},
+        {"type": "text", "text": " c"},
+    ]
+    stock = lvlm.processor.apply_chat_template(
+        [[{"role": "user", "content": content}]],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    ours = lvlm.inputs([images], [text])
+    assert ours["input_ids"].equal(stock["input_ids"])
+    assert ours["pixel_values"].equal(stock["pixel_values"])
+    replies = lvlm.answer([record, lvlms.questions(1)[0]])
+    assert replies.visual_tokens[0] > replies.visual_tokens[1]
+    one = lvlm.answer([record])
+    assert one.texts[0] == replies.texts[0]
+    assert one.log_likelihoods[0] == pytest.approx(replies.log_likelihoods[0], abs=1e-5)
+
+
+def test_several_images_are_not_shown_to_a_model_that_takes_one(tmp_path):
+    class OneImage:
+        several_images = False
+        asked: ClassVar[list] = []
+
+        def answer(self, records):
+            self.asked += [record.id for record in records]
+            return Replies(["right"] * len(records))
+
+    images = tuple(lvlms.picture(number) for number in range(2))
+    answer = Turn("gpt", "right")
+    records = [
+        Record("one", images[:1], (Turn("human", "<image>a"), answer)),
+        Record("two", images, (Turn("human", "<image>a<image>"), answer)),
+    ]
+    table = predict(OneImage(), records, benchmark=BENCHMARKS["test"], variant="v", batch=2)
+    assert OneImage.asked == ["one"]
+    assert table["prediction"].tolist() == ["right", ""]
+    assert table["correct"].tolist() == [1, 0]

@@ -1,8 +1,13 @@
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diysink.evaluation.metrics import contains, exact_match, normalize
+from diysink.evaluation.item import Item
+from diysink.evaluation.metrics import METRICS, contains, exact_match, normalize
+from diysink.records import Record, Turn
+from tests.evaluation.lvlms import picture
 
 
 @pytest.mark.parametrize(
@@ -64,3 +69,38 @@ def test_what_is_exact_and_has_words_is_contained(prediction, reference):
 @given(st.text())
 def test_normalizing_twice_is_normalizing_once(text):
     assert normalize(normalize(text)) == normalize(text)
+
+
+def item(number, answer="red", **more):
+    return Item(
+        id=f"q{number}",
+        images=(picture(number),),
+        conversations=(Turn("human", "<image>\nWhich?"), Turn("gpt", answer)),
+        **more,
+    )
+
+
+def test_a_record_is_an_item_with_its_own_answer():
+    record = Record("r", (picture(0),), (Turn("human", "<image>\nWhich?"), Turn("gpt", "red")))
+    assert Item.of(record).references == ("red",)
+    assert item(0, answers=("red", "crimson")).references == ("red", "crimson")
+    asked = item(0)
+    assert Item.of(asked) is asked
+
+
+@pytest.mark.parametrize("name", ["exact", "contains"])
+def test_any_of_several_references_will_do(name):
+    asked = item(0, answers=("red", "dark red"))
+    assert METRICS[name].judge("Dark red.", asked).score == 1
+    assert METRICS[name].judge("blue", asked).score == 0
+    assert METRICS[name].judge("Blue.", asked).parsed == "blue"
+
+
+def test_sums_over_images_give_the_number():
+    """Two images with one question and three: 1 and 1 of 3 right; the second image alone, 1/3."""
+    rows = pd.DataFrame({"image": ["a", "b", "b", "b"], "correct": [1.0, 1.0, 0.0, 0.0]})
+    totals = METRICS["exact"].totals(rows)
+    assert totals.loc["b"].to_dict() == {"right": 1, "asked": 3}
+    draws = np.array([[1, 1], [0, 2]]) @ totals.to_numpy()
+    sums = dict(zip(totals.columns, draws.T, strict=True))
+    assert METRICS["exact"].numbers(sums)["accuracy"].tolist() == [0.5, 1 / 3]

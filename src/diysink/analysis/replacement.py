@@ -32,6 +32,7 @@ from diysink.drawing import (
     short,
 )
 from diysink.evaluation.interference import donor_of
+from diysink.evaluation.item import Item
 from diysink.evaluation.metrics import METRICS
 from diysink.sinks.random_matched import random_matched_tokens
 
@@ -77,10 +78,8 @@ class Replacement(Analysis[ReplacementSettings]):
         encoded, donors = batch.encoded, donor_of(batch.images)
         features, sinks = batch.subject.features(encoded)
         masks = (sinks, random_matched_tokens(sinks, batch.images, batch.seed))
-        right, answers = (
-            METRICS[self.settings.metric],
-            [r.conversations[1].text for r in batch.records],
-        )
+        metric = METRICS[self.settings.metric]
+        items = [Item.of(record) for record in batch.records]
 
         def table(
             condition: str, contents: str, replaced: Any, shown: Tensor | None = None
@@ -95,7 +94,9 @@ class Replacement(Analysis[ReplacementSettings]):
                     "condition": condition,
                     "contents": contents,
                     "replaced": replaced,
-                    "correct": [right(*pair) for pair in zip(texts, answers, strict=True)],
+                    "correct": [
+                        metric.judge(*pair).score for pair in zip(texts, items, strict=True)
+                    ],
                 }
             )
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diysink.analysis.subject import EncodedImages
 from diysink.architectures import EncodedImage, UnsupportedModelError
+from diysink.evaluation.lvlm import Images
 from diysink.interventions.images import levels_of, with_levels
 from diysink.records import ImageFile
 
@@ -22,12 +23,16 @@ class ChatModel(Protocol):
     processor: Any
     generation: Any
 
-    def inputs(self, images: Sequence[ImageFile], texts: Sequence[str]) -> Mapping[str, Any]:
+    def inputs(self, images: Sequence[Images], texts: Sequence[str]) -> Mapping[str, Any]:
         """An image and a text each, as the model takes them: a batch padded on the left."""
         ...
 
     def fitting(
-        self, images: Sequence[ImageFile], texts: Sequence[str], ids: Sequence[str], tokens: int
+        self,
+        images: Sequence[Images],
+        texts: Sequence[str],
+        ids: Sequence[str],
+        tokens: int,
     ) -> list[str]:
         """Of each text the beginning that leaves room for the image and so many answer tokens."""
         ...

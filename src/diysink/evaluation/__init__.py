@@ -5,6 +5,7 @@ themselves: they need torch, and what judges their table does not.
 """
 
 from diysink.evaluation.dose import dose_response, in_order
+from diysink.evaluation.item import Item
 from diysink.evaluation.metrics import METRICS, contains, exact_match, normalize
 from diysink.evaluation.routes import route_table
 from diysink.evaluation.statistics import accuracy_table, comparisons, pairs_to_compare
@@ -13,6 +14,7 @@ from diysink.evaluation.verdict import verdict
 
 __all__ = [
     "METRICS",
+    "Item",
     "accuracies",
     "accuracy_table",
     "comparisons",

@@ -94,6 +94,8 @@ class FineTunedModel:
             known to be so or otherwise.
     """
 
+    several_images = False
+
     def __init__(
         self,
         generator: AnswerGenerator,

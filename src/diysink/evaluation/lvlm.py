@@ -1,13 +1,12 @@
-"""Any supported vision-language model, prompted as its makers meant it to be: stock, or changed.
+"""Any supported vision-language model, prompted as its makers meant it to be.
 
 Prompts are those of the model's own processor and chat template, answers are greedy. What is done
-to visual tokens in between is an intervention (`diysink.interventions`) around a model that knows
-nothing of it. Nothing is trained.
+to visual tokens in between is an intervention around a model that knows nothing of it
+(`diysink.evaluation.lvlm_changed`). Nothing is trained.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,16 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 
 from diysink.architectures import lvlm_family
 from diysink.encoders import checkpoint_source, load_pretrained, model_type_of, naming_damage
-from diysink.evaluation.lvlm_likelihood import answer_tokens, mean_log_likelihoods
-from diysink.evaluation.predict import AnsweringModel, Replies
+from diysink.evaluation.lvlm_likelihood import answer_tokens, content, mean_log_likelihoods
+from diysink.evaluation.predict import Replies
 from diysink.evaluation.processor import complete
-from diysink.interventions import VAR, Intervention, VisualTokens, intervene, visual_norms
+from diysink.interventions import VisualTokens, visual_norms
 from diysink.interventions.reading import parts_of_rows
 from diysink.model.lengths import beginning, fitting, positions
 from diysink.records import ImageFile, Record, answer_of, question_of
-from diysink.sinks import SinkProfile
+
+Images = ImageFile | Sequence[ImageFile]
+"""What one question is about."""
 
 
 class LVLM:
@@ -68,23 +69,25 @@ class LVLM:
         )
 
     @property
+    def several_images(self) -> bool:
+        """Whether a question may be about more than one image: all families' may but DIYSink's."""
+        return not self.knows_its_sinks
+
+    @property
     def knows_its_sinks(self) -> bool:
         """Whether it is a DIYSink model, which brings its own tau."""
         return bool(self.model.config.model_type == "diysink")
 
-    def inputs(self, images: Sequence[ImageFile], texts: Sequence[str]) -> Mapping[str, Any]:
-        """A picture and a question each, as the model takes them: a batch padded on the left."""
+    def inputs(self, images: Sequence[Images], texts: Sequence[str]) -> Mapping[str, Any]:
+        """A question each, as the model takes them: a batch padded on the left.
+
+        Args:
+            images: the image of each question, or several, whose placeholders are in its text.
+            texts: the questions.
+        """
         chats = [
-            [
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "image", "image": image.open()},
-                        *([{"type": "text", "text": text}] if text else []),
-                    ],
-                }
-            ]
-            for image, text in zip(images, texts, strict=True)
+            [{"role": "user", "content": content(text, [one.open() for one in _several(shown)])}]
+            for shown, text in zip(images, texts, strict=True)
         ]
         inputs = self.processor.apply_chat_template(
             chats,
@@ -112,7 +115,7 @@ class LVLM:
             left: what an intervention that is around the model leaves of its visual tokens.
         """
         texts = [question_of(record) for record in records]
-        images, ids = [one.images[0] for one in records], [one.id for one in records]
+        images, ids = [one.images for one in records], [one.id for one in records]
         kept, inputs = self._fitting(images, texts, ids, self.generation.max_new_tokens)
         cut = [a != b for a, b in zip(kept, texts, strict=True)]
         counts = self._placeholders(inputs)
@@ -140,7 +143,11 @@ class LVLM:
         )
 
     def fitting(
-        self, images: Sequence[ImageFile], texts: Sequence[str], ids: Sequence[str], tokens: int
+        self,
+        images: Sequence[Images],
+        texts: Sequence[str],
+        ids: Sequence[str],
+        tokens: int,
     ) -> list[str]:
         """Of each question the beginning that leaves room for the image and an answer.
 
@@ -156,7 +163,11 @@ class LVLM:
         return self._fitting(images, texts, ids, tokens)[0]
 
     def _fitting(
-        self, images: Sequence[ImageFile], texts: Sequence[str], ids: Sequence[str], tokens: int
+        self,
+        images: Sequence[Images],
+        texts: Sequence[str],
+        ids: Sequence[str],
+        tokens: int,
     ) -> tuple[list[str], Mapping[str, Any]]:
         """The questions that fit, and the inputs."""
         most = positions(self.model.config.get_text_config(decoder=True))
@@ -166,16 +177,25 @@ class LVLM:
         tokenizer = self.processor.tokenizer
         # A text of megabytes is not tokenised whole to see that it is too long.
         kept = [
-            text if len(text) <= 8 * limit else beginning(tokenizer, text, limit) for text in texts
+            beginning(tokenizer, text, limit)
+            if len(text) > 8 * limit and len(_several(shown)) == 1
+            else text
+            for text, shown in zip(texts, images, strict=True)
         ]
         inputs, short = self.inputs(images, kept), list(kept)
         for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
             if length <= limit:
                 continue
 
-            def measured(text: str, image: ImageFile = images[row]) -> int:
-                return int(self.inputs([image], [text])["input_ids"].shape[1])
+            def measured(text: str, shown: Images = images[row]) -> int:
+                return int(self.inputs([shown], [text])["input_ids"].shape[1])
 
+            if len(_several(images[row])) > 1:  # a text that is cut may have lost an image
+                raise ValueError(
+                    f"record {ids[row]!r}: its images and its question are {length} tokens, but "
+                    f"the language model has room for {max(limit, 0)} beside the answer: lower "
+                    "max_new_tokens, or leave the record out"
+                )
             empty = measured("")
             fit = fitting(tokenizer, short[row], empty, measured, limit)
             if fit is None:
@@ -192,6 +212,10 @@ class LVLM:
         placeholders = inputs["input_ids"] == self.model.config.image_token_id
         counts: list[int] = placeholders.sum(1).tolist()
         return counts
+
+
+def _several(images: Images) -> Sequence[ImageFile]:
+    return [images] if isinstance(images, ImageFile) else images
 
 
 @dataclass
@@ -216,40 +240,6 @@ class Left:
         """Forget earlier batches."""
         self.tokens.clear()
         self.kept.clear()
-
-
-@dataclass(frozen=True)
-class _Changed:
-    lvlm: LVLM
-    left: Left
-
-    def answer(self, records: Sequence[Record]) -> Replies:
-        return self.lvlm.answer(records, self.left)
-
-
-@contextmanager
-def changed(
-    lvlm: LVLM, change: Intervention | VAR | None, profile: SinkProfile
-) -> Iterator[AnsweringModel]:
-    """The model while a change is made to its visual tokens.
-
-    Args:
-        lvlm: the model.
-        change: what is done; None leaves the model stock, with nothing around it.
-        profile: what a sink is. A DIYSink model goes by its own tau.
-
-    Raises:
-        UnsupportedInterventionError: the change cannot be made to this model; also while it
-            answers.
-        ProfileMismatchError: the profile is of another vision encoder.
-    """
-    if change is None:
-        yield lvlm
-        return
-    left = Left()
-    known = None if lvlm.knows_its_sinks else profile
-    with intervene(lvlm.model, [change, left], profile=known):
-        yield _Changed(lvlm, left)
 
 
 def load_lvlm(

@@ -17,6 +17,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 
 from diysink.interventions.var import SINKS_ON_CACHE
 from diysink.model.lengths import positions
+from diysink.records import PLACEHOLDER
 
 
 class ForcedTokens(LogitsProcessor):
@@ -40,7 +41,7 @@ def answer_tokens(
 
     Args:
         processor: of the model, with a chat template.
-        questions: of the prompts, each about one image.
+        questions: of the prompts, with placeholders where they are about several images.
         answers: their texts.
         generation: says what ends a turn. Of several tokens, it is the one that the template
             writes behind the answer; where it writes none, the first.
@@ -50,14 +51,30 @@ def answer_tokens(
     return [_tokens(processor, question, answer, ends) for question, answer in pairs]
 
 
+def content(text: str, images: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """What a user says, as parts for a chat template.
+
+    Args:
+        text: a question about one image, which comes first; or with a placeholder for each of
+            several images.
+        images: those that are shown; none: their places alone.
+    """
+    first, *rest = text.split(PLACEHOLDER) if PLACEHOLDER in text else ("", text)
+    shown = [{"image": image} for image in images] or [{}] * len(rest)
+    parts: list[dict[str, Any]] = [{"type": "text", "text": first}] if first else []
+    for image, said in zip(shown, rest, strict=True):
+        parts.append({"type": "image", **image})
+        parts += [{"type": "text", "text": said}] if said else []
+    return parts
+
+
 def _tokens(processor: Any, question: str, answer: str, ends: Sequence[int]) -> list[int]:
     def coded(text: str) -> list[int]:
         ids: list[int] = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    asked = [{"type": "image"}, *([{"type": "text", "text": question}] if question else [])]
     turns: list[dict[str, Any]] = [
-        {"role": "user", "content": asked},
+        {"role": "user", "content": content(question)},
         {"role": "assistant", "content": [{"type": "text", "text": answer}]},
     ]
     prompt = processor.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)

@@ -14,7 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import pandas as pd
 
 from diysink.evaluation.benchmarks import Benchmark, Items
-from diysink.evaluation.metrics import METRICS
+from diysink.evaluation.item import Item
+from diysink.evaluation.metrics import METRICS, Metric
 from diysink.records import Record, answer_of, question_of
 
 logger = logging.getLogger(__name__)
@@ -47,10 +48,31 @@ class Replies:
     simple: Sequence[bool | None] = ()
     cot: Sequence[tuple[str | None, str | None]] = ()
 
+    def of(self, index: int) -> dict[str, Any]:
+        """What is told of one answer, as columns of a table."""
+        weights = self.weights[index] if self.weights else (None, None)
+        cot = self.cot[index] if self.cot else (None, None)
+        return {
+            "prediction": self.texts[index],
+            "log_likelihood": self.log_likelihoods[index] if self.log_likelihoods else math.nan,
+            "route": self.routes[index] if self.routes else None,
+            "weight_sink": weights[0],
+            "weight_nonsink": weights[1],
+            "visual_tokens": self.visual_tokens[index] if self.visual_tokens else None,
+            "simple": self.simple[index] if self.simple else None,
+            "cot_image": cot[0],
+            "cot_scope": cot[1],
+        }
+
 
 @runtime_checkable
 class AnsweringModel(Protocol):
-    """Any model that answers one question about each image."""
+    """Any model that answers questions about images."""
+
+    @property
+    def several_images(self) -> bool:
+        """Whether a question may be about more than one image."""
+        ...
 
     def answer(self, records: Sequence[Record]) -> Replies:
         """Answers to a batch of records."""
@@ -69,16 +91,20 @@ def predict(
 ) -> pd.DataFrame:
     """Answers to all questions of a benchmark, one row each.
 
-    Columns: variant, seed, control, benchmark, metric, id, image, group, subtask, question,
-    reference, prediction, correct, log_likelihood (of the reference, in nats per token; NaN where
-    the model cannot give it), route, weight_sink, weight_nonsink, visual_tokens (how many the
-    language model saw), simple (whether the image is, in truth; None: not known), cot_image and
-    cot_scope (CoT's two answers; None: not asked). Questions that were cut are counted and named in
-    the log; in the table they are whole.
+    Columns: variant, seed, control, benchmark, metric, id, image (the first), group, subtask, unit
+    (items that are judged as a whole), question, reference, prediction, parsed (what the metric
+    understood; None: nothing), guessed (whether the metric drew an answer then), correct (from 0 to
+    1), log_likelihood (of the reference, in nats per token; NaN where the model cannot give it),
+    route, weight_sink, weight_nonsink, visual_tokens (how many the language model saw), simple
+    (whether the image is, in truth; None: not known), cot_image and cot_scope (CoT's two answers;
+    None: not asked).
+
+    Questions that were cut are counted and named in the log; in the table they are whole. A
+    question about several images is not put to a model that takes one: its prediction is empty.
 
     Args:
         model: answers a batch.
-        records: of the benchmark; one image, one question and one answer each.
+        records: of the benchmark; one question and one answer each.
         benchmark: says when an answer is right.
         variant: name of what answers, in the table.
         seed: training seed of the model; 0 where nothing was trained.
@@ -86,9 +112,9 @@ def predict(
         batch: questions per batch.
 
     Raises:
-        ValueError: a record without exactly one image, one question and one answer.
+        ValueError: a record without an image, or not one question and one answer.
     """
-    right = METRICS[benchmark.metric]
+    metric = METRICS[benchmark.metric]
     of_all = {
         "variant": variant,
         "seed": seed,
@@ -99,36 +125,12 @@ def predict(
     rows: list[dict[str, Any]] = []
     cut: list[str] = []
     for start in range(0, len(records), batch):
-        items = [records[i] for i in range(start, min(start + batch, len(records)))]
-        questions = [question_of(record) for record in items]
-        replies = model.answer(items)
-        cut += [record.id for record, was in zip(items, replies.cut, strict=False) if was]
-        for i, (record, question) in enumerate(zip(items, questions, strict=True)):
-            prediction, reference = replies.texts[i], answer_of(record)
-            likely = replies.log_likelihoods[i] if replies.log_likelihoods else math.nan
-            weights = replies.weights[i] if replies.weights else (None, None)
-            cot = replies.cot[i] if replies.cot else (None, None)
-            rows.append(
-                {
-                    **of_all,
-                    "id": record.id,
-                    "image": record.images[0].sha256,
-                    "group": record.group,
-                    "subtask": record.subtask,
-                    "question": question,
-                    "reference": reference,
-                    "prediction": prediction,
-                    "correct": right(prediction, reference),
-                    "log_likelihood": likely,
-                    "route": replies.routes[i] if replies.routes else None,
-                    "weight_sink": weights[0],
-                    "weight_nonsink": weights[1],
-                    "visual_tokens": replies.visual_tokens[i] if replies.visual_tokens else None,
-                    "simple": replies.simple[i] if replies.simple else None,
-                    "cot_image": cot[0],
-                    "cot_scope": cot[1],
-                }
-            )
+        items = [Item.of(records[i]) for i in range(start, min(start + batch, len(records)))]
+        asked = [item for item in items if len(item.images) == 1 or model.several_images]
+        replies = model.answer(asked) if asked else Replies([])
+        cut += [item.id for item, was in zip(asked, replies.cut, strict=False) if was]
+        told = {item.id: replies.of(i) for i, item in enumerate(asked)}
+        rows += [of_all | _judged(metric, item, told.get(item.id, _NOT_ASKED)) for item in items]
     if cut:
         logger.warning(
             "%s: %d of %d questions are longer than the model reads; it read their beginnings: %s",
@@ -138,3 +140,25 @@ def predict(
             ", ".join(cut[:5]) + (", ..." if len(cut) > 5 else ""),
         )
     return pd.DataFrame(rows)
+
+
+_NOT_ASKED = Replies([""]).of(0)
+
+
+def _judged(metric: Metric, item: Item, told: dict[str, Any]) -> dict[str, Any]:
+    """The row of one item."""
+    judgement = metric.judge(told["prediction"], item)
+    return {
+        "id": item.id,
+        "image": item.images[0].sha256,
+        "group": item.group,
+        "subtask": item.subtask,
+        "unit": item.unit,
+        "question": question_of(item),
+        "reference": answer_of(item),
+        "prediction": told["prediction"],
+        "parsed": judgement.parsed,
+        "guessed": judgement.guessed,
+        "correct": judgement.score,
+        **told,
+    }

@@ -39,18 +39,28 @@ class Record:
 
 
 def question_of(record: Record) -> str:
-    """The question that a record asks about its one image.
+    """The question that a record asks about its image, or about several.
+
+    The image's placeholder is taken out; those of several images stay where they are.
 
     Raises:
-        ValueError: a record without exactly one image, one question and one answer.
+        ValueError: a record without an image, or not one question and one answer.
     """
     turns = [turn.speaker for turn in record.conversations]
-    if len(record.images) != 1 or turns != ["human", "gpt"]:
+    if not record.images or turns != ["human", "gpt"]:
         raise ValueError(
             f"record {record.id!r} has {len(record.images)} images and turns {turns}; an "
-            "evaluation record has one image, one question (human) and one answer (gpt)"
+            "evaluation record has an image, one question (human) and one answer (gpt)"
         )
-    return record.conversations[0].text.replace(PLACEHOLDER, "").strip()
+    text = record.conversations[0].text
+    if len(record.images) == 1:
+        text = text.replace(PLACEHOLDER, "")
+    elif text.count(PLACEHOLDER) != len(record.images):
+        raise ValueError(
+            f"record {record.id!r} has {len(record.images)} images and "
+            f"{text.count(PLACEHOLDER)} placeholders; expected one for each"
+        )
+    return text.strip()
 
 
 def answer_of(record: Record) -> str:

@@ -16,6 +16,8 @@ class PackagedModel:
         device: where it runs.
     """
 
+    several_images = False
+
     def __init__(self, uri: str, device: str = "auto") -> None:
         import mlflow
 

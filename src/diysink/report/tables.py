@@ -81,7 +81,8 @@ def differing(
     other = sides[1][["prediction", "correct"]].add_suffix("_baseline")
     both = sides[0].join(other, how="inner")
     both = both[both["correct"] != both["correct_baseline"]].sort_index()
-    won, lost = both[both["correct"]], both[~both["correct"].astype(bool)]
+    better = both["correct"] > both["correct_baseline"]
+    won, lost = both[better], both[~better]
     half = number // 2
     shown = pd.concat(
         [won.head(max(half, number - len(lost))), lost.head(max(half, number - len(won)))]

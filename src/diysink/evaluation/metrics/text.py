@@ -1,8 +1,10 @@
-"""When an answer counts as right."""
+"""Answers of a word or a sentence, against one reference: the run's own benchmarks."""
 
 import re
 import unicodedata
-from collections.abc import Callable
+
+from diysink.evaluation.item import Item
+from diysink.evaluation.metrics.base import Judgement, Metric
 
 _SPACES = re.compile(r"\s+")
 _FINAL = ".,;:!?。"
@@ -48,5 +50,19 @@ def contains(prediction: str, reference: str) -> bool:
     return bool(words) and any(answer[i : i + len(words)] == words for i in starts)
 
 
-METRICS: dict[str, Callable[[str, str], bool]] = {"exact": exact_match, "contains": contains}
-"""By name: whether an answer (first) is right, given the reference (second)."""
+class Exact(Metric):
+    """`exact_match`."""
+
+    def judge(self, prediction: str, item: Item) -> Judgement:
+        """Whether the answer is one of the references."""
+        right = any(exact_match(prediction, reference) for reference in item.references)
+        return Judgement(float(right), normalize(prediction))
+
+
+class Contains(Metric):
+    """`contains`."""
+
+    def judge(self, prediction: str, item: Item) -> Judgement:
+        """Whether the answer contains one of the references."""
+        right = any(contains(prediction, reference) for reference in item.references)
+        return Judgement(float(right), normalize(prediction))

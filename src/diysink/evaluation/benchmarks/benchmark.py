@@ -1,14 +1,11 @@
-"""Benchmarks: which questions, what is added to each, and when an answer is right.
-
-To add one, add a row to `BENCHMARKS`, with a loader of its records where they are not a split of
-the run's own. `evaluate.benchmarks` in the parameters names the rows that a run uses.
-"""
+"""What a benchmark is: which questions, what is added to each, and when an answer is right."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from diysink.evaluation.item import Item
 from diysink.evaluation.metrics import METRICS
 from diysink.records import Record, Records, Turn
 
@@ -46,14 +43,20 @@ def prepared(records: Path, split: str) -> Items:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Questions about images with a reference answer each.
+    """Questions about images with reference answers.
 
     Attributes:
-        name: in tables.
+        name: in tables, and of the folder with its published files.
         split: of the prepared records, or whatever the loader makes of it.
         metric: a key of `diysink.evaluation.metrics.METRICS`.
         suffix: added to every question, such as how long the answer may be.
-        load: gives the records, from the folder of prepared records and the split.
+        load: gives the records, from a folder and the split. Of a published benchmark they are
+            `diysink.evaluation.item.Item`.
+        published: whether it reads its own published files, and not the run's prepared records.
+        hub: id of the data set on the hub whose files the loader reads.
+        max_new_tokens: length limit of an answer; None: the run's.
+        group: what its questions ask for, ``global`` or ``local``, as the paper sorts it; None: the
+            paper does not say, or its items say it themselves.
 
     Raises:
         ValueError: an unknown metric.
@@ -64,6 +67,10 @@ class Benchmark:
     metric: str = "exact"
     suffix: str = ""
     load: Loader = prepared
+    published: bool = False
+    hub: str | None = None
+    max_new_tokens: int | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -72,38 +79,28 @@ class Benchmark:
                 f"{' or '.join(METRICS)}"
             )
 
-    def records(self, folder: Path) -> Items:
-        """The records, with the suffix added to each question.
+    def items(self, folder: Path) -> "Questions":
+        """The items, with the suffix added to each question.
 
         Args:
-            folder: of the prepared records.
+            folder: of the prepared records, or of the published files.
         """
-        records = self.load(folder, self.split)
-        return _Suffixed(records, self.suffix) if self.suffix else records
-
-
-BENCHMARKS = {
-    row.name: row
-    for row in (
-        Benchmark("test"),  # short answers, as the miniature's
-        Benchmark("sentences", metric="contains"),  # for models that answer in sentences
-        Benchmark("short", suffix="\nAnswer the question using a single word or phrase."),  # LLaVA
-    )
-}
+        return Questions(self.load(folder, self.split), self.suffix, self.group)
 
 
 @dataclass(frozen=True)
-class _Suffixed:
-    """Records whose questions end with a suffix; each is made when it is read."""
+class Questions:
+    """The items of a benchmark as they are asked; each is made when it is read."""
 
     inner: Items
-    suffix: str
+    suffix: str = ""
+    group: str | None = None
 
     def __len__(self) -> int:
         return len(self.inner)
 
-    def __getitem__(self, index: int, /) -> Record:
-        record = self.inner[index]
-        question, *rest = record.conversations
+    def __getitem__(self, index: int, /) -> Item:
+        item = Item.of(self.inner[index])
+        question, *rest = item.conversations
         asked = Turn(question.speaker, question.text + self.suffix)
-        return replace(record, conversations=(asked, *rest))
+        return replace(item, conversations=(asked, *rest), group=item.group or self.group)

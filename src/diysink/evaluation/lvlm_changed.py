@@ -1,0 +1,49 @@
+"""A vision-language model that answers while its visual tokens are changed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from diysink.evaluation.lvlm import LVLM, Left
+from diysink.evaluation.predict import AnsweringModel, Replies
+from diysink.interventions import VAR, Intervention, intervene
+from diysink.records import Record
+from diysink.sinks import SinkProfile
+
+
+@dataclass(frozen=True)
+class _Changed:
+    lvlm: LVLM
+    left: Left
+
+    @property
+    def several_images(self) -> bool:
+        return self.lvlm.several_images
+
+    def answer(self, records: Sequence[Record]) -> Replies:
+        return self.lvlm.answer(records, self.left)
+
+
+@contextmanager
+def changed(
+    lvlm: LVLM, change: Intervention | VAR | None, profile: SinkProfile
+) -> Iterator[AnsweringModel]:
+    """The model while a change is made to its visual tokens.
+
+    Args:
+        lvlm: the model.
+        change: what is done; None leaves the model stock, with nothing around it.
+        profile: what a sink is. A DIYSink model goes by its own tau.
+
+    Raises:
+        UnsupportedInterventionError: the change cannot be made to this model; also while it
+            answers.
+        ProfileMismatchError: the profile is of another vision encoder.
+    """
+    if change is None:
+        yield lvlm
+        return
+    left = Left()
+    known = None if lvlm.knows_its_sinks else profile
+    with intervene(lvlm.model, [change, left], profile=known):
+        yield _Changed(lvlm, left)
