@@ -15,6 +15,7 @@ from diysink.model import SELECTIONS
 from pipelines.adopt.settings import Adopt
 from pipelines.align.settings import Align
 from pipelines.analyze.settings import Analyze
+from pipelines.benchmarks.settings import Benchmarks
 from pipelines.dose.settings import Doses
 from pipelines.evaluate.settings import Evaluate, Lvlm
 from pipelines.finetune.settings import Finetune
@@ -95,7 +96,7 @@ def contradictions(run: Run) -> Iterator[Problem]:
 def trained_connectors(run: Run) -> Iterator[Problem]:
     """A connector that no model of the run has."""
     named = list(run.analyses("connector"))
-    if run.has("evaluate"):
+    if run.has("evaluate", "benchmarks"):
         named += [
             (f"evaluate.variants.variants.{name}.connector", one.connector)
             for name, one in run[Evaluate].variants.trained.items()
@@ -135,7 +136,7 @@ def trained_seeds(run: Run) -> Iterator[Problem]:
 
 def known_selections(run: Run) -> Iterator[Problem]:
     """A selection that is neither known nor trained; a candidate that cannot be packaged."""
-    if not run.has("evaluate", "register"):
+    if not run.has("evaluate", "register", "benchmarks"):
         return
     variants, selectors = run[Evaluate].variants, set(run[Reweight].selectors)
     folder = run.made.get("reweightings")
@@ -229,9 +230,18 @@ def inspected_model(run: Run) -> Iterator[Problem]:
         yield Problem("inspect.images", "null", "a folder: --params inspect.images=...")
 
 
+def chosen_benchmarks(run: Run) -> Iterator[Problem]:
+    """A run of no benchmark."""
+    if run.has("benchmarks") and not run[Benchmarks].chosen:
+        expected = "{name: {}, ...}, rows of the table in docs/guides/benchmarks.md"
+        yield Problem("benchmarks.chosen", "without a benchmark", expected)
+
+
 def named_lvlm(run: Run) -> Iterator[Problem]:
     """Variants of an LVLM that is not named."""
-    if run.has("evaluate") and run[Evaluate].variants.changed and run[Lvlm].path is None:
+    if not run.has("evaluate", "benchmarks"):
+        return
+    if run[Evaluate].variants.changed and run[Lvlm].path is None:
         yield Problem("lvlm.path", "null", "a folder or hub id: --params lvlm.path=...")
 
 
@@ -273,6 +283,7 @@ CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
     measured_profile,
     adopted_checkpoint,
     inspected_model,
+    chosen_benchmarks,
     named_lvlm,
     compared_doses,
 )

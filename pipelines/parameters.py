@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipelines.adopt.settings import Adopt
 from pipelines.align.settings import Align
 from pipelines.analyze.settings import Declared
+from pipelines.benchmarks.settings import Benchmarks
 from pipelines.claims.settings import Claims
 from pipelines.contradictions import Run, contradictions
 from pipelines.dose.settings import Doses
@@ -52,6 +53,7 @@ BLOCKS: dict[str, Any] = {
     "inspect": Inspect,
     "variant_sets": dict[Name, VariantSet],
     "evaluate": Evaluate,
+    "benchmarks": Benchmarks,
     "dose": Doses,
     "analyze": Declared,
     "claims": Claims,

@@ -6,6 +6,7 @@ from pipelines import (
     adopt,
     align,
     analyze,
+    benchmarks,
     claims,
     dose,
     evaluate,
@@ -33,7 +34,13 @@ STAGES = {
     "register": register,
     "report": report,
 }
-ON_REQUEST = {"adopt": adopt, "inspect": inspect, "miniature": miniature, "promote": promote}
+ON_REQUEST = {
+    "adopt": adopt,
+    "benchmarks": benchmarks,
+    "inspect": inspect,
+    "miniature": miniature,
+    "promote": promote,
+}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

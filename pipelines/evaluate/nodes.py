@@ -47,7 +47,7 @@ def measure_lvlm_sinks(
     inputs = {
         "records": digest_folder(records),
         "benchmark": evaluate.plain()["benchmarks"],
-        "lvlm": _digested(lvlm),
+        "lvlm": digested_lvlm(lvlm),
         "batch": evaluate.batch,
     }
     work = Workspace(workspace, "evaluate", {"lvlm": inputs})
@@ -114,7 +114,7 @@ def predict_answers(
             "seeds": list(seeds),
         }
     if variants.changed:
-        inputs |= {"lvlm": _digested(lvlm), "sinks": digest_folder(lvlm_sinks)}
+        inputs |= {"lvlm": digested_lvlm(lvlm), "sinks": digest_folder(lvlm_sinks)}
     work = Workspace(workspace, "evaluate", inputs)
     finetuned = FineTuned(
         finetuned_models, reweightings, model.sentence, evaluate, seed, simple, device
@@ -234,7 +234,7 @@ def summarize(
     return results, metrics
 
 
-def _digested(lvlm: "Lvlm") -> dict[str, Any]:
+def digested_lvlm(lvlm: "Lvlm") -> dict[str, Any]:
     """What determines the model's norms and answers: content in place of paths."""
     if lvlm.path is None:
         raise ValueError("lvlm.path is not given: --params lvlm.path=<folder or hub id>")

@@ -8,7 +8,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from pipelines.ending import at_end, end_loose
-from pipelines.hooks.stages import run_file, stages_of, timings_file
+from pipelines.hooks.stages import run_file, stage_of, stages_of, timings_file
 
 LOCKS = "data/.locks"
 
@@ -33,16 +33,17 @@ class Outputs:
         for stage in stages_of(pipeline):
             written[f"stage.{stage}"] = project / timings_file(stage)
         read = places(catalog, pipeline.inputs())
+        together = written_together(catalog, pipeline)
         for name, path in sorted((read | written).items()):
-            lock = FileLock(
-                project / LOCKS / f"{name}.lock", shared=name not in written, what=str(path)
-            )
+            alone = name in written and name not in together
+            lock = FileLock(project / LOCKS / f"{name}.lock", shared=not alone, what=str(path))
             lock.acquire()
             at_end(lock.release)
-            if name in written:
+            if alone:
                 sweep(path)
         for stage in stages_of(pipeline):
-            sweep(project / run_file(stage))
+            if f"stage.{stage}" not in together:
+                sweep(project / run_file(stage))
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
@@ -53,6 +54,23 @@ class Outputs:
     def on_pipeline_error(self) -> None:
         """As `after_pipeline_run`."""
         end_loose()
+
+
+def written_together(catalog: CatalogProtocol, pipeline: Pipeline) -> set[str]:
+    """Datasets that several runs may write at once, and stages that write no others.
+
+    Their catalog entry has ``metadata: {together: true}``.
+    """
+    found = {
+        name
+        for name in pipeline.all_outputs()
+        if (getattr(catalog.get(name), "metadata", None) or {}).get("together")
+    }
+    stages: dict[str, set[str]] = {}
+    for node in pipeline.nodes:
+        if (stage := stage_of(node)) is not None:
+            stages.setdefault(stage, set()).update(node.outputs)
+    return found | {f"stage.{stage}" for stage, outputs in stages.items() if outputs <= found}
 
 
 def places(catalog: CatalogProtocol, names: set[str]) -> dict[str, Path]:

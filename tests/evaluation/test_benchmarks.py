@@ -12,7 +12,7 @@ class Parrot:
 
     several_images = False
 
-    def answer(self, records):
+    def answer(self, records, max_new_tokens=None):
         return Replies([f"It is {record.conversations[1].text}." for record in records])
 
 

@@ -391,7 +391,7 @@ def test_several_images_are_not_shown_to_a_model_that_takes_one(tmp_path):
         several_images = False
         asked: ClassVar[list] = []
 
-        def answer(self, records):
+        def answer(self, records, max_new_tokens=None):
             self.asked += [record.id for record in records]
             return Replies(["right"] * len(records))
 

@@ -111,8 +111,12 @@ class FineTunedModel:
         self.interference = interference
         self.simple = simple or {}
 
-    def answer(self, records: Sequence[Record]) -> Replies:
+    def answer(self, records: Sequence[Record], max_new_tokens: int | None = None) -> Replies:
         """Greedy answers to a batch, their choice, and how likely the right ones are under it."""
+        with self.generator.limited(max_new_tokens):
+            return self._answer(records)
+
+    def _answer(self, records: Sequence[Record]) -> Replies:
         questions = self.images.questions(self.generator, records)
         share, seed = self.interference
         if share and isinstance(questions.visual, Visual):

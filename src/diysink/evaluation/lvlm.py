@@ -107,22 +107,30 @@ class LVLM:
         rows = parts_of_rows([len(one) for one in pictures], self._placeholders(inputs))
         return [torch.cat(pictures[row]) for row in rows]
 
-    def answer(self, records: Sequence[Record], left: "Left | None" = None) -> Replies:
+    def answer(
+        self,
+        records: Sequence[Record],
+        max_new_tokens: int | None = None,
+        left: "Left | None" = None,
+    ) -> Replies:
         """Greedy answers to a batch, and how likely the right ones are.
 
         Args:
-            records: each with one image, one question and its answer.
+            records: each with a question and its answer.
+            max_new_tokens: length limit of an answer; None: the model's.
             left: what an intervention that is around the model leaves of its visual tokens.
         """
         texts = [question_of(record) for record in records]
         images, ids = [one.images for one in records], [one.id for one in records]
-        kept, inputs = self._fitting(images, texts, ids, self.generation.max_new_tokens)
+        generation = copy.deepcopy(self.generation)
+        generation.return_dict_in_generate = True
+        if max_new_tokens is not None:
+            generation.max_new_tokens = max_new_tokens
+        kept, inputs = self._fitting(images, texts, ids, generation.max_new_tokens)
         cut = [a != b for a, b in zip(kept, texts, strict=True)]
         counts = self._placeholders(inputs)
         if left is not None:
             left.clear()
-        generation = copy.deepcopy(self.generation)
-        generation.return_dict_in_generate = True
         output = self.model.generate(**inputs, generation_config=generation)
         if left is not None:
             rows = parts_of_rows(left.tokens, counts)

@@ -20,8 +20,8 @@ class _Changed:
     def several_images(self) -> bool:
         return self.lvlm.several_images
 
-    def answer(self, records: Sequence[Record]) -> Replies:
-        return self.lvlm.answer(records, self.left)
+    def answer(self, records: Sequence[Record], max_new_tokens: int | None = None) -> Replies:
+        return self.lvlm.answer(records, max_new_tokens, self.left)
 
 
 @contextmanager

@@ -74,8 +74,8 @@ class AnsweringModel(Protocol):
         """Whether a question may be about more than one image."""
         ...
 
-    def answer(self, records: Sequence[Record]) -> Replies:
-        """Answers to a batch of records."""
+    def answer(self, records: Sequence[Record], max_new_tokens: int | None = None) -> Replies:
+        """Answers to a batch of records, of at most so many tokens; None: the model's own limit."""
         ...
 
 
@@ -127,7 +127,7 @@ def predict(
     for start in range(0, len(records), batch):
         items = [Item.of(records[i]) for i in range(start, min(start + batch, len(records)))]
         asked = [item for item in items if len(item.images) == 1 or model.several_images]
-        replies = model.answer(asked) if asked else Replies([])
+        replies = model.answer(asked, benchmark.max_new_tokens) if asked else Replies([])
         cut += [item.id for item, was in zip(asked, replies.cut, strict=False) if was]
         told = {item.id: replies.of(i) for i, item in enumerate(asked)}
         rows += [of_all | _judged(metric, item, told.get(item.id, _NOT_ASKED)) for item in items]

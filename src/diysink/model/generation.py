@@ -1,7 +1,8 @@
 """Ask a saved model: images and questions in, answers out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,16 @@ class AnswerGenerator:
                 ", ".join(map(str, cut[:5])) + (", ..." if len(cut) > 5 else ""),
             )
         return answers.texts
+
+    @contextmanager
+    def limited(self, max_new_tokens: int | None) -> Iterator[None]:
+        """Another length limit of an answer for a while; None: no other."""
+        own = self.max_new_tokens
+        self.max_new_tokens = own if max_new_tokens is None else max_new_tokens
+        try:
+            yield
+        finally:
+            self.max_new_tokens = own
 
     @property
     def longest(self) -> int | None:

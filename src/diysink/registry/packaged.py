@@ -23,8 +23,14 @@ class PackagedModel:
 
         self._model = mlflow.pyfunc.load_model(uri, model_config={"device": device})
 
-    def answer(self, records: Sequence[Record]) -> Replies:
-        """Answers to a batch; a package does not tell its routes."""
+    def answer(self, records: Sequence[Record], max_new_tokens: int | None = None) -> Replies:
+        """Answers to a batch; a package does not tell its routes.
+
+        Raises:
+            ValueError: a length limit: a package has its own.
+        """
+        if max_new_tokens is not None:
+            raise ValueError(f"max_new_tokens is {max_new_tokens}, and a package has its own limit")
         table = pd.DataFrame(
             {
                 "image": [record.images[0].data for record in records],

@@ -130,6 +130,11 @@ class Bootstrap:
     level: float = 0.95
     seed: int = 0
 
+    def sums(self, values: Float[ndarray, "images columns"]) -> Float[ndarray, "resamples columns"]:
+        """The sum of each column over the images of each resample; all columns drawn together."""
+        draws = draw_images(len(values), self.resamples, self.seed)
+        return np.concatenate([drawn @ values for drawn in draws])
+
     def ratios(
         self, sums: Float[ndarray, "images columns"], counts: Real[ndarray, "images #columns"]
     ) -> Float[ndarray, "resamples columns"]:

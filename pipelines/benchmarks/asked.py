@@ -1,0 +1,45 @@
+"""The benchmarks whose files are there, and what they are: part of the protocol."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diysink.artifact import digest_json
+
+if TYPE_CHECKING:
+    from diysink.evaluation.benchmarks import Benchmark, Questions
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A benchmark as this run asks it.
+
+    Attributes:
+        row: of the table of benchmarks, with what the parameters change.
+        items: None where it is not run.
+        described: for the results and the protocol.
+    """
+
+    row: "Benchmark"
+    items: "Questions | None"
+    described: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: "Benchmark", folder: Path) -> "Asked":
+        """A benchmark with its files, or with the reason why it is not run."""
+        from diysink.records import SourceError
+
+        described = {
+            key: value for key, value in asdict(row).items() if key not in ("load", "published")
+        }
+        try:
+            items = row.items(folder)
+        except (FileNotFoundError, SourceError) as error:
+            return cls(row, None, described | {"not_run": str(error)})
+        return cls(row, items, described | {"items": len(items), "data": _listing(folder)})
+
+
+def _listing(folder: Path) -> str:
+    """Digest of the names and sizes of its files: what they hold may be terabytes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_json([[p.relative_to(folder).as_posix(), p.stat().st_size] for p in files])

@@ -1,0 +1,183 @@
+"""Every variant answers the published benchmarks; what they come to, in the paper's own form."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from diysink.artifact import check_name, digest_json
+from pipelines.benchmarks.asked import Asked
+from pipelines.benchmarks.models import Variants
+from pipelines.benchmarks.page import table_of
+from pipelines.evaluate.models import forget_lvlm
+
+if TYPE_CHECKING:
+    from pipelines.benchmarks.settings import Benchmarks
+    from pipelines.evaluate.settings import Evaluate, Lvlm
+    from pipelines.shared import Model
+
+logger = logging.getLogger(__name__)
+
+
+def answer_benchmarks(
+    finetuned_models: Path,
+    reweightings: Path,
+    model: "Model",
+    lvlm: "Lvlm",
+    evaluate: "Evaluate",
+    benchmarks: "Benchmarks",
+    seeds: Sequence[int],
+    seed: int,
+    device: str,
+) -> dict[str, Any]:
+    """Answers of every variant to every benchmark whose files are there, kept part by part.
+
+    They are kept in ``benchmarks.answers``, by benchmark, variant and a digest of all that
+    determines them. Processes that run at once share the work.
+
+    Returns:
+        ``benchmarks``: by name, what was asked, or why it was ``not_run``; ``answers``: folders, by
+        benchmark, variant and training seed; ``refused``: variants that cannot be made, with the
+        reason; ``protocol``: digest of all of it; ``limit``.
+
+    Raises:
+        ValueError: no benchmark has its files.
+    """
+    from diysink.architectures import UnsupportedInterventionError
+
+    asked = {row.name: Asked.of(row, folder) for row, folder in benchmarks.rows()}
+    described = {name: one.described for name, one in asked.items()}
+    found = {name: one for name, one in asked.items() if one.items is not None}
+    if not found:
+        reasons = "; ".join(f"{name}: {one['not_run']}" for name, one in described.items())
+        raise ValueError(f"No benchmark has its files. {reasons}")
+    variants = Variants(finetuned_models, reweightings, model, lvlm, evaluate, seed, device)
+    if evaluate.variants.changed:
+        variants.measure_sinks(Path(benchmarks.answers) / "sinks", next(iter(found.values())))
+    answers: dict[str, Any] = {name: {} for name in found}
+    refused: dict[str, str] = {}
+    for variant, training in variants.units(seeds):
+        try:
+            folders = _answer(variants, variant, training, found, benchmarks)
+        except UnsupportedInterventionError as reason:
+            logger.warning("%s is left out: %s", variant, reason)
+            refused[variant] = str(reason)
+            continue
+        for name, folder in folders.items():
+            answers[name].setdefault(variant, {})[str(training)] = folder.as_posix()
+    forget_lvlm()
+    return {
+        "protocol": digest_json([described, answers, benchmarks.limit])[:16],
+        "limit": benchmarks.limit,
+        "benchmarks": described,
+        "answers": answers,
+        "refused": refused,
+    }
+
+
+def _answer(
+    variants: Variants,
+    variant: str,
+    training: int,
+    found: dict[str, Asked],
+    benchmarks: "Benchmarks",
+) -> dict[str, Path]:
+    """One variant's answers to all benchmarks: their folders."""
+    from diysink.evaluation.parts import PREDICTIONS, answer_in_parts
+    from diysink.evaluation.predict import predict
+
+    protocol = variants.protocol(variant, training)
+    folders: dict[str, Path] = {}
+    for name, one in found.items():
+        key = digest_json([protocol, one.described, benchmarks.limit, benchmarks.every])[:12]
+        unit = check_name(f"{variant}-seed{training}-{key}", "a variant")
+        folders[name] = Path(benchmarks.answers) / name / unit
+    if all((folder / PREDICTIONS).is_file() for folder in folders.values()):
+        return folders  # the model need not be loaded
+    with variants.answering(variant, training) as model:
+        for name, one in found.items():
+
+            def answer(items: Any, row: Any = one.row) -> pd.DataFrame:
+                return predict(
+                    model,
+                    items,
+                    benchmark=row,
+                    variant=variant,
+                    seed=training,
+                    control=variants.evaluate.variants.chosen[variant].control,
+                    batch=variants.evaluate.batch,
+                )
+
+            if one.items is None:
+                raise RuntimeError(f"benchmark {name} has no items")
+            logger.info("%s, seed %d: %s", variant, training, name)
+            answer_in_parts(
+                folders[name], one.items, answer, size=benchmarks.every, limit=benchmarks.limit
+            )
+    return folders
+
+
+def tabulate_benchmarks(
+    benchmark_answers: dict[str, Any], evaluate: "Evaluate", benchmarks: "Benchmarks", seed: int
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Every number with its interval, the paper's columns, and the table as a page.
+
+    Returns:
+        The results; the plain metrics to track; the table in Markdown.
+    """
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from diysink.evaluation.columns import column_rows, number_rows
+    from diysink.evaluation.metrics import METRICS
+    from diysink.evaluation.parts import PREDICTIONS
+    from diysink.evaluation.scores import Score, score_benchmark
+    from diysink.resampling import Bootstrap
+
+    bootstrap = Bootstrap(evaluate.resamples, evaluate.level, seed)
+    scores: list[Score] = []
+    counts = {}
+    for name, by_variant in benchmark_answers["answers"].items():
+        metric = METRICS[benchmark_answers["benchmarks"][name]["metric"]]
+        totals: dict[str, dict[int, pd.DataFrame]] = {}
+        for variant, by_seed in by_variant.items():
+            for training, folder in by_seed.items():
+                rows = pd.read_parquet(Path(folder) / PREDICTIONS)
+                totals.setdefault(variant, {})[int(training)] = metric.totals(rows)
+                counts[name, variant, training] = {
+                    "items": len(rows),
+                    "images": int(rows["image"].nunique()),
+                    "guessed": int(rows["guessed"].sum()),
+                    "not_understood": int(rows["parsed"].isna().sum()),
+                }
+        scores += score_benchmark(name, totals, metric, bootstrap)
+    shown = [name for name in evaluate.variants.chosen if name not in benchmark_answers["refused"]]
+    baseline = evaluate.variants.baseline
+    results = {
+        **{key: value for key, value in benchmark_answers.items() if key != "answers"},
+        "baseline": baseline,
+        "level": evaluate.level,
+        "columns": column_rows(
+            scores,
+            {name: column.numbers for name, column in benchmarks.columns.items()},
+            shown,
+            baseline=baseline,
+            bootstrap=bootstrap,
+            paper=benchmarks.paper,
+        ),
+        "remarks": {name: one.remark for name, one in benchmarks.columns.items() if one.remark},
+        "numbers": number_rows(scores, baseline, bootstrap),
+        "counts": [
+            {"benchmark": name, "variant": variant, "seed": int(training), **count}
+            for (name, variant, training), count in counts.items()
+        ],
+    }
+    metrics: dict[str, Any] = {}
+    for score in scores:
+        home = metrics.setdefault(score.benchmark, {}).setdefault(score.variant, {})
+        home[score.number] = score.value
+    page = table_of(results)
+    Console().print(Markdown(page))
+    return results, metrics, page

@@ -1,0 +1,93 @@
+"""The table of the benchmarks as a page of Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+MISSING = "–"
+
+
+def table_of(results: Mapping[str, Any]) -> str:
+    """Variants down, the paper's columns across, then every number, and what was not run.
+
+    Args:
+        results: of `tabulate_benchmarks`.
+    """
+    lines = ["# Benchmarks", ""]
+    level = f"{100 * results['level']:g} %"
+    lines += [f"Protocol `{results['protocol']}`. In brackets: {level} intervals over images.", ""]
+    if results["limit"] is not None:
+        lines += [f"**The first {results['limit']} items of each benchmark only.**", ""]
+    columns = list(dict.fromkeys(row["column"] for row in results["columns"]))
+    cells = {(row["variant"], row["column"]): _cell(row) for row in results["columns"]}
+    papers = {(row["variant"], row["column"]): _paper(row) for row in results["columns"]}
+    lines += _rows("variant", columns, cells, papers)
+    lines += [f"- {name}: {remark}." for name, remark in results["remarks"].items()]
+    lines += _differences(results, columns)
+    lines += ["", "## Every number", ""]
+    for name, one in results["benchmarks"].items():
+        lines += _benchmark(name, one, results)
+    refused = results["refused"].items()
+    lines += [f"- Left out: {name}: {reason}" for name, reason in refused]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _rows(
+    head: str,
+    columns: list[str],
+    cells: Mapping[tuple[str, str], str],
+    papers: Mapping[tuple[str, str], str],
+) -> list[str]:
+    lines = [f"| {head} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for variant in dict.fromkeys(variant for variant, _ in cells):
+        values = " | ".join(cells.get((variant, column), MISSING) for column in columns)
+        lines.append(f"| {variant} | {values} |")
+        if any(papers.get((variant, column)) for column in columns):
+            given = (papers.get((variant, column)) or "" for column in columns)
+            lines.append(f"| *the paper's* | {' | '.join(given)} |")
+    return [*lines, ""]
+
+
+def _benchmark(name: str, one: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
+    if "not_run" in one:
+        return [f"**{name}**: not run. {one['not_run']}", ""]
+    rows = [row for row in results["numbers"] if row["benchmark"] == name]
+    numbers = list(dict.fromkeys(row["number"] for row in rows))
+    cells = {(row["variant"], row["number"]): _cell(row) for row in rows}
+    counts = [row for row in results["counts"] if row["benchmark"] == name]
+    asked = f"{counts[0]['items']} items, {counts[0]['images']} images" if counts else "no answers"
+    lines = [f"**{name}** ({one['split']}; metric `{one['metric']}`; {asked})", ""]
+    lines += _rows("variant", numbers, cells, {})
+    for row in counts:
+        if row["guessed"] or row["not_understood"]:
+            lines.append(
+                f"- {row['variant']}, seed {row['seed']}: {row['not_understood']} answers were not "
+                f"understood, {row['guessed']} were drawn by the metric's own rule"
+            )
+    return [*lines, ""]
+
+
+def _differences(results: Mapping[str, Any], columns: list[str]) -> list[str]:
+    rows = [row for row in results["columns"] if row.get("difference") is not None]
+    if not rows:
+        return []
+    cells = {}
+    for row in rows:
+        scale, sign = (100, "+.1f") if row["percent"] else (1, "+.1f")
+        ends = [scale * row[f"difference{end}"] for end in ("", "_low", "_high")]
+        middle, low, high = (format(round(end, 1) + 0.0, sign) for end in ends)
+        cells[row["variant"], row["column"]] = f"{middle} [{low}, {high}]"
+    return ["", f"Differences to {results['baseline']}:", "", *_rows("variant", columns, cells, {})]
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    if row.get("value") is None:
+        return MISSING if not row.get("missing") else f"{MISSING} (not run)"
+    scale = 100 if row["percent"] else 1
+    middle = f"{scale * row['value']:.1f}"
+    if row["low"] is None:
+        return middle
+    return f"{middle} [{scale * row['low']:.1f}, {scale * row['high']:.1f}]"
+
+
+def _paper(row: Mapping[str, Any]) -> str:
+    return "" if row["paper"] is None else f"{row['paper']:g}"

@@ -1,0 +1,35 @@
+"""Wiring of the benchmarks."""
+
+from kedro.pipeline import Pipeline, node
+
+from pipelines.benchmarks.nodes import answer_benchmarks, tabulate_benchmarks
+
+
+def create_pipeline() -> Pipeline:
+    """Models and published files in, kept answers and the table out."""
+    return Pipeline(
+        [
+            node(
+                answer_benchmarks,
+                [
+                    "finetuned_models",
+                    "reweightings",
+                    "params:model",
+                    "params:lvlm",
+                    "params:evaluate",
+                    "params:benchmarks",
+                    "params:seeds",
+                    "params:seed",
+                    "params:device",
+                ],
+                "benchmark_answers",
+                name="answer_benchmarks",
+            ),
+            node(
+                tabulate_benchmarks,
+                ["benchmark_answers", "params:evaluate", "params:benchmarks", "params:seed"],
+                ["benchmark_scores", "benchmark_metrics", "benchmark_table"],
+                name="tabulate_benchmarks",
+            ),
+        ]
+    )

@@ -1,0 +1,195 @@
+"""The published benchmarks through a tiny stock model: kept answers, the table, two at once."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog
+
+from diysink.evaluation.benchmarks import BENCHMARKS, Benchmark
+from diysink.evaluation.lvlm import load_lvlm
+from diysink.evaluation.parts import PREDICTIONS
+from diysink.evaluation.predict import predict
+from pipelines import settings
+from pipelines.benchmarks.nodes import answer_benchmarks, tabulate_benchmarks
+from pipelines.benchmarks.page import table_of
+from pipelines.benchmarks.settings import Benchmarks
+from pipelines.hooks.outputs import written_together
+from pipelines.parameters import build
+from pipelines.pipeline_registry import register_pipelines
+from pipelines.problems import ParameterError
+from tests.evaluation import lvlms
+from tests.pipelines.project import ROOT
+from tests.pipelines.test_conf import changed, parameters
+from tests.pipelines.test_evaluate import MODEL, NOWHERE, lvlm_at, own, small
+
+VARIANTS: dict[str, Any] = {
+    "stock": {"change": "none"},
+    "front": {"change": "reposition", "options": {"where": "front"}},
+    "front-random-matched": {
+        "change": "reposition",
+        "options": {"where": "front"},
+        "control": "random-matched",
+    },
+}
+
+
+def ours(folder: Path, split: str) -> list[Any]:
+    """A published benchmark: the tiny questions, if its file is there."""
+    words = json.loads((folder / f"{split}.json").read_text())
+    return [one for one in lvlms.questions() if one.conversations[1].text in words]
+
+
+@pytest.fixture(autouse=True)
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Benchmark("tiny", load=ours, published=True, max_new_tokens=2)
+    monkeypatch.setitem(BENCHMARKS, "tiny", row)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lvlms.llava(tmp_path_factory.mktemp("planted"), lvlms.steep)
+
+
+def asking(root: Path, **changes: Any) -> Benchmarks:
+    (root / "raw/tiny").mkdir(parents=True, exist_ok=True)
+    (root / "raw/tiny/test.json").write_text(json.dumps(list("abcdefgh")))
+    values = parameters("base")["benchmarks"] | {
+        "folder": str(root / "raw"),
+        "answers": str(root / "answers"),
+        "chosen": {"tiny": {}, "absent": {"like": "tiny"}},
+        "every": 10,
+        "columns": {
+            "Tiny": {"numbers": ["tiny/accuracy"]},
+            "Both": {"numbers": ["tiny/accuracy", "absent/accuracy"]},
+        },
+        "paper": {"front": {"Tiny": 51.0}},
+    }
+    return Benchmarks.model_validate(values | changes)
+
+
+def answered(planted: Path, benchmarks: Benchmarks) -> dict[str, Any]:
+    models = (NOWHERE, NOWHERE, MODEL, lvlm_at(planted), small(VARIANTS))
+    return answer_benchmarks(*models, benchmarks, [0], 0, "cpu")
+
+
+def test_answers_are_those_of_the_model_and_are_kept(planted, tmp_path, monkeypatch):
+    benchmarks = asking(tmp_path)
+    found = answered(planted, benchmarks)
+    assert list(found["answers"]) == ["tiny"]
+    assert list(found["answers"]["tiny"]) == list(VARIANTS)
+    assert "absent" in found["benchmarks"]["absent"]["not_run"]
+    assert found["benchmarks"]["tiny"]["items"] == len(lvlms.questions())
+    stock = pd.read_parquet(Path(found["answers"]["tiny"]["stock"]["0"]) / PREDICTIONS)
+    lvlm = load_lvlm(planted, dtype=torch.float32, max_new_tokens=2)
+    expected = predict(
+        lvlm, lvlms.questions(), benchmark=BENCHMARKS["test"], variant="stock", batch=10
+    )
+    assert stock["prediction"].tolist() == expected["prediction"].tolist()
+    assert stock["id"].tolist() == expected["id"].tolist()
+    # Asked again, no model is loaded; of other items, it is.
+    monkeypatch.setattr("pipelines.evaluate.models.loaded_lvlm", None)
+    monkeypatch.setattr("pipelines.benchmarks.models.loaded_lvlm", None)
+    assert answered(planted, benchmarks) == found
+    with pytest.raises(TypeError, match="NoneType"):
+        answered(planted, asking(tmp_path, limit=7))
+
+
+def test_two_at_once_do_the_work_once(planted, tmp_path, monkeypatch):
+    asked: list[str] = []
+
+    def counting(model: Any, items: Any, **more: Any) -> pd.DataFrame:
+        table = predict(model, items, **more)
+        asked.extend(f"{more['variant']}/{name}" for name in table["id"])
+        return table
+
+    alone = answered(planted, asking(tmp_path / "alone"))
+    monkeypatch.setattr("diysink.evaluation.predict.predict", counting)
+    monkeypatch.setattr("pipelines.benchmarks.nodes.forget_lvlm", lambda: None)
+    # One model of this process, which two threads must not use at once: only stock, which adds
+    # nothing around it.
+    benchmarks = asking(tmp_path / "together")
+    stock = changed(small(), variants=only_stock())
+    models = (NOWHERE, NOWHERE, MODEL, lvlm_at(planted), stock)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(answer_benchmarks, *models, benchmarks, [0], 0, "cpu") for _ in range(2)
+        ]
+        one, other = (run.result() for run in runs)
+    assert one == other
+    assert sorted(asked) == sorted(f"stock/{record.id}" for record in lvlms.questions())
+    folders = [Path(run["answers"]["tiny"]["stock"]["0"]) / PREDICTIONS for run in (one, alone)]
+    tables = [pd.read_parquet(folder) for folder in folders]
+    assert tables[0]["prediction"].tolist() == tables[1]["prediction"].tolist()
+
+
+def only_stock() -> dict[str, Any]:
+    return {
+        "baseline": "stock",
+        "candidate": "stock",
+        "compare": [],
+        "variants": {"stock": VARIANTS["stock"]},
+    }
+
+
+def test_the_table_has_our_numbers_beside_the_papers(planted, tmp_path):
+    benchmarks = asking(tmp_path, limit=20)
+    found = answered(planted, benchmarks)
+    results, metrics, page = tabulate_benchmarks(found, small(VARIANTS), benchmarks, 0)
+    rows = {(row["column"], row["variant"]): row for row in results["columns"]}
+    stock = pd.read_parquet(Path(found["answers"]["tiny"]["stock"]["0"]) / PREDICTIONS)
+    assert len(stock) == 20
+    assert rows["Tiny", "stock"]["value"] == pytest.approx(stock["correct"].mean())
+    assert rows["Tiny", "front"]["paper"] == 51.0
+    assert rows["Both", "stock"]["missing"] == ["absent/accuracy"]
+    assert metrics["tiny"]["stock"]["accuracy"] == pytest.approx(stock["correct"].mean())
+    assert {row["variant"] for row in results["counts"]} == set(VARIANTS)
+    assert results["limit"] == 20
+    for said in (found["protocol"], "51", "not run", "first 20 items"):
+        assert said in page
+    assert table_of(json.loads(json.dumps(results))) == page
+
+
+def test_a_variant_that_cannot_be_made_is_left_out(parts, tmp_path):
+    """A DIYSink model numbers its tokens itself: nothing can be carried."""
+    carry = {"change": "reposition", "options": {"where": "front", "positions": "carry"}}
+    both = {"stock": VARIANTS["stock"], "carry": carry}
+    evaluate = changed(small(), variants=only_stock() | {"variants": both})
+    benchmarks = asking(tmp_path, limit=4)
+    models = (NOWHERE, NOWHERE, MODEL, lvlm_at(own(parts, tmp_path / "model")), evaluate)
+    found = answer_benchmarks(*models, benchmarks, [0], 0, "cpu")
+    assert list(found["refused"]) == ["carry"]
+    assert list(found["answers"]["tiny"]) == ["stock"]
+    results, _, page = tabulate_benchmarks(found, evaluate, benchmarks, 0)
+    assert [row["variant"] for row in results["columns"]] == ["stock", "stock"]
+    assert "Left out: carry" in page
+
+
+def test_no_files_at_all_stops_the_run(planted, tmp_path):
+    with pytest.raises(ValueError, match="No benchmark has its files"):
+        answered(planted, asking(tmp_path, chosen={"absent": {"like": "tiny"}}))
+
+
+def test_settings_that_are_wrong_are_named():
+    values = parameters("base")
+    with pytest.raises(ParameterError) as error:
+        build(values | {"benchmarks": values["benchmarks"] | {"chosen": {"gqq": {}}}}, [])
+    assert [problem.where for problem in error.value.problems] == ["benchmarks.chosen.gqq"]
+    with pytest.raises(ParameterError) as error:
+        build(values, {"benchmarks"})
+    assert "benchmarks.chosen" in [problem.where for problem in error.value.problems]
+
+
+def test_runs_of_it_may_write_together_and_no_others_may():
+    pipelines = register_pipelines()
+    arguments = {**settings.CONFIG_LOADER_ARGS, "default_run_env": "base"}
+    loader = OmegaConfigLoader(conf_source=str(ROOT / "conf"), env="base", **arguments)
+    entries = DataCatalog.from_config(loader["catalog"])
+    found = written_together(entries, pipelines["benchmarks"])
+    assert found == pipelines["benchmarks"].all_outputs() | {"stage.benchmarks"}
+    assert written_together(entries, pipelines["evaluate"]) == set()
