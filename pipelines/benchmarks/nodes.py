@@ -14,6 +14,7 @@ from pipelines.benchmarks.page import table_of
 from pipelines.evaluate.models import forget_lvlm
 
 if TYPE_CHECKING:
+    from diysink.resampling import Bootstrap
     from pipelines.benchmarks.settings import Benchmarks
     from pipelines.evaluate.settings import Evaluate, Lvlm
     from pipelines.shared import Model
@@ -120,7 +121,11 @@ def _answer(
 
 
 def tabulate_benchmarks(
-    benchmark_answers: dict[str, Any], evaluate: "Evaluate", benchmarks: "Benchmarks", seed: int
+    benchmark_answers: dict[str, Any],
+    benchmark_labels: dict[str, str],
+    evaluate: "Evaluate",
+    benchmarks: "Benchmarks",
+    seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Every number with its interval, the paper's columns, and the table as a page.
 
@@ -138,14 +143,17 @@ def tabulate_benchmarks(
 
     bootstrap = Bootstrap(evaluate.resamples, evaluate.level, seed)
     scores: list[Score] = []
+    groups: list[dict[str, Any]] = []
     counts = {}
     for name, by_variant in benchmark_answers["answers"].items():
         metric = METRICS[benchmark_answers["benchmarks"][name]["metric"]]
         totals: dict[str, dict[int, pd.DataFrame]] = {}
+        tables = []
         for variant, by_seed in by_variant.items():
             for training, folder in by_seed.items():
                 rows = pd.read_parquet(Path(folder) / PREDICTIONS)
                 totals.setdefault(variant, {})[int(training)] = metric.totals(rows)
+                tables.append(rows[["variant", "seed", "id", "image", "group", "correct"]])
                 counts[name, variant, training] = {
                     "items": len(rows),
                     "images": int(rows["image"].nunique()),
@@ -153,6 +161,11 @@ def tabulate_benchmarks(
                     "not_understood": int(rows["parsed"].isna().sum()),
                 }
         scores += score_benchmark(name, totals, metric, bootstrap)
+        answers = pd.concat(tables, ignore_index=True)
+        if name in benchmark_labels:
+            labels = pd.read_parquet(Path(benchmark_labels[name]) / PREDICTIONS)
+            answers["group"] = answers["id"].map(labels.set_index("id")["label"])
+        groups += _by_group(name, answers, bootstrap)
     shown = [name for name in evaluate.variants.chosen if name not in benchmark_answers["refused"]]
     baseline = evaluate.variants.baseline
     results = {
@@ -168,6 +181,8 @@ def tabulate_benchmarks(
             paper=benchmarks.paper,
         ),
         "remarks": {name: one.remark for name, one in benchmarks.columns.items() if one.remark},
+        "groups": groups,
+        "labelled": sorted(benchmark_labels),
         "numbers": number_rows(scores, baseline, bootstrap),
         "counts": [
             {"benchmark": name, "variant": variant, "seed": int(training), **count}
@@ -181,3 +196,15 @@ def tabulate_benchmarks(
     page = table_of(results)
     Console().print(Markdown(page))
     return results, metrics, page
+
+
+def _by_group(name: str, answers: pd.DataFrame, bootstrap: "Bootstrap") -> list[dict[str, Any]]:
+    """Mean scores by group, where a benchmark's questions have several."""
+    from diysink.evaluation import accuracy_table
+
+    if answers["group"].nunique() < 2:
+        return []
+    table = accuracy_table(answers, by="group", bootstrap=bootstrap)
+    kept = table[["variant", "group", "accuracy", "low", "high", "n_items", "n_images"]]
+    rows = kept.astype(object).where(kept.notna(), None).to_dict("records")
+    return [{"benchmark": name, **{str(key): row[key] for key in row}} for row in rows]

@@ -57,6 +57,16 @@ def _benchmark(name: str, one: Mapping[str, Any], results: Mapping[str, Any]) ->
     asked = f"{counts[0]['items']} items, {counts[0]['images']} images" if counts else "no answers"
     lines = [f"**{name}** ({one['split']}; metric `{one['metric']}`; {asked})", ""]
     lines += _rows("variant", numbers, cells, {})
+    rows = [row for row in results["groups"] if row["benchmark"] == name]
+    if rows:
+        groups = list(dict.fromkeys(row["group"] for row in rows))
+        cells = {(row["variant"], row["group"]): _share(row) for row in rows}
+        by = "as the model at hand labels it" if name in results["labelled"] else "as published"
+        lines += [
+            f"By kind of question ({by}), mean score:",
+            "",
+            *_rows("variant", groups, cells, {}),
+        ]
     for row in counts:
         if row["guessed"] or row["not_understood"]:
             lines.append(
@@ -87,6 +97,10 @@ def _cell(row: Mapping[str, Any]) -> str:
     if row["low"] is None:
         return middle
     return f"{middle} [{scale * row['low']:.1f}, {scale * row['high']:.1f}]"
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    return _cell({"percent": True, "value": row["accuracy"], **row})
 
 
 def _paper(row: Mapping[str, Any]) -> str:

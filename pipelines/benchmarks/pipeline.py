@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
+from pipelines.benchmarks.labels import label_benchmarks
 from pipelines.benchmarks.nodes import answer_benchmarks, tabulate_benchmarks
 
 
@@ -26,8 +27,27 @@ def create_pipeline() -> Pipeline:
                 name="answer_benchmarks",
             ),
             node(
+                label_benchmarks,
+                [
+                    "finetuned_models",
+                    "params:lvlm",
+                    "params:evaluate",
+                    "params:benchmarks",
+                    "params:seeds",
+                    "params:device",
+                ],
+                "benchmark_labels",
+                name="label_benchmarks",
+            ),
+            node(
                 tabulate_benchmarks,
-                ["benchmark_answers", "params:evaluate", "params:benchmarks", "params:seed"],
+                [
+                    "benchmark_answers",
+                    "benchmark_labels",
+                    "params:evaluate",
+                    "params:benchmarks",
+                    "params:seed",
+                ],
                 ["benchmark_scores", "benchmark_metrics", "benchmark_table"],
                 name="tabulate_benchmarks",
             ),

@@ -8,9 +8,10 @@ from pydantic import Field, PositiveInt, model_validator
 
 from pipelines.evaluate.settings import BenchmarkChange
 from pipelines.problems import ContradictionError, Problem
-from pipelines.schema import Entries, Name, Settings, Text
+from pipelines.schema import Entries, Name, Settings, Share, Text
 
 if TYPE_CHECKING:
+    from diysink.analysis.taxonomy import TaxonomySettings
     from diysink.evaluation.benchmarks import Benchmark
 
 
@@ -38,6 +39,20 @@ class Column(Settings):
     remark: str = ""
 
 
+class Taxonomy(Settings):
+    """From the model's two scores to global, local or mixed: `diysink.analysis.taxonomy`."""
+
+    local: Share
+    whole: Share
+    complexity: float
+
+    def rule(self) -> "TaxonomySettings":
+        """As the analysis takes it."""
+        from diysink.analysis.taxonomy import TaxonomySettings
+
+        return TaxonomySettings(**self.model_dump())
+
+
 class Benchmarks(Settings):
     """Which benchmarks are answered, how the work is kept, and the table that comes out."""
 
@@ -47,6 +62,7 @@ class Benchmarks(Settings):
     every: PositiveInt
     limit: PositiveInt | None
     columns: Entries[Column]
+    taxonomy: Taxonomy | None
     paper: dict[Name, dict[Name, float]] = Field(default_factory=dict)
 
     def rows(self) -> "list[tuple[Benchmark, Path]]":

@@ -16,6 +16,7 @@ from diysink.evaluation.lvlm import load_lvlm
 from diysink.evaluation.parts import PREDICTIONS
 from diysink.evaluation.predict import predict
 from pipelines import settings
+from pipelines.benchmarks.labels import label_benchmarks
 from pipelines.benchmarks.nodes import answer_benchmarks, tabulate_benchmarks
 from pipelines.benchmarks.page import table_of
 from pipelines.benchmarks.settings import Benchmarks
@@ -140,7 +141,7 @@ def only_stock() -> dict[str, Any]:
 def test_the_table_has_our_numbers_beside_the_papers(planted, tmp_path):
     benchmarks = asking(tmp_path, limit=20)
     found = answered(planted, benchmarks)
-    results, metrics, page = tabulate_benchmarks(found, small(VARIANTS), benchmarks, 0)
+    results, metrics, page = tabulate_benchmarks(found, {}, small(VARIANTS), benchmarks, 0)
     rows = {(row["column"], row["variant"]): row for row in results["columns"]}
     stock = pd.read_parquet(Path(found["answers"]["tiny"]["stock"]["0"]) / PREDICTIONS)
     assert len(stock) == 20
@@ -165,9 +166,34 @@ def test_a_variant_that_cannot_be_made_is_left_out(parts, tmp_path):
     found = answer_benchmarks(*models, benchmarks, [0], 0, "cpu")
     assert list(found["refused"]) == ["carry"]
     assert list(found["answers"]["tiny"]) == ["stock"]
-    results, _, page = tabulate_benchmarks(found, evaluate, benchmarks, 0)
+    results, _, page = tabulate_benchmarks(found, {}, evaluate, benchmarks, 0)
     assert [row["variant"] for row in results["columns"]] == ["stock", "stock"]
     assert "Left out: carry" in page
+
+
+def test_questions_are_labelled_by_the_model_at_hand(planted, tmp_path):
+    """Labels take the place of the published groups; made once."""
+    rule = {"local": 0.45, "whole": 0.55, "complexity": 0.0}
+    benchmarks = asking(tmp_path, limit=30, taxonomy=rule)
+    found = answered(planted, benchmarks)
+    lvlm, evaluate = lvlm_at(planted), small(VARIANTS)
+    folders = label_benchmarks(NOWHERE, lvlm, evaluate, benchmarks, [0], "cpu")
+    labels = pd.read_parquet(Path(folders["tiny"]) / PREDICTIONS)
+    assert labels["id"].tolist() == [record.id for record in lvlms.questions()[:30]]
+    assert set(labels["label"]) <= {"global", "local", "mixed"}
+    assert labels["globalness"].between(0, 1).all()
+    results, _, page = tabulate_benchmarks(found, folders, evaluate, benchmarks, 0)
+    stock = pd.read_parquet(Path(found["answers"]["tiny"]["stock"]["0"]) / PREDICTIONS)
+    rows = {(row["variant"], row["group"]): row for row in results["groups"]}
+    counted = labels["label"].value_counts()
+    if len(counted) > 1:
+        name = counted.index[0]
+        of = stock.merge(labels, on="id")
+        assert rows["stock", name]["n_items"] == counted[name]
+        assert rows["stock", name]["accuracy"] == of.loc[of["label"] == name, "correct"].mean()
+    assert label_benchmarks(NOWHERE, lvlm, evaluate, benchmarks, [0], "cpu") == folders
+    none = benchmarks.model_copy(update={"taxonomy": None})
+    assert label_benchmarks(NOWHERE, lvlm, evaluate, none, [0], "cpu") == {}
 
 
 def test_no_files_at_all_stops_the_run(planted, tmp_path):

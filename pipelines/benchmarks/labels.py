@@ -1,0 +1,72 @@
+"""What kind of question each item is, global, local or mixed, by the model at hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from diysink.artifact import digest_folder, digest_json
+from pipelines.benchmarks.asked import Asked
+from pipelines.evaluate.models import forget_lvlm, loaded_lvlm
+from pipelines.evaluate.nodes import digested_lvlm
+
+if TYPE_CHECKING:
+    from diysink.evaluation.benchmarks import Items
+    from diysink.evaluation.lvlm import LVLM
+    from diysink.records import Record
+    from pipelines.benchmarks.settings import Benchmarks
+    from pipelines.evaluate.settings import Evaluate, Lvlm
+
+
+def label_benchmarks(
+    finetuned_models: Path,
+    lvlm: "Lvlm",
+    evaluate: "Evaluate",
+    benchmarks: "Benchmarks",
+    seeds: Sequence[int],
+    device: str,
+) -> dict[str, str]:
+    """A label for each item, kept as the answers are; the folders, by benchmark.
+
+    The LVLM labels them, or, where no variant is of one, the candidate's fine-tuned model. None are
+    made where ``benchmarks.taxonomy`` is null.
+    """
+    from diysink.analysis.item_labels import label_items
+    from diysink.evaluation.lvlm_choices import LVLMScorer
+    from diysink.evaluation.parts import PREDICTIONS, answer_in_parts
+
+    rule = benchmarks.taxonomy
+    if rule is None:
+        return {}
+    model: Any
+    if evaluate.variants.changed:
+        model, digest = lvlm, digested_lvlm(lvlm)["path"]
+    else:
+        candidate = evaluate.variants.chosen[evaluate.variants.candidate]
+        folder = finetuned_models / f"{candidate.connector}/seed{seeds[0]}"
+        model = lvlm.model_copy(update={"path": str(folder), "revision": None})
+        digest = [digest_folder(finetuned_models), folder.name]
+    folders = {}
+    for row, source in benchmarks.rows():
+        asked = Asked.of(row, source)
+        if asked.items is None:
+            continue
+        how = [digest, lvlm.dtype, asked.described, evaluate.plain()["cot"], rule.plain()]
+        key = digest_json([*how, benchmarks.limit, benchmarks.every])[:12]
+        place = Path(benchmarks.answers) / row.name / f"taxonomy-{key}"
+        folders[row.name] = place.as_posix()
+        if (place / PREDICTIONS).is_file():
+            continue
+        loaded = loaded_lvlm(model, evaluate.max_new_tokens, device)
+
+        def label(items: "Items", loaded: "LVLM" = loaded) -> pd.DataFrame:
+            def scorer_of(records: Sequence["Record"]) -> LVLMScorer:
+                return LVLMScorer(loaded, records)
+
+            settings = rule.rule()
+            return label_items(scorer_of, items, evaluate.cot, settings, batch=evaluate.batch)
+
+        answer_in_parts(place, asked.items, label, size=benchmarks.every, limit=benchmarks.limit)
+    forget_lvlm()
+    return folders
