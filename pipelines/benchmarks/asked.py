@@ -1,6 +1,6 @@
 """The benchmarks whose files are there, and what they are: part of the protocol."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,9 @@ from diysink.artifact import digest_json
 
 if TYPE_CHECKING:
     from diysink.evaluation.benchmarks import Benchmark, Questions
+
+# Of a row: what determines the answers and their judgement.
+_OF_PROTOCOL = ("name", "split", "metric", "suffix", "max_new_tokens", "group")
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,7 @@ class Asked:
         """A benchmark with its files, or with the reason why it is not run."""
         from diysink.records import SourceError
 
-        described = {
-            key: value for key, value in asdict(row).items() if key not in ("load", "published")
-        }
+        described = {name: getattr(row, name) for name in _OF_PROTOCOL}
         try:
             items = row.items(folder)
         except (FileNotFoundError, SourceError) as error:

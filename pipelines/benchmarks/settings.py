@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pipelines.evaluate.settings import BenchmarkChange
 from pipelines.problems import ContradictionError, Problem
-from pipelines.schema import Entries, Name, Settings, Share, Text
+from pipelines.schema import Entries, Name, Settings, Share, Text, without_nulls
 
 if TYPE_CHECKING:
     from diysink.analysis.taxonomy import TaxonomySettings
@@ -61,9 +61,9 @@ class Benchmarks(Settings):
     chosen: Entries[Published]
     every: PositiveInt
     limit: PositiveInt | None
-    columns: Entries[Column]
+    columns: Annotated[dict[Text, Column], BeforeValidator(without_nulls)]
     taxonomy: Taxonomy | None
-    paper: dict[Name, dict[Name, float]] = Field(default_factory=dict)
+    paper: dict[Name, dict[Text, float]] = Field(default_factory=dict)
 
     def rows(self) -> "list[tuple[Benchmark, Path]]":
         """The benchmarks, with what is changed of each, and the folder of its files."""

@@ -182,7 +182,7 @@ def test_questions_are_labelled_by_the_model_at_hand(planted, tmp_path):
     assert labels["id"].tolist() == [record.id for record in lvlms.questions()[:30]]
     assert set(labels["label"]) <= {"global", "local", "mixed"}
     assert labels["globalness"].between(0, 1).all()
-    results, _, page = tabulate_benchmarks(found, folders, evaluate, benchmarks, 0)
+    results, _, _ = tabulate_benchmarks(found, folders, evaluate, benchmarks, 0)
     stock = pd.read_parquet(Path(found["answers"]["tiny"]["stock"]["0"]) / PREDICTIONS)
     rows = {(row["variant"], row["group"]): row for row in results["groups"]}
     counted = labels["label"].value_counts()
