@@ -1,5 +1,7 @@
 """Registered versions with a toy for a model: decisions are made by the predictions they carry."""
 
+import io
+import json
 import shutil
 import uuid
 import warnings
@@ -12,8 +14,10 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    CLIPImageProcessorPil,
     CLIPVisionConfig,
     CLIPVisionModel,
     LlamaConfig,
@@ -25,6 +29,13 @@ from diysink.model import Parts, assemble
 from diysink.registry import challenge
 from diysink.registry.package import SIGNATURE
 from diysink.registry.promotion import DIGEST
+from diysink.selection import (
+    Reweight,
+    ReweightSelection,
+    ReweightSettings,
+    SentenceEncoder,
+    save_selection,
+)
 
 NAME = "toy"
 WORDS = ["<pad>", "</s>", "<unk>", "<image>", "USER:", "ASSISTANT:", *"abcdefgh"]
@@ -128,3 +139,39 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = Parts(str(root / "encoder"), str(root / "language"))
     assemble(parts, None, connector="dual", arrangement="front").save(root / "saved")
     return root / "saved"
+
+
+def png(seed: int) -> bytes:
+    """A file of 24 x 24 random pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
+
+
+def patch_norms(folder: Path, data: bytes) -> np.ndarray:
+    """Norms of an image's patches where the connector reads them, by transformers alone."""
+    encoder = CLIPVisionModel.from_pretrained(folder.parent / "encoder").eval()
+    processor = CLIPImageProcessorPil.from_pretrained(folder.parent / "encoder")
+    pixels = processor(Image.open(io.BytesIO(data)).convert("RGB"), return_tensors="pt")
+    with torch.no_grad():
+        states = encoder(**pixels, output_hidden_states=True).hidden_states[-2]
+    return states[0, 1:].norm(dim=-1).numpy()
+
+
+@pytest.fixture(scope="session")
+def sinking_model(saved_model: Path, tiny_sentence: Path) -> Path:
+    """The saved model with half of its tokens called sinks, and ReW."""
+    folder = saved_model.parent / "sinking"
+    shutil.copytree(saved_model, folder)
+    settings = json.loads((folder / "config.json").read_text())
+    norms = [patch_norms(saved_model, png(seed)) for seed in range(8)]
+    settings["tau"] = float(np.median(norms))
+    (folder / "config.json").write_text(json.dumps(settings))
+    shutil.copytree(tiny_sentence, folder / "sentence")
+    torch.manual_seed(0)
+    sentence = SentenceEncoder.load(folder / "sentence")
+    reweight = Reweight(ReweightSettings(dim=sentence.dim, hidden=4, output="softmax"))
+    torch.nn.init.normal_(reweight.out.weight)
+    save_selection(ReweightSelection(sentence, reweight), folder)
+    return folder

@@ -69,21 +69,48 @@ def test_the_package_answers_as_the_model_does(package: ModelInfo, saved_model: 
     assert found["answer"].tolist() == generator.answer(images, ["a b c"] * 3)
 
 
+HOW: Any = {"benchmark": BENCHMARKS["test"], "variant": "v", "batch": 2}
+
+
+@pytest.fixture
+def records(tiny_records: Any) -> list[Any]:
+    """One question each."""
+    return [replace(record, conversations=record.conversations[:2]) for record in tiny_records][:5]
+
+
 def test_a_package_is_evaluated_like_any_model(
-    package: ModelInfo, saved_model: Path, tiny_records: Any
+    module_tracking: Path, sinking_model: Path, records: list[Any]
 ) -> None:
-    records = [replace(record, conversations=record.conversations[:2]) for record in tiny_records][
-        :5
-    ]
-    how: Any = {"benchmark": BENCHMARKS["test"], "variant": "v", "batch": 2}
-    packaged = PackagedModel(package.model_uri, "cpu")
+    with mlflow.start_run():
+        made = package_model(
+            sinking_model, answers(0.5, n=10), asked(png("red")), tags={}, max_new_tokens=4
+        )
+    packaged = PackagedModel(made.model_uri, "cpu")
     assert isinstance(packaged, AnsweringModel)
-    table = predict(packaged, records, **how)
-    generator = load(saved_model)
+    generator = load(sinking_model)
     generator.max_new_tokens = 4
-    own = predict(FineTunedModel(generator), records, **how)
-    assert list(table["prediction"]) == list(own["prediction"])
-    assert table["route"].isna().all()
+    own = predict(FineTunedModel(generator), records, **HOW)
+    # It is not told the right answers, nor which images are simple.
+    own["log_likelihood"] = np.nan
+    table = predict(packaged, records, **HOW)
+    pd.testing.assert_frame_equal(table, own)
+    assert own["weight_sink"].nunique() > 1  # ReW's, and not ones
+
+
+def test_an_older_package_that_tells_only_answers_is_evaluated(
+    toy: Path, records: list[Any]
+) -> None:
+    table = predict(PackagedModel(str(toy)), records, **HOW)
+    assert set(table["prediction"]) == {"red"}
+    untold = ["route", "weight_sink", "weight_nonsink", "visual_tokens"]
+    assert table[untold].isna().all(axis=None)
+
+
+def test_requirements_are_versions_that_a_package_index_knows(package: ModelInfo) -> None:
+    root = Path(mlflow.artifacts.download_artifacts(package.model_uri))
+    lines = (root / "requirements.txt").read_text().split()
+    assert {line.split("==")[0] for line in lines} >= {"torch", "transformers", "jaxtyping"}
+    assert all("==" in line and "+" not in line for line in lines)
 
 
 def test_bytes_and_base64_are_the_same_image(package: ModelInfo) -> None:
@@ -95,6 +122,8 @@ def test_bytes_and_base64_are_the_same_image(package: ModelInfo) -> None:
 
 def test_signature_example_tags_and_evidence_travel_along(package: ModelInfo) -> None:
     assert package.signature.inputs.input_names() == ["image", "question"]
+    told = mlflow.pyfunc.load_model(package.model_uri).predict(asked(png("red")))
+    assert package.signature.outputs.input_names() == list(told.columns)
     root = Path(mlflow.artifacts.download_artifacts(package.model_uri))
     assert (root / "input_example.json").is_file()
     assert (root / "code" / "diysink" / "model" / "generation.py").is_file()

@@ -1,30 +1,65 @@
-"""The MLflow model: a table of images and questions in, answers out.
+"""The MLflow model: a table of images and questions in, a table of answers out.
 
 MLflow copies this file into the package and runs it to load the model ("models from code"), so
 nothing is pickled: a package is this code, the library beside it and a folder of safetensors.
-Images come as bytes of an encoded file, or as base64 of them (a REST client has nothing else).
-Paths and URLs are not taken: whoever may ask questions must not thereby read the server's files,
-nor make it fetch anything. Every cell is checked before anything is computed, because MLflow turns
-an error that is not its own into a bare "unexpected error"; its own arrive as HTTP 400.
+Every cell is checked (`diysink.registry.cells`) before anything is computed, because MLflow turns
+an error that is not its own into a bare "unexpected error"; its own arrive as HTTP 400. A server
+calls ``predict`` from several threads at once: checking and decoding run side by side, answering
+takes turns, a batch each.
 """
 
-import base64
-import binascii
-import re
-from collections.abc import Collection
-from numbers import Real
+import copy
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+import torch
 from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.types.schema import AnyType, Schema
+
+from diysink.encoders import Encoder
+from diysink.model import load
+from diysink.registry.cells import PLACEHOLDER, image_file, question_text
+from diysink.selection import QuestionBatch
 
 BATCH = 32  # questions answered at once
 NAMED = 5  # bad rows that an error names
 COLUMNS = ("image", "question")
-PLACEHOLDER = "<image>"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # base64 holds no colon
+OUTPUTS = (
+    "answer",
+    "route",
+    "weight_sink",
+    "weight_nonsink",
+    "sinks",
+    "sink_positions",
+    "grid",
+    "visual_tokens",
+    "cut",
+)
+
+
+class BadRequestError(MlflowException):
+    """HTTP 400 that says what is wrong, and no more.
+
+    MLflow sets the whole request before an error's message, which may be megabytes of base64.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._said = message
+        super().__init__(message, INVALID_PARAMETER_VALUE)
+
+    @property
+    def message(self) -> str:
+        """As it was raised."""
+        return self._said
+
+    @message.setter
+    def message(self, longer: str) -> None:
+        """Nothing changes it."""
 
 
 class PackagedAnswers(PythonModel):
@@ -33,19 +68,20 @@ class PackagedAnswers(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the folder that the package holds, on the device of ``model_config``.
 
-        ``mlflow.pyfunc.load_model(uri, model_config={"device": "cuda"})`` chooses another.
+        ``mlflow.pyfunc.load_model(uri, model_config={"device": "cuda"})`` chooses another;
+        ``max_image_bytes`` is the largest image file that is taken.
         """
-        import torch
-
-        from diysink.model import load
-
         device = context.model_config["device"]
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._generator = load(context.artifacts["model"], device=device)
         self._generator.max_new_tokens = context.model_config["max_new_tokens"]
-        self._tokenizer = self._generator.chat_encoder.tokenizer
+        self._max_image_bytes = context.model_config["max_image_bytes"]
+        # Answering pads with its tokenizer, which changes it: what checks cells has its own.
+        self._tokenizer = copy.deepcopy(self._generator.chat_encoder.tokenizer)
         self._special = {PLACEHOLDER, *self._tokenizer.all_special_tokens}
+        self._answering = threading.Lock()
+        _take_csv()
 
     def predict(
         self,
@@ -53,7 +89,18 @@ class PackagedAnswers(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Answers as a table with one column, ``answer``; a table without rows gives none.
+        """A row for each row; a table without rows gives none.
+
+        ============================  ============================================================
+        ``answer``                    the text
+        ``route``                     ``both``, ``sink`` or ``nonsink``: what was selected
+        ``weight_sink, _nonsink``     factors on the two sets of visual tokens
+        ``sinks``                     how many patches of the image are sinks
+        ``sink_positions``            which: index in the encoder's grid, row by row, from 0
+        ``grid``                      rows and columns of that grid
+        ``visual_tokens``             how many the language model saw
+        ``cut``                       whether only the beginning of the question was read
+        ============================  ============================================================
 
         Args:
             context: of the package.
@@ -62,26 +109,31 @@ class PackagedAnswers(PythonModel):
             params: none are known.
 
         Raises:
-            MlflowException: a column is missing, or a cell cannot be used; the rows are named,
+            BadRequestError: a column is missing, or a cell cannot be used; the rows are named,
                 counted from 0. A server answers with HTTP 400.
         """
-        table = as_rows(model_input)
+        files, questions = self._checked(as_rows(model_input))
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(files), BATCH):  # decoded a batch at a time: pixels are large
+            images = [file.open() for file in files[start : start + BATCH]]
+            with self._answering:
+                rows += self._answer(images, questions[start : start + BATCH])
+        return pd.DataFrame(rows, columns=list(OUTPUTS))
+
+    def _checked(self, table: pd.DataFrame) -> tuple[list[Any], list[str]]:
+        """The images and the questions of all rows."""
         files, questions, problems = [], [], {}
         for row, (image, question) in enumerate(
             zip(table["image"], table["question"], strict=True)
         ):
             try:
                 questions.append(self._question(question))
-                files.append(image_file(image))
+                files.append(image_file(image, self._max_image_bytes))
             except ValueError as error:
                 problems[row] = str(error)
         if problems:
-            raise MlflowException(_listed(problems, len(table)), INVALID_PARAMETER_VALUE)
-        answers: list[str] = []
-        for start in range(0, len(files), BATCH):  # decoded a batch at a time: pixels are large
-            images = [file.open() for file in files[start : start + BATCH]]
-            answers += self._generator.answer(images, questions[start : start + BATCH])
-        return pd.DataFrame({"answer": answers}, dtype=object)
+            raise BadRequestError(_listed(problems, len(table)))
+        return files, questions
 
     def _question(self, cell: Any) -> str:
         question = question_text(cell, self._special)
@@ -89,6 +141,39 @@ class PackagedAnswers(PythonModel):
         if not self._tokenizer(start, add_special_tokens=False)["input_ids"]:
             raise ValueError("the question holds nothing that the tokenizer knows; expected text")
         return question
+
+    def _answer(self, images: Sequence[Any], questions: Sequence[str]) -> list[dict[str, Any]]:
+        """One batch, encoded once: its patches tell the sinks, also where a resampler follows."""
+        model = self._generator.model.model
+        pixels = self._generator.pixels(images)
+        encoder = Encoder.of(model.vision_tower, model.config.vision_feature_layer)
+        with torch.no_grad():
+            states = model.visual_states(pixels.to(model.device, model.dtype))
+            asked = QuestionBatch.about(questions, pixels)
+            told = self._generator.answer_batch(replace(asked, visual=model.connect(states)))
+            positions = [patches.nonzero()[:, 0].tolist() for patches in model.sink_mask(states)]
+        return [
+            {
+                "answer": text,
+                "route": str(route),
+                "weight_sink": weights[0],
+                "weight_nonsink": weights[1],
+                "sinks": len(sinks),
+                "sink_positions": sinks,
+                "grid": list(encoder.grid(pixels)),
+                "visual_tokens": seen,
+                "cut": cut,
+            }
+            for text, route, weights, sinks, seen, cut in zip(
+                told.texts,
+                told.choice.routes,
+                told.choice.weights.detach().float().tolist(),
+                positions,
+                told.visual_tokens,
+                told.cut,
+                strict=True,
+            )
+        ]
 
 
 def as_rows(model_input: pd.DataFrame) -> pd.DataFrame:
@@ -98,122 +183,29 @@ def as_rows(model_input: pd.DataFrame) -> pd.DataFrame:
     a model as one row of two lists.
 
     Raises:
-        MlflowException: a column is missing or there twice, or the lists differ in length.
+        BadRequestError: a column is missing or there twice, or the lists differ in length.
     """
     if missing := [name for name in COLUMNS if name not in model_input]:
-        raise MlflowException(
+        raise BadRequestError(
             f"the input has no column {' and no column '.join(map(repr, missing))}; expected "
-            f"'image' and 'question', got {list(map(str, model_input.columns))}",
-            INVALID_PARAMETER_VALUE,
+            f"'image' and 'question', got {list(map(str, model_input.columns))}"
         )
     table = model_input.loc[:, list(COLUMNS)]
     if len(table.columns) != len(COLUMNS):
-        raise MlflowException(
-            "the input has a column 'image' or 'question' twice; expected one of each",
-            INVALID_PARAMETER_VALUE,
+        raise BadRequestError(
+            "the input has a column 'image' or 'question' twice; expected one of each"
         )
     cells = [table[name].iloc[0] for name in COLUMNS] if len(table) == 1 else []
     if not cells or not all(isinstance(cell, list) for cell in cells):
         return table
     images, questions = cells
     if len(images) != len(questions):
-        raise MlflowException(
+        raise BadRequestError(
             f"the input has {len(images)} images and {len(questions)} questions; expected as many "
-            "of one as of the other",
-            INVALID_PARAMETER_VALUE,
+            "of one as of the other"
         )
     columns = {"image": images, "question": questions}
     return pd.DataFrame({name: pd.Series(cell, dtype=object) for name, cell in columns.items()})
-
-
-def question_text(cell: Any, special: Collection[str] = (PLACEHOLDER,)) -> str:
-    """A cell of the column ``question``, if it is one.
-
-    Args:
-        cell: as it came.
-        special: the tokenizer's special tokens. Inside a question they would not be read as text:
-            ``<image>`` asks for a second image, an end-of-turn token ends the question.
-
-    Raises:
-        ValueError: null, no text, nothing to read in it, or a special token inside.
-    """
-    if _is_null(cell):
-        raise ValueError("the question is null; expected text")
-    if not isinstance(cell, str):
-        raise ValueError(f"the question is {_kind(cell)}; expected text")
-    if not any(letter.isprintable() and not letter.isspace() for letter in cell):
-        raise ValueError("the question is empty or blank; expected text")
-    try:
-        cell.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"the question holds {cell[error.start]!a} at character {error.start}, which is no "
-            "letter in itself; expected text that UTF-8 can hold"
-        ) from error
-    # A single character is an ordinary one ("!" pads in some tokenizers).
-    found = sorted(token for token in special if len(token.strip()) > 1 and token in cell)
-    if found:
-        raise ValueError(
-            f"the question holds {', '.join(map(repr, found))}, which the model reads as a sign of "
-            "its own and not as text; take it out (the image needs no placeholder)"
-        )
-    return str(cell)
-
-
-def image_file(cell: Any) -> Any:
-    """A cell of the column ``image``, as a `diysink.records.ImageFile`.
-
-    Raises:
-        ValueError: null, neither bytes nor base64, no image, or beyond the limits of
-            `diysink.records.ImageLimits`.
-    """
-    from diysink.records import ImageFile
-
-    if _is_null(cell):
-        raise ValueError(f"the image is null; {_EXPECTED}")
-    match cell:
-        case bytes() | bytearray() | memoryview():
-            data = bytes(cell)
-        case str():
-            data = _from_base64(cell)
-        case _:
-            raise ValueError(f"the image is {_kind(cell)}; {_EXPECTED}")
-    if not data:
-        raise ValueError(f"the image is empty; {_EXPECTED}")
-    try:
-        return ImageFile.of(data)
-    except ValueError as error:
-        raise ValueError(f"the image cannot be decoded ({error}); {_EXPECTED}") from error
-
-
-_EXPECTED = "expected the bytes of an image file (PNG, JPEG, ...), or base64 of them"
-
-
-def _from_base64(text: str) -> bytes:
-    if _URL.match(text):
-        raise ValueError(
-            f"the image is a URL ({text[:30]!r}), and none is fetched or opened; {_EXPECTED} (of a "
-            "'data:' URL, what follows the comma)"
-        )
-    try:
-        # MLflow's own examples wrap base64 in lines.
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(
-            f"the image is text that is no base64 ({error}), beginning {text[:30]!r}; paths are "
-            f"not opened; {_EXPECTED}"
-        ) from error
-
-
-def _is_null(cell: Any) -> bool:
-    if cell is None or cell is pd.NA or cell is pd.NaT:
-        return True
-    return isinstance(cell, Real) and bool(cell != cell)  # NaN, numpy's too
-
-
-def _kind(cell: Any) -> str:
-    shape = getattr(cell, "shape", None)
-    return f"of type {type(cell).__name__}" + (f" of shape {tuple(shape)}" if shape else "")
 
 
 def _listed(problems: dict[int, str], rows: int) -> str:
@@ -221,6 +213,23 @@ def _listed(problems: dict[int, str], rows: int) -> str:
     more = f"; and {len(problems) - NAMED} more rows" if len(problems) > NAMED else ""
     total = f"{len(problems)} of {rows} rows cannot be answered (rows count from 0)"
     return f"{total}. {'; '.join(named)}{more}"
+
+
+def _take_csv() -> None:
+    """MLflow reads CSV by the pandas types of a signature, and has none for its own ``Any``.
+
+    They are objects: text as it came. Only its server asks for them, and only to read CSV.
+    """
+    types = Schema.pandas_types
+    if types.__module__ != Schema.__module__:
+        return  # a package that was loaded earlier
+
+    def pandas_types(schema: Schema) -> list[Any]:
+        if all(isinstance(kind, AnyType) for kind in schema.input_types()):
+            return [object for _ in schema.inputs]
+        return list(types(schema))
+
+    Schema.pandas_types = pandas_types
 
 
 set_model(PackagedAnswers())

@@ -11,19 +11,31 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import AnyType
+from mlflow.types.schema import AnyType, Array
 
 import diysink
 from diysink.artifact import digest_file, digest_json
 
 ANSWERING = Path(__file__).with_name("answering.py")
 PREDICTIONS = "predictions"  # of the artifacts: the answers that the version is judged by
-_REQUIRED = ("torch", "transformers", "safetensors", "pandas", "pyarrow", "pillow", "numpy")
+MAX_IMAGE_BYTES = 20 * 2**20  # of an image file that a package takes, unless it is told otherwise
 # "Any" and not binary and string: to those MLflow casts what it gets before the model sees it. It
 # makes the question "None" of a null, drops what is no base64, and fails without naming a row.
 SIGNATURE = ModelSignature(
     Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "question")]),
-    Schema([ColSpec(DataType.string, "answer")]),
+    Schema(
+        [
+            ColSpec(DataType.string, "answer"),
+            ColSpec(DataType.string, "route"),
+            ColSpec(DataType.double, "weight_sink"),
+            ColSpec(DataType.double, "weight_nonsink"),
+            ColSpec(DataType.long, "sinks"),
+            ColSpec(Array(DataType.long), "sink_positions"),
+            ColSpec(Array(DataType.long), "grid"),
+            ColSpec(DataType.long, "visual_tokens"),
+            ColSpec(DataType.boolean, "cut"),
+        ]
+    ),
 )
 
 
@@ -73,13 +85,26 @@ def package_model(
             code_paths=[str(library)],
             signature=SIGNATURE,
             input_example=example,
-            model_config={"device": device, "max_new_tokens": max_new_tokens},
-            pip_requirements=[f"{name}=={version(name)}" for name in (*_REQUIRED, "mlflow")],
+            model_config={
+                "device": device,
+                "max_new_tokens": max_new_tokens,
+                "max_image_bytes": MAX_IMAGE_BYTES,
+            },
+            pip_requirements=requirements(),
             tags=dict(tags),
         )
     # MLflow tries the example too, but only logs a warning if that fails.
     mlflow.pyfunc.load_model(made.model_uri).predict(example)
     return made
+
+
+def requirements() -> list[str]:
+    """What a package needs elsewhere: all that answering imports, in the versions of here.
+
+    Without the local part of a version (``2.13.0+cpu``), which no package index knows: whether
+    torch is the build for CPUs or for GPUs is for the index to say where it is installed.
+    """
+    return [f"{name}=={version(name).split('+')[0]}" for name in _REQUIRED]
 
 
 def package_digest(folder: Path, predictions: pd.DataFrame) -> str:
@@ -104,4 +129,17 @@ def read_predictions(name: str, model_version: int, folder: str | None = None) -
     return pd.read_parquet(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
 
 
+_REQUIRED = (
+    "torch",
+    "transformers",
+    "safetensors",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "numpy",
+    "scipy",
+    "jaxtyping",
+    "annotated-types",
+    "mlflow",
+)
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}

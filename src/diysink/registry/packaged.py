@@ -1,11 +1,12 @@
 """A registered package as a model that answers records, for the same evaluation as any other."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from diysink.evaluation.predict import Replies
-from diysink.records import Record, question_of
+from diysink.records import ImageLimits, Record, question_of
 
 
 class PackagedModel:
@@ -21,10 +22,12 @@ class PackagedModel:
     def __init__(self, uri: str, device: str = "auto") -> None:
         import mlflow
 
-        self._model = mlflow.pyfunc.load_model(uri, model_config={"device": device})
+        # Records were taken in under limits of their own; a package must not be stricter.
+        config = {"device": device, "max_image_bytes": ImageLimits().max_bytes}
+        self._model = mlflow.pyfunc.load_model(uri, model_config=config)
 
     def answer(self, records: Sequence[Record], max_new_tokens: int | None = None) -> Replies:
-        """Answers to a batch; a package does not tell its routes.
+        """Answers to a batch, and what the package tells of how they came about.
 
         Raises:
             ValueError: a length limit: a package has its own.
@@ -37,4 +40,19 @@ class PackagedModel:
                 "question": [question_of(record) for record in records],
             }
         )
-        return Replies([str(answer) for answer in self._model.predict(table)["answer"]])
+        return _replies(self._model.predict(table))
+
+
+def _replies(told: pd.DataFrame) -> Replies:
+    """By the columns that are there: older packages tell the answers alone."""
+
+    def column(name: str) -> list[Any]:
+        return told[name].tolist() if name in told else []
+
+    return Replies(
+        texts=[str(answer) for answer in column("answer")],
+        routes=column("route"),
+        weights=list(zip(column("weight_sink"), column("weight_nonsink"), strict=True)),
+        visual_tokens=column("visual_tokens"),
+        cut=column("cut"),
+    )
