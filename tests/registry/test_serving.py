@@ -4,8 +4,10 @@ import base64
 import io
 import json
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,17 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from diysink.model import load
 from diysink.registry import package_model
-from tests.registry.conftest import answers
+from diysink.registry.package import MAX_IMAGE_BYTES, SIGNATURE
+from diysink.selection import QuestionBatch
+from tests.registry.conftest import answers, patch_norms
+from tests.registry.conftest import png as noise
 
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
 
@@ -47,12 +53,12 @@ def text(data: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(module_tracking: Path, saved_model: Path) -> Any:
+def model(module_tracking: Path, sinking_model: Path) -> Any:
     """The package, as its users load it."""
     example = pd.DataFrame({"image": [png()], "question": ["a b c"]})
     with mlflow.start_run():
         made = package_model(
-            saved_model, answers(0.5, n=10), example, tags={}, max_new_tokens=4, device="cpu"
+            sinking_model, answers(0.5, n=10), example, tags={}, max_new_tokens=4, device="cpu"
         )
     return mlflow.pyfunc.load_model(made.model_uri)
 
@@ -76,9 +82,9 @@ def rows(*cells: tuple[Any, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def expected(saved_model: Path) -> list[str]:
+def expected(sinking_model: Path) -> list[str]:
     """Answers to "a b c" about a red and a blue image."""
-    generator = load(saved_model)
+    generator = load(sinking_model)
     generator.max_new_tokens = 4
     images = [Image.new("RGB", (24, 24), colour) for colour in ("red", "blue")]
     return generator.answer(images, ["a b c"] * 2)
@@ -102,7 +108,11 @@ def test_every_form_of_a_request_gives_the_same_answers(
 ) -> None:
     status, reply = ask(server, **{form: FORMS[form]})
     assert status == 200
-    assert [row["answer"] for row in reply["predictions"]] == expected
+    assert told(reply) == expected
+
+
+def told(reply: Any) -> list[str]:
+    return [row["answer"] for row in reply["predictions"]]
 
 
 def test_rows_as_inputs_and_a_single_row_are_answered(
@@ -110,7 +120,7 @@ def test_rows_as_inputs_and_a_single_row_are_answered(
 ) -> None:
     for inputs in (rows((RED, "a b c")), {"image": RED, "question": "a b c"}):
         status, reply = ask(server, inputs=inputs)
-        assert (status, reply["predictions"]) == (200, [{"answer": expected[0]}])
+        assert (status, told(reply)) == (200, expected[:1])
 
 
 def test_parquet_is_answered(server: TestClient, expected: list[str]) -> None:
@@ -121,13 +131,66 @@ def test_parquet_is_answered(server: TestClient, expected: list[str]) -> None:
         content=body.getvalue(),
         headers={"Content-Type": "application/vnd.apache.parquet"},
     )
-    assert (reply.status_code, reply.json()["predictions"]) == (200, [{"answer": expected[0]}])
+    assert (reply.status_code, told(reply.json())) == (200, expected[:1])
 
 
-def test_csv_is_refused(server: TestClient) -> None:
-    body = f"image,question\n{RED},a\n"
+def ask_csv(server: TestClient, body: str) -> tuple[int, Any]:
     reply = server.post("/invocations", content=body, headers={"Content-Type": "text/csv"})
-    assert reply.status_code == 400
+    return reply.status_code, reply.json()
+
+
+def test_csv_is_answered(server: TestClient, expected: list[str]) -> None:
+    table = pd.DataFrame({"image": [RED, BLUE], "question": ["a b c", "a b c"]})
+    for body in (table.to_csv(index=False), table.to_csv()):  # the index is a column of no name
+        status, reply = ask_csv(server, body)
+        assert (status, told(reply)) == (200, expected)
+    quoted = text(png("red")[:57]) + "\n" + text(png("red")[57:])  # base64 in lines
+    status, reply = ask_csv(server, f'image,question\n"{quoted}",a b c\n')
+    assert (status, told(reply)) == (200, expected[:1])
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (f"{RED},", "row 1: the question is null"),
+        (f"{RED},null", "row 1: the question is null"),  # pandas takes the word for one
+        (f"{RED}", "row 1: the question is null"),
+        (",a", "row 1: the image is null"),
+        (f"{RED},a <image>", "row 1: the question holds '<image>'"),
+        ("%%%,a", "row 1: the image is text that is no base64"),
+    ],
+)
+def test_a_bad_cell_of_csv_is_400(server: TestClient, line: str, problem: str) -> None:
+    status, reply = ask_csv(server, f"image,question\n{RED},7\n{line}\n")
+    assert status == 400
+    assert problem in reply["message"]
+
+
+@pytest.mark.parametrize("body", ["", "image\nabc\n", "a,b\n1,2\n", f"{RED},a\n", '"'])
+def test_csv_that_is_no_table_of_these_is_400(server: TestClient, body: str) -> None:
+    assert ask_csv(server, body)[0] == 400
+
+
+def test_the_answer_tells_how_it_came_about(
+    server: TestClient, sinking_model: Path, saved_model: Path
+) -> None:
+    files, questions = [noise(seed) for seed in range(3)], ["a", "b c", "d"]
+    cells = [(text(file), question) for file, question in zip(files, questions, strict=True)]
+    status, reply = ask(server, dataframe_records=rows(*cells))
+    assert status == 200
+    tau = json.loads((sinking_model / "config.json").read_text())["tau"]
+    chosen = load(sinking_model).selection(QuestionBatch.about(questions, torch.zeros(3, 3, 1, 1)))
+    weights = chosen.weights.tolist()
+    numbers = []
+    for row, file, of_question in zip(reply["predictions"], files, weights, strict=True):
+        assert list(row) == SIGNATURE.outputs.input_names()
+        sinks = np.flatnonzero(patch_norms(saved_model, file) >= tau).tolist()
+        assert (row["sinks"], row["sink_positions"]) == (len(sinks), sinks)
+        assert (row["route"], row["grid"], row["visual_tokens"]) == ("both", [3, 3], 9)
+        assert [row["weight_sink"], row["weight_nonsink"]] == pytest.approx(of_question, abs=1e-6)
+        assert row["cut"] is False
+        numbers.append(tuple(sinks))
+    assert len(set(numbers)) > 1  # they differ by image
 
 
 BAD = {
@@ -252,20 +315,102 @@ def test_a_table_without_rows_has_no_answers(server: TestClient, model: Any) -> 
     assert ask(server, dataframe_split=split) == (200, {"predictions": []})
     assert ask(server, inputs={"image": [], "question": []}) == (200, {"predictions": []})
     empty = model.predict(pd.DataFrame({"image": [], "question": []}))
-    assert list(empty.columns) == ["answer"]
+    assert list(empty.columns) == SIGNATURE.outputs.input_names()
     assert len(empty) == 0
 
 
 def test_other_columns_are_ignored(server: TestClient, expected: list[str]) -> None:
     row = {"id": 1, "question": "a b c", "image": RED, "note": None}
-    assert ask(server, dataframe_records=[row]) == (200, {"predictions": [{"answer": expected[0]}]})
+    status, reply = ask(server, dataframe_records=[row])
+    assert (status, told(reply)) == (200, expected[:1])
 
 
 @pytest.mark.parametrize("question", ["x" * 100_000, "a b c " * 17_000], ids=["word", "words"])
 def test_a_very_long_question_does_not_break_the_server(server: TestClient, question: str) -> None:
     status, reply = ask(server, dataframe_records=rows((RED, question)))
     assert status == 200
-    assert isinstance(reply["predictions"][0]["answer"], str)
+    assert reply["predictions"][0]["cut"] is (" " in question)  # an unknown word is one token
+
+
+def test_a_question_of_megabytes_is_refused(server: TestClient) -> None:
+    status, reply = ask(server, dataframe_records=rows((RED, "a"), (RED, "a b " * 10**6)))
+    assert status == 400
+    assert "row 1: the question has 4000000 characters" in reply["message"]
+
+
+def test_an_image_beyond_the_limit_is_refused_before_it_is_decoded(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = png() + bytes(2 * MAX_IMAGE_BYTES)  # what follows a PNG's end is not read
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    asked = pd.DataFrame({"image": [large], "question": ["a"]})
+    with pytest.raises(MlflowException, match=r"row 0: .*file_too_large.*at most 20971520"):
+        model.predict(asked)
+    monkeypatch.setattr(base64, "b64decode", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(MlflowException, match=r"row 0: .*more than the 20971520 bytes"):
+        model.predict(asked.assign(image=[base64.encodebytes(large).decode()]))
+
+
+def test_base64_of_the_largest_image_is_not_taken_for_a_larger_one(
+    model: Any, expected: list[str]
+) -> None:
+    large = png("red") + bytes(MAX_IMAGE_BYTES - len(png("red")))
+    wrapped = base64.encodebytes(large).decode().replace("\n", "\r\n")
+    asked = pd.DataFrame({"image": [wrapped], "question": ["a b c"]})
+    assert model.predict(asked)["answer"].tolist() == expected[:1]
+
+
+@pytest.mark.parametrize("form", ["inputs", "instances"])
+def test_an_error_does_not_send_the_request_back(server: TestClient, form: str) -> None:
+    status, reply = ask(server, **{form: rows((RED * 1000, "a"), (RED, None))})
+    assert status == 400
+    assert "row 1: the question is null" in reply["message"]
+    assert len(reply["message"]) < 1000
+
+
+def test_rows_are_answered_in_batches(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = model.unwrap_python_model()._generator
+    sizes, answer = [], generator.answer_batch
+    monkeypatch.setattr(
+        generator, "answer_batch", lambda batch: sizes.append(len(batch.texts)) or answer(batch)
+    )
+    images = [noise(seed % 5) for seed in range(70)]
+    found = model.predict(pd.DataFrame({"image": images, "question": "a b c"}))
+    assert sizes == [32, 32, 6]
+    assert found["sink_positions"].tolist() == found["sink_positions"].tolist()[:5] * 14
+
+
+def test_requests_at_once_do_not_mix(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server calls from several threads. Each request is answered as it is alone, in turn."""
+    tables = [
+        pd.DataFrame(
+            {
+                "image": [noise(seed), noise(seed + 1)],
+                "question": ["a " * (seed + 1), "b c"],
+            }
+        )
+        for seed in range(8)
+    ]
+    alone = [model.predict(table) for table in tables]
+    assert len({str(found.to_dict()) for found in alone}) == 8
+    generator = model.unwrap_python_model()._generator
+    answer, inside, overlaps = generator.answer_batch, threading.Lock(), []
+
+    def watched(batch: Any) -> Any:
+        if not inside.acquire(blocking=False):
+            overlaps.append(batch.texts)
+            return answer(batch)
+        try:
+            return answer(batch)
+        finally:
+            inside.release()
+
+    monkeypatch.setattr(generator, "answer_batch", watched)
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(model.predict, tables * 4))
+    assert not overlaps
+    for found, right in zip(together, alone * 4, strict=True):
+        pd.testing.assert_frame_equal(found, right)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, np.bytes_, text])
