@@ -143,7 +143,7 @@ def bomb() -> bytes:
 def large_jpeg() -> str:
     """Base64 of a whole picture of 30 MB: noise, 48 million pixels."""
     data = io.BytesIO()
-    Image.effect_noise((8000, 6000), 100).save(data, "JPEG", quality=90)
+    Image.effect_noise((8000, 6000), 100).save(data, "JPEG", quality=75)
     return text(data.getvalue() + bytes(max(0, LARGE - len(data.getvalue()))))
 
 

@@ -105,7 +105,9 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     (f"{G}mlflow.md", "mlflow server "): Skip("test_store.py starts it on a free port"),
     (f"{G}mlflow.md", "import mlflow\n"): Skip("test_store.py runs it, against its server"),
     (f"{G}mlflow.md", "import mlflow, pandas as pd"): Run(FILE),
-    (f"{G}mlflow.md", "export MLFLOW_TRACKING_URI="): Skip("test_server.py starts it on a free port"),
+    (f"{G}mlflow.md", "export MLFLOW_TRACKING_URI="): Skip(
+        "test_server.py starts it on a free port"
+    ),
     (f"{G}mlflow.md", "import base64, json"): Skip("test_server.py asks its own server"),
     (f"{G}mlflow.md", "mlflow models build-docker "): Skip("needs docker"),
     (f"{G}mlflow.md", "mlflow models generate-dockerfile "): Skip("needs docker"),

@@ -83,3 +83,19 @@ def test_five_seeds_on_other_kernels_are_those_of_their_file():
         rows = [pd.Series(one["differences"][name]) for one in both]
         cells = [interval(row, "training_low", "training_high") for row in rows]
         assert f"| {name.replace(' - ', ' less ')} | {' | '.join(cells)} |" in page
+
+
+def test_the_guide_tells_what_the_served_package_answered():
+    recorded = json.loads((RESULTS / "serve.json").read_text())
+    page = " ".join((ROOT / "docs/guides/mlflow.md").read_text().split())
+    assert recorded["faults"] == []
+    assert recorded["replies"] == recorded["requests"] == 1000
+    of = recorded["statuses"]
+    assert (
+        f"{of['200']} requests got {recorded['rows_answered']:,} rows, {of['400']} got 400" in page
+    )
+    bad = {kind: one for kind, one in recorded["alone"].items() if one["status"] != 200}
+    large = [one["cpu_ms"] for kind, one in bad.items() if "30 MB" in kind]
+    most = max(one["cpu_ms"] for kind, one in bad.items() if "30 MB" not in kind)
+    assert f"at most {most} ms of the server's processor time" in page
+    assert f"an image of 30 MB {min(large)} to {max(large)} ms" in page
