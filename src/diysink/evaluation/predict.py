@@ -92,7 +92,8 @@ def predict(
     """Answers to all questions of a benchmark, one row each.
 
     Columns: variant, seed, control, benchmark, metric, id, image (the first), group, subtask, unit
-    (items that are judged as a whole), question, reference, prediction, parsed (what the metric
+    (items that are judged as a whole), source (where a benchmark of several sources has an item
+    from; None: it does not say), question, reference, prediction, parsed (what the metric
     understood; None: nothing), guessed (whether the metric drew an answer then), correct (from 0 to
     1), log_likelihood (of the reference, in nats per token; NaN where the model cannot give it),
     route, weight_sink, weight_nonsink, visual_tokens (how many the language model saw), simple
@@ -154,6 +155,7 @@ def _judged(metric: Metric, item: Item, told: dict[str, Any]) -> dict[str, Any]:
         "group": item.group,
         "subtask": item.subtask,
         "unit": item.unit,
+        "source": item.details.get("source"),
         "question": question_of(item),
         "reference": answer_of(item),
         "prediction": told["prediction"],

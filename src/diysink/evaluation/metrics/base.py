@@ -46,8 +46,8 @@ class Metric(ABC):
         """What is added up, by image: here the scores, and how many there are.
 
         Args:
-            rows: of one variant and seed: ``image``, ``unit``, ``subtask``, ``reference``,
-                ``prediction``, ``parsed``, ``guessed`` and ``correct`` (the score).
+            rows: of one variant and seed: ``image``, ``unit``, ``subtask``, ``source``,
+                ``reference``, ``prediction``, ``parsed``, ``guessed`` and ``correct`` (the score).
 
         Returns:
             One row for each image (the index), columns of numbers.
