@@ -101,10 +101,9 @@ def matches(prediction: str, references: tuple[str, ...]) -> bool:
     given = {value for text in (*keys, *numbers) for value in comparable(text)}
     wanted = [value for reference in references for value in comparable(reference)]
     return any(
-        any(isinstance(want, str) and want in value for want in wanted)
-        if isinstance(value, str)
-        else value in wanted
+        isinstance(want, str) and want in value if isinstance(value, str) else want == value
         for value in given
+        for want in wanted
     )
 
 

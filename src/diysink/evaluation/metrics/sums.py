@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from numpy import ndarray
 
 Sums = Mapping[str, Float[ndarray, "*draws"]]
@@ -35,7 +35,7 @@ def labels_of(sums: Iterable[str], name: str) -> list[str]:
 
 
 def share(
-    part: Float[ndarray, "*draws"], whole: Float[ndarray, "*draws"]
+    part: Real[ndarray, "*draws"], whole: Real[ndarray, "*draws"]
 ) -> Float[ndarray, "*draws"]:
     """``part / whole``; NaN where there is nothing to count."""
     part, whole = np.asarray(part, float), np.asarray(whole, float)
