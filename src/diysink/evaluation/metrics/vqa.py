@@ -25,7 +25,7 @@ _CONTRACTED = """
     y'all'd've you'd you'd've you'll you're you've
 """
 # Each with one of its apostrophes missing. The published table is these, and one reversed entry.
-_CONTRACTIONS = {
+CONTRACTIONS = {
     word[:place] + word[place + 1 :]: word
     for word in _CONTRACTED.split()
     for place, letter in enumerate(word)
@@ -60,7 +60,7 @@ def evalai(answer: str) -> str:
         text = text.replace(mark, "" if beside else " ")
     text = _PERIOD.sub("", text, count=_PERIODS)
     words = [_NUMBERS.get(word, word) for word in text.split()]
-    return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
+    return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
 class Vqa(Metric):
@@ -80,14 +80,15 @@ class Vqa(Metric):
         Raises:
             ValueError: fewer than four references; no answer could then be wholly right.
         """
-        people = len(item.references)
+        references = item.references
+        people = len(references)
         if people < 4:
             raise ValueError(
                 f"item {item.id!r} has {people} reference answers; VQA accuracy compares with what "
                 "several people said, and needs at least 4. Take the metric 'exact' for one"
             )
         answer = evalai(prediction)
-        matching = sum(evalai(reference) == answer for reference in item.references)
+        matching = [evalai(reference) for reference in references].count(answer)
         left_out = matching * min(3, matching - 1) if matching else 0
         kept = (people - matching) * min(3, matching)
         return Judgement((left_out + kept) / (3 * people), answer)

@@ -1,0 +1,1 @@
+"""Parts of `lmms_eval_parity.py`."""
