@@ -99,3 +99,21 @@ def test_the_guide_tells_what_the_served_package_answered():
     most = max(one["cpu_ms"] for kind, one in bad.items() if "30 MB" not in kind)
     assert f"at most {most} ms of the server's processor time" in page
     assert f"an image of 30 MB {min(large)} to {max(large)} ms" in page
+def test_the_guide_tells_the_recorded_parity_with_lmms_eval():
+    recorded = json.loads((RESULTS / "lmms-eval-parity.json").read_text())
+    page = (ROOT / "docs/guides/benchmarks.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("|") and "%" in line]
+    assert len(rows) == len(recorded["benchmarks"])
+    assert recorded["unexplained"] == 0
+    for row, judged in zip(rows, recorded["benchmarks"].values(), strict=True):
+        assert f"| {100 * judged['equal']:.1f} % |" in row
+        for each in judged["differences"]:
+            assert f"{each['rule'][1:]}: {each['cases']}." in row
+
+
+def test_the_guide_tells_how_long_metrics_take():
+    recorded = json.loads((RESULTS / "metrics.json").read_text())
+    seconds = [each["all"] for each in recorded["cpu_seconds"].values()]
+    page = (ROOT / "docs/guides/benchmarks.md").read_text()
+    assert f"take {min(seconds):.1f} to {max(seconds):.1f} s" in page
+    assert max(seconds) <= recorded["target"]
