@@ -207,6 +207,11 @@ def main() -> None:
         name: same_numbers(our_numbers(mine[name], ours[name]), again["numbers"][name])
         for name in mine
     }
+    scores = [each["score"] for each in theirs["results"]["gqa"]]
+    numbers["gqa, all cases"] = same_numbers(
+        our_numbers([case | {"same": True} for case in mine["gqa"]], ours["gqa"]),
+        {"accuracy (lmms-eval)": sum(scores) / len(scores)},
+    )
     result = {
         "cases_of_each": args.cases,
         "seed": args.seed,

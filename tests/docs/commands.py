@@ -92,6 +92,7 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     ("README.md", "diysink inspect "): Skip(f"{HUB}; tests/census runs the command"),
     ("README.md", "from diysink.encoders import"): Skip(TINY),
     ("README.md", "import diysink.model "): Run(TABLE),
+    (f"{G}benchmarks.md", "import os\n"): Run(),
     (f"{G}dvc.md", ".venv/bin/dvc repro "): Run(),
     (f"{G}dvc.md", ".venv/bin/dvc plots show"): Run(),
     (f"{G}dvc.md", "dvc exp run -n slower "): Run(),
