@@ -99,6 +99,8 @@ def test_the_guide_tells_what_the_served_package_answered():
     most = max(one["cpu_ms"] for kind, one in bad.items() if "30 MB" not in kind)
     assert f"at most {most} ms of the server's processor time" in page
     assert f"an image of 30 MB {min(large)} to {max(large)} ms" in page
+
+
 def test_the_guide_tells_the_recorded_parity_with_lmms_eval():
     recorded = json.loads((RESULTS / "lmms-eval-parity.json").read_text())
     page = (ROOT / "docs/guides/benchmarks.md").read_text()
