@@ -15,7 +15,7 @@ class Inspect(Settings):
     images: Text | None
     layers: tuple[int, ...] | None
     limit: PositiveInt | None
-    size: PositiveInt | None
+    sizes: tuple[PositiveInt, ...] | None
     dtype: Literal["float32", "bfloat16", "float16"]
     batch_size: PositiveInt
     examples: NonNegativeInt

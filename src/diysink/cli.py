@@ -44,7 +44,7 @@ def _inspect(given: argparse.Namespace) -> None:
         revision=given.revision,
         layers=given.layers,
         limit=given.limit,
-        size=given.size,
+        sizes=given.sizes,
         device=given.device,
         dtype=given.dtype,
         batch_size=given.batch_size,
@@ -71,10 +71,20 @@ def _compare(given: argparse.Namespace) -> None:
 
 
 def _layers(text: str) -> list[int]:
+    return _numbers(text, "0,6,-2")
+
+
+def _sizes(text: str) -> list[int]:
+    return _numbers(text, "224,518")
+
+
+def _numbers(text: str, example: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas, such as 0,6,-2") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: numbers with commas, such as {example}"
+        ) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--layers", type=_layers, help="0,6,-2: those alone (default: all)")
     look.add_argument("--limit", type=int, help="of images (default: all)")
     look.add_argument(
-        "--size", type=int, help="side of the images in pixels (default: the model's)"
+        "--sizes",
+        type=_sizes,
+        help="518: side of the images in pixels; 224,518: a sweep (default: the model's)",
     )
     look.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     look.add_argument("--dtype", default="float32", help="float32, bfloat16, float16")

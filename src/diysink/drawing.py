@@ -16,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 Rows = Sequence[Mapping[str, Any]]
 Tables = Mapping[str, pd.DataFrame]
@@ -129,6 +130,14 @@ def standalone(drawing: Drawing) -> str:
 def legend_above(axes: Axes, ncols: int = 2) -> None:
     """Put the legend over the axes, where no mark can be behind it."""
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols)
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic y axis with plain numbers at 1, 2, 5, 10, ..."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_line(

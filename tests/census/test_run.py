@@ -173,7 +173,7 @@ def test_the_size_of_the_images():
     model = make("dinov2")
     images = [picture(0), picture(1)]
     for side in (24, 48):
-        card = diysink.inspect(model, images, processor=processor, size=side, progress=False)
+        card = diysink.inspect(model, images, processor=processor, sizes=[side], progress=False)
         assert card.plain["model"]["pixels"] == [side, side]
         assert card.plain["model"]["grid"] == [side // 8] * 2
 

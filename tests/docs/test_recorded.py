@@ -60,6 +60,39 @@ def test_probes_are_those_of_their_file():
         assert f"| {layer} | {' | '.join(cells)} |" in page
 
 
+def test_the_sweep_is_that_of_its_file_and_its_cards():
+    card = json.loads((ROOT / "docs/census/dinov2-small-sizes.json").read_text())
+    page = (ROOT / "docs/census/README.md").read_text()
+    for one in card["sizes"]:
+        alone = json.loads((census_table.CARDS / f"dinov2-small-{one['size']}.json").read_text())
+        found = alone["layers"][card["layers"]["attention"]]["metrics"]
+        assert one["metrics"]["concentration"] == found["concentration"]
+        ratio, times, share = (
+            one["metrics"][name] for name in ("norm_ratio", "concentration", "sink_share")
+        )
+        cells = [
+            str(one["size"]), ", ".join(one["types"]),
+            "{value:.2f} [{low:.2f}, {high:.2f}]".format(**ratio),
+            "{value:.0f} [{low:.0f}, {high:.0f}]".format(**times),
+            "{value:.1f} % [{low:.1f}, {high:.1f}]".format(
+                **{key: 100 * number for key, number in share.items()}
+            ),
+        ]  # fmt: skip
+        assert f"| {' | '.join(cells)} |" in page
+    (change,) = card["differences"]
+    assert f"{change['differ']} of {change['of']} numbers" in page
+    told = {"norm_ratio": (1, 3), "concentration": (1, 0), "sink_share": (100, 1)}
+    for name, (scale, digits) in told.items():
+        found = change["metrics"][name]
+        low, value, high = (
+            f"{scale * found[key]:+.{digits}f}" for key in ("low", "difference", "high")
+        )
+        assert f"{value} [{low}, {high}]" in page
+    layers = card["layers"]
+    for said in (f"median, layer {layers['norms']}", f"share, layer {layers['attention']}"):
+        assert said in page
+
+
 @pytest.mark.parametrize(
     ("shape", "said"), [("base, cpu", "(ViT-B/16 at 224)"), ("large, cpu", "(ViT-L/14 at 336)")]
 )

@@ -126,7 +126,7 @@ def test_a_stopped_run_goes_on_to_the_same_card(folder, photos, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"layers": [99]}, "layers 0 to"), ({"size": 7}, "takes images of")]
+    ("options", "said"), [({"layers": [99]}, "layers 0 to"), ({"sizes": [7]}, "takes images of")]
 )
 def test_options_that_do_not_fit_are_refused_not_passed_over(folder, photos, options, said):
     with pytest.raises(ValueError, match=said):

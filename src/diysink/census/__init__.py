@@ -6,6 +6,8 @@ from diysink.census.images import Images, LeftOut, read_images
 from diysink.census.page import write_page
 from diysink.census.quantities import QUANTITIES
 from diysink.census.run import Census, Options, census_of
+from diysink.census.sweep import sweep_of
+from diysink.census.sweep_page import write_sweep_page
 
 __all__ = [
     "QUANTITIES",
@@ -18,5 +20,7 @@ __all__ = [
     "census_of",
     "compare",
     "read_images",
+    "sweep_of",
     "write_page",
+    "write_sweep_page",
 ]

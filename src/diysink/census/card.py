@@ -21,32 +21,38 @@ from diysink.artifact import (
 )
 from diysink.census.metrics import METRICS, Rows
 from diysink.census.metrics.neurons import told
+from diysink.census.metrics.norms import LARGEST
 from diysink.census.totals import Totals
 from diysink.census.verdict import Verdict, judge
 from diysink.encoders import EncoderIdentity
 from diysink.sinks import CalibrationSettings, SinkProfile, calibrate
 
 VERSION = 1
-KIND = "diysink census"
+KIND, SWEEP = "diysink census", "diysink sweep"
 CARD, REPLICATES = "card.json", "replicates.safetensors"
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a census found.
+    """What a census found, or a sweep over input sizes (`diysink.census.sweep`).
 
     Attributes:
-        plain: as JSON (``docs/census/card.md`` explains every key).
-        replicates: of each value, by layer: row 0 is the value, the others are bootstrap
-            replicates over images. Empty where they were not kept.
+        plain: as JSON (``docs/guides/inspect.md`` explains every key).
+        replicates: of each value, by layer (of a sweep: by size): row 0 is the value, the others
+            are bootstrap replicates over images. Empty where they were not kept.
     """
 
     plain: dict[str, Any]
-    replicates: Mapping[str, Float[np.ndarray, "layers rows"]]
+    replicates: Mapping[str, Float[np.ndarray, "places rows"]]
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it is of several input sizes."""
+        return bool(self.plain["kind"] == SWEEP)
 
     @property
     def lines(self) -> list[str]:
-        """The verdict in three sentences."""
+        """The verdict, in sentences."""
         return [str(line) for line in self.plain["verdict"]["lines"]]
 
     @property
@@ -76,7 +82,7 @@ class Card:
         place = Path(path)
         file = place / CARD if place.is_dir() else place
         plain = load_json(file)
-        if not isinstance(plain, dict) or plain.get("kind") != KIND:
+        if not isinstance(plain, dict) or plain.get("kind") not in (KIND, SWEEP):
             raise BrokenFileError(file, "not the card of a census. Make one with diysink inspect")
         if plain.get("version") != VERSION:
             raise BrokenFileError(
@@ -104,7 +110,10 @@ def make_card(totals: Totals, about: Mapping[str, Any], layers: list[int]) -> Ca
     for place, layer in enumerate(layers):
         identity = EncoderIdentity(about["model"]["name"], "", layer, about["model"]["family"])
         profile = profiles[layer] = calibrate(totals.norms[layer], identity, CalibrationSettings())
-        values = {"sinks_per_image": _sinks_per_image(totals, layer, profile)}
+        values = {
+            "sinks_per_image": _sinks_per_image(totals, layer, profile),
+            "images_with_sinks": _images_with_sinks(totals, layer, profile),
+        }
         for name, metric in METRICS.items():
             if tables := totals.of(layer, name):
                 values |= metric.values(tables)
@@ -148,6 +157,16 @@ def _sinks_per_image(totals: Totals, layer: int, profile: SinkProfile) -> Rows:
         return np.zeros(images.size)
     edge = statistics.layout.nearest_edge(profile.tau)
     return statistics.tables["norms"][:, edge:].sum(1).numpy() / images
+
+
+def _images_with_sinks(totals: Totals, layer: int, profile: SinkProfile) -> Rows:
+    """The share of images with a patch at or beyond tau, in the data and in each replicate."""
+    statistics = totals.norms[layer]
+    images = np.maximum(statistics.tables["images"].numpy(), 1)
+    if profile.tau is None:
+        return np.zeros(images.size)
+    edge = statistics.layout.nearest_edge(profile.tau)
+    return totals.of(layer, "norms")[LARGEST][:, edge:].sum(1).numpy() / images
 
 
 def _tau(profile: SinkProfile) -> dict[str, float] | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from diysink.census.metrics import Quantity
 from diysink.drawing import (
@@ -21,6 +21,7 @@ from diysink.drawing import (
     draw_line,
     drawing,
     legend_above,
+    logarithmic,
 )
 
 VERSION = 1  # of the language part
@@ -176,10 +177,7 @@ def _drawing(part: Mapping[str, Any], query: str) -> Drawing | None:
         for kind, rows in lines.items():
             colour, marker, line = _MARKS[kind]
             draw_line(axes, rows, "layer", 1.0, colour, marker, line, _KINDS[kind])
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="layer of the language model", ylabel="attention over an even share")
         legend_above(axes, ncols=2)

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from matplotlib.colors import to_hex
 
 from diysink.artifact import atomic_path
 from diysink.census.examples import Example
-from diysink.census.language import QUANTITIES as OF_LANGUAGE
 from diysink.census.language import section
+from diysink.census.metrics import Quantity
 from diysink.census.packing import pack_example
-from diysink.census.quantities import QUANTITIES, ROLLOUT, SINKS, TYPES, names_in, quantity_of
+from diysink.census.quantities import ROLLOUT, SINKS, TYPES, names_in, quantity_of
 from diysink.census.trajectories import draw_trajectories
 
 VERSION = 1  # of the card
@@ -54,25 +54,17 @@ def write_page(card: Mapping[str, Any], examples: Sequence[Example], path: Path)
 def render(card: Mapping[str, Any], examples: Sequence[Example]) -> str:
     """The page as text. Arguments and errors are those of `write_page`."""
     _check(card, examples)
-    here = files("diysink")
-    ours = here / "census"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(number=number, layers=layer_ranges, metric=_metric)
     names = names_in(card["layers"])
     data = json.dumps(card, ensure_ascii=False, allow_nan=False, indent=1).encode()
-    script = "".join((ours / name).read_text("utf-8") for name in ("maps.js", "page.js"))
-    template = environment.from_string((ours / "page.html.jinja").read_text("utf-8"))
+    script = "".join(_ours(name) for name in ("maps.js", "page.js"))
+    template = environment().get_template("page.html.jinja")
     return template.render(
         card=card,
-        # The house style is the report's; the census adds what it alone has.
-        css=(here / "report" / "page.css").read_text("utf-8")
-        + (ours / "page.css").read_text("utf-8"),
+        css=house_style(),
         script=script,
-        script_digest=_base64(hashlib.sha256(script.encode()).digest()),
-        download=_base64(data),
-        file_name=f"census-{re.sub(r'[^A-Za-z0-9.-]+', '-', card['model']['name']).strip('-.')}",
+        script_digest=encoded(hashlib.sha256(script.encode()).digest()),
+        download=encoded(data),
+        file_name=file_name_of("census", card["model"]["name"]),
         quantities=[quantity_of(name) for name in names],
         types=TYPES,
         drawings=draw_trajectories(card),
@@ -143,10 +135,9 @@ def layer_ranges(layers: Sequence[int]) -> str:
     return f"{'layer' if len(layers) == 1 else 'layers'} {', '.join(texts)}"
 
 
-def _metric(metric: Mapping[str, Any], name: str) -> dict[str, str]:
-    """A cell of the table: the value and its interval, as text."""
-    quantity = QUANTITIES.get(name) or OF_LANGUAGE.get(name)
-    share = quantity is not None and quantity.unit == "share"
+def metric_cell(metric: Mapping[str, Any], quantity: Quantity) -> dict[str, str]:
+    """A cell of a table: the value and its interval, as text."""
+    share = quantity.unit == "share"
 
     def text(value: float | int | None) -> str:
         return (
@@ -160,5 +151,34 @@ def _metric(metric: Mapping[str, Any], name: str) -> dict[str, str]:
     return {"value": text(metric["value"]), "interval": interval}
 
 
-def _base64(data: bytes) -> str:
+def environment() -> Environment:
+    """Of the templates of the census: what they are given is escaped."""
+    made = Environment(
+        loader=FunctionLoader(_ours),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(number=number, layers=layer_ranges, metric=metric_cell)
+    return made
+
+
+def house_style() -> str:
+    """The style sheet: the report's, and what the census alone has."""
+    return (files("diysink") / "report" / "page.css").read_text("utf-8") + _ours("page.css")
+
+
+def file_name_of(kind: str, model: str) -> str:
+    """Of the card as a download, without its ending."""
+    return f"{kind}-{re.sub(r'[^A-Za-z0-9.-]+', '-', model).strip('-.')}"
+
+
+def encoded(data: bytes) -> str:
+    """Base64."""
     return base64.b64encode(data).decode()
+
+
+def _ours(name: str) -> str:
+    """A file of this package."""
+    return (files("diysink") / "census" / name).read_text("utf-8")

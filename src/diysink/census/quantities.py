@@ -22,6 +22,13 @@ _OF_THRESHOLD = (
         "How many patches of an image are sinks, on average.",
         SINKS,
     ),
+    Quantity(
+        "images_with_sinks",
+        "images with sinks",
+        "Share of images in which some patch is a sink.",
+        SINKS,
+        "share",
+    ),
 )
 QUANTITIES: Mapping[str, Quantity] = {
     one.name: one

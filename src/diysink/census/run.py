@@ -68,9 +68,11 @@ class Options:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype is {self.dtype!r}; it must be one of {', '.join(DTYPES)}.")
-        low = min(self.batch_size, self.save_every, self.replicates, self.limit or 1)
-        if low < 1:
-            raise ValueError("limit, batch_size, save_every and replicates must be at least 1.")
+        wanted = (self.batch_size, self.save_every, self.replicates, self.limit, self.size)
+        if min(1 if one is None else one for one in wanted) < 1:
+            raise ValueError(
+                "limit, size, batch_size, save_every and replicates must be at least 1."
+            )
 
 
 class Census:
@@ -248,8 +250,17 @@ def census_of(
 
 
 def sized(processor: Any, side: int) -> Any:
-    """The image processor with another size of its pixels."""
+    """The image processor with another size of its pixels.
+
+    Raises:
+        ValueError: it has no size that could be changed.
+    """
     changed = copy.deepcopy(processor)
+    if getattr(changed, "size", None) is None:
+        raise ValueError(
+            f"{type(processor).__name__} has no size of its own: the size of its images cannot be "
+            "changed. Give the checkpoint's folder, or another image processor."
+        )
     square = {"height": side, "width": side}
     shortest = "shortest_edge" in dict(changed.size)
     changed.size = type(changed.size)(**({"shortest_edge": side} if shortest else square))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from diysink.census.quantities import quantity_of
 from diysink.drawing import (
@@ -22,6 +22,7 @@ from diysink.drawing import (
     draw_line,
     drawing,
     legend_above,
+    logarithmic,
 )
 
 Points = Sequence[Mapping[str, Any]]  # layer, value, low, high
@@ -92,10 +93,7 @@ def _draw(panel: _Panel, points: Mapping[str, Points], layers: Sequence[int]) ->
             label = quantity_of(name).label
             draw_line(axes, rows, "layer", scale, colour, marker, line, label)
         if panel.log and all(row["value"] > 0 for rows in points.values() for row in rows):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            logarithmic(axes)
         elif scale == 100:
             axes.set_ylim(bottom=0)
         for layer in layers:

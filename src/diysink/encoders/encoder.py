@@ -153,13 +153,17 @@ class Encoder(nn.Module):
                     f"Images of {height} x {width} pixels are smaller than one patch of "
                     f"{self.name} ({self.patch[0]} x {self.patch[1]})."
                 )
-        elif (height, width) != _pair(self.config.image_size):
-            size = _pair(self.config.image_size)
+        elif (size := self.sizes) and (height, width) != size:
             raise ValueError(
                 f"{self.name} takes images of {size[0]} x {size[1]} pixels; these have "
                 f"{height} x {width}. Prepare them with load_image_processor({self.name!r})."
             )
         return rows, columns
+
+    @property
+    def sizes(self) -> tuple[int, int] | None:
+        """Height and width in pixels of the only images that it takes; None: it takes any."""
+        return None if self._parts.any_size else _pair(self.config.image_size)
 
     @property
     def patch(self) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from diysink.analysis.stock import StockSubject
 from diysink.architectures import UnsupportedModelError
 from diysink.artifact import Workspace
-from diysink.census import Card, Census, Images, Options, census_of, write_page
+from diysink.census import Card, Census, Images, Options, census_of
 from diysink.census.card import make_card
 from diysink.census.language import VERSION
 from diysink.census.passes import Pass
@@ -24,9 +24,10 @@ from diysink.engine import DTYPES, resolve_device
 from diysink.inspection.inner import InnerCensus
 from diysink.inspection.loading import LoadedModel, NotLoaded, load_model
 from diysink.inspection.measured import QUESTION, LanguageOptions, measured_language
+from diysink.inspection.output import WORK, write_outputs
+from diysink.inspection.sizes import inspect_sizes
 
 logger = logging.getLogger(__name__)
-WORK, PAGE = ".work", "index.html"
 
 
 def inspect(
@@ -36,6 +37,7 @@ def inspect(
     out: Path | str | None = None,
     revision: str | None = None,
     processor: Any = None,
+    sizes: Sequence[int] | None = None,
     language: bool = True,
     question: str = QUESTION,
     answers: bool = False,
@@ -58,6 +60,9 @@ def inspect(
         revision: of a hub id.
         processor: of a model in memory: an image processor, or a vision-language model's own
             processor; None: the checkpoint's.
+        sizes: sides in pixels that images are prepared to; None: the checkpoint's own. Of two or
+            more there is one census each, in a sub-folder of ``out``, and the card returned is
+            that of the sweep over them (`diysink.census.sweep`).
         language: whether the language part is measured.
         question: that the vision-language model is asked about each image.
         answers: whether answers are generated with and without the massive dimensions of V-sinks:
@@ -65,7 +70,7 @@ def inspect(
         tau: from which norm a visual token is a V-sink; None: the threshold of the encoder's part,
             or, where there is none, the 1 % of largest norm of each image.
         progress: whether a bar is shown.
-        options: of `diysink.census.Options`.
+        options: of `diysink.census.Options`, but for its size.
 
     Raises:
         CheckpointError: not a checkpoint that can be read.
@@ -73,7 +78,13 @@ def inspect(
         UnsupportedModelError: an architecture that is not supported.
         ValueError: options that do not fit; images of several sizes.
     """
-    settings = Options(**options)
+    several = sizes is not None and len(set(sizes)) > 1
+    settings = Options(**options, size=sizes[0] if sizes and not several else None)
+    if several and sizes is not None:
+        return inspect_sizes(
+            model, images, sizes, settings, out=None if out is None else Path(out),
+            revision=revision, processor=processor, language=language, progress=progress,
+        )  # fmt: skip
     work = None if out is None else Path(out) / WORK
     whole: LoadedModel | NotLoaded | None = None
     if language:
@@ -98,14 +109,8 @@ def inspect(
             card = with_language(card, {"version": VERSION, "lacks": whole.reason}, {})
     if out is None:
         return card
-    folder = Path(out)
-    card.save(folder)
-    if census is None or census.all_layers:
-        examples = [] if census is None else census.examples(images, card)
-        write_page(card.plain, examples, folder / PAGE)
-    else:
-        logger.info("The page needs all layers: the card alone was written.")
-    shutil.rmtree(folder / WORK, ignore_errors=True)  # the card holds what the sums said
+    write_outputs(card, census, images, Path(out))
+    shutil.rmtree(Path(out) / WORK, ignore_errors=True)  # the card holds what the sums said
     return card
 
 

@@ -1,10 +1,15 @@
 """How large the states of the patches are. Medians over tokens come from the histogram of norms."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from diysink.census.layer import SeenLayer
-from diysink.census.metrics.base import MeanOverImages, Quantity
+from diysink.census.metrics.base import MeanOverImages, Quantity, Tables
+from diysink.sinks import CalibrationSettings
+from diysink.sinks.layout import BINS
+
+LARGEST = "largest"  # the table of images by their largest norm
 
 
 class Norms(MeanOverImages):
@@ -42,3 +47,9 @@ class Norms(MeanOverImages):
             "norm_p99": ordered[:, round(0.99 * (count - 1))],
             "norm_max": ordered[:, -1],
         }
+
+    def tables(self, seen: SeenLayer, weights: Float[Tensor, "batch rows"]) -> Tables:
+        """Sums of the quantiles, and images by their largest norm, on the grid of norms."""
+        bins = CalibrationSettings().layout().bins(seen.norms.amax(1)).to(weights.device)
+        images = torch.nn.functional.one_hot(bins, BINS).to(weights.dtype)
+        return {**super().tables(seen, weights), LARGEST: weights.T @ images}
