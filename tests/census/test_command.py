@@ -71,7 +71,7 @@ def test_a_stock_folder_gives_card_and_page(folders, photos, tmp_path, family, c
     page = Page((tmp_path / "index.html").read_text("utf-8"))
     options = [value for tag, name, value in page.attributes if (tag, name) == ("option", "value")]
     assert [one for one in options if not one.isdigit()] == MAPS
-    for name in ("0.jpg", "grey.png", *card.lines):
+    for name in ("0.jpg", "1.jpg", "2.jpg", "3.jpg", "more/grey.png", *card.lines):
         assert name in page.text
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 
+import pandas as pd
 import pytest
 import torch
 
@@ -85,8 +86,70 @@ def test_language_models_are_compared_layer_by_layer(made, photos, tmp_path):
     assert by_layer.loc[2, "low"] > 0  # where it was planted
     assert by_layer["difference"][[1, 3]].abs().max() < 1e-4
     same = compare(Card.load(made), Card.load(made)).table
-    assert (same["part"] == "language").any()
+    assert {"language", "connector", "answers", "language, mean of layers"} < set(same["part"])
     assert not same["differs"].any()
+
+
+def test_numbers_of_the_whole_model_are_compared_with_the_layers(made, photos, tmp_path):
+    """Attention to V-sinks is planted in one layer of three, and the mean of layers tells it."""
+    blind = saved(tmp_path, planted(look=False))
+    asked = {"question": QUESTION, "tau": TAU, "progress": False}
+    one = diysink.inspect(blind, photos, answers=True, **asked)
+    other = Card.load(made)
+    found = compare(one, other)
+    rows = found.table.set_index(["part", "metric"])
+    mean = rows.loc[("language, mean of layers", "last_taken")]
+    layers = rows.loc[("language", "last_taken")]
+    assert mean["layer"] is pd.NA
+    assert mean["low"] > 0
+    assert mean["difference"] == pytest.approx(layers["difference"].mean(), rel=1e-3)
+    drawn = (
+        other.replicates["language/last_taken/mean"] - one.replicates["language/last_taken/mean"]
+    )
+    assert mean["error"] == pytest.approx(drawn[0, 1:].std(ddof=1), rel=1e-3)
+    connector = rows.loc["connector"]
+    assert set(connector.index) == set(one.plain["language"]["connector"])
+    assert not connector["differs"].any()  # both have one connector
+    answers = rows.loc[("answers", "same_answers")]
+    values = [card.plain["language"]["answers"]["same_answers"]["value"] for card in (one, other)]
+    assert [answers["first"], answers["second"]] == values
+    line = next(line for line in found.lines if line.startswith("language, mean of layers, last_t"))
+    assert "at layer" not in line
+    assert found.left_out == ()
+
+
+def test_settings_of_language_parts_that_differ_are_named(made, photos, folder):
+    second = diysink.inspect(folder, photos, question="b", tau=TAU + 1, progress=False)
+    found = compare(Card.load(made), second)
+    assert found.about["language.question"] == (QUESTION, "b")
+    assert found.about["language.threshold.tau"] == (TAU, TAU + 1)
+    assert "answers" not in set(found.table["part"])  # the second card has none
+
+
+def test_language_models_of_other_encoders_and_depths_are_compared_as_a_whole(made):
+    card = Card.load(made)
+    plain = json.loads(json.dumps(card.plain))
+    plain["layers"] = plain["layers"][:-1]
+    plain["language"]["layers"] = plain["language"]["layers"][:-1]
+    found = compare(card, Card(plain, card.replicates))
+    assert set(found.table["part"]) == {"connector", "answers", "language, mean of layers"}
+    assert len(found.left_out) == 2
+    assert found.lines[-2:] == list(found.left_out)
+    without = {name: part for name, part in plain.items() if name != "language"}
+    with pytest.raises(ValueError, match="same number of layers"):
+        compare(card, Card(without, {}))
+
+
+def test_a_number_without_an_interval_never_differs(made):
+    """Its cell has no ends, as one of a single image."""
+    card = Card.load(made)
+    plain = json.loads(json.dumps(card.plain))
+    cell = plain["language"]["connector"]["connector_norm_ratio"]
+    cell |= {"value": cell["value"] + 5, "low": None, "high": None}
+    found = compare(card, Card(plain, {})).table.set_index(["part", "metric"])
+    row = found.loc[("connector", "connector_norm_ratio")]
+    assert row["difference"] == pytest.approx(5)
+    assert not row["differs"]
 
 
 def test_without_tau_the_threshold_is_the_encoders(folder):

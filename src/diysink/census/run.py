@@ -175,8 +175,8 @@ class Census:
         """
         count, wanted = int(card.plain["images"]["count"]), self.options.examples
         rows, columns = card.plain["model"]["grid"]
-        wanted = min(wanted, max(1, SHOWN // (rows * columns * len(self.layers))))
-        places = {part * count // wanted for part in range(min(wanted, count))} if wanted else set()
+        wanted = min(wanted, count, max(1, SHOWN // (rows * columns * len(self.layers))))
+        places = {part * count // wanted for part in range(wanted)}
         cells = [layer["metrics"]["tau"] for layer in card.plain["layers"]]
         taus = [None if cell is None else cell["value"] for cell in cells]
         found, number = list[Example](), 0
