@@ -110,8 +110,8 @@ def test_numbers_of_the_whole_model_are_compared_with_the_layers(made, photos, t
     connector = rows.loc["connector"]
     assert set(connector.index) == set(one.plain["language"]["connector"])
     assert not connector["differs"].any()  # both have one connector
-    answers = rows.loc[("answers", "same_answers")]
-    values = [card.plain["language"]["answers"]["same_answers"]["value"] for card in (one, other)]
+    answers = rows.loc[("answers", "with_massive")]
+    values = [card.plain["language"]["answers"]["with_massive"]["value"] for card in (one, other)]
     assert [answers["first"], answers["second"]] == values
     line = next(line for line in found.lines if line.startswith("language, mean of layers, last_t"))
     assert "at layer" not in line

@@ -27,8 +27,8 @@ class Example:
         sinks: which patches are sinks.
         states: hidden states, projected to about 32 dimensions in a way that keeps cosines.
         relevance: from which cells of the image each patch draws, by attention rollout
-            (arXiv 2005.00928); not negative.
-        cells: rows and columns of the cells, at most 16 each.
+            (arXiv 2005.00928); not negative. None: not known.
+        cells: rows and columns of the cells, at most 16 each; None with the relevance.
 
     Raises:
         ValueError: arrays do not fit each other, or hold numbers that no page can show.
@@ -42,12 +42,12 @@ class Example:
     received_by_head: Float[np.ndarray, "layers heads patches"]
     sinks: Bool[np.ndarray, "layers patches"]
     states: Float[np.ndarray, "layers patches kept"]
-    relevance: Float[np.ndarray, "layers patches cells"]
-    cells: tuple[int, int]
+    relevance: Float[np.ndarray, "layers patches cells"] | None
+    cells: tuple[int, int] | None
 
     def __post_init__(self) -> None:
-        layers, patches, cells = self.layers, prod(self.grid), prod(self.cells)
-        if min(self.cells) < 1 or max(self.cells) > MOST_CELLS:
+        layers, patches = self.layers, prod(self.grid)
+        if self.cells is not None and (min(self.cells) < 1 or max(self.cells) > MOST_CELLS):
             raise ValueError(
                 f"{self.name}: cells are {self.cells[0]} x {self.cells[1]}; give 1 to "
                 f"{MOST_CELLS} rows and columns."
@@ -58,18 +58,21 @@ class Example:
             "received_by_head": (layers, self.heads, patches),
             "sinks": (layers, patches),
             "states": (layers, patches, self.states.shape[-1]),
-            "relevance": (layers, patches, cells),
         }
+        if self.relevance is not None and self.cells is not None:
+            expected["relevance"] = (layers, patches, prod(self.cells))
+        if (self.relevance is None) != (self.cells is None):
+            raise ValueError(f"{self.name}: relevance and cells are given together or not at all.")
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(
                     f"{self.name}: {name} has the shape {getattr(self, name).shape}; "
                     f"{shape} was expected of a grid of {self.grid[0]} x {self.grid[1]} patches."
                 )
-        for name in ("norms", "states", "relevance"):
+        for name in expected.keys() & {"norms", "states", "relevance"}:
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{self.name}: {name} holds NaN or infinity.")
-        for name in ("norms", "relevance"):
+        for name in expected.keys() & {"norms", "relevance"}:
             if (getattr(self, name) < 0).any():
                 raise ValueError(f"{self.name}: {name} holds negative numbers.")
 

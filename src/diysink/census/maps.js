@@ -36,7 +36,7 @@ async function exampleOf(index) {
   if (!decoded.has(index)) {
     const raw = JSON.parse(document.getElementById(`example-${index}`).textContent);
     for (const name of ["norms", "received", "received_by_head", "sinks", "states", "relevance"]) {
-      raw[name] = await unpack(raw[name]);
+      if (raw[name] !== null) raw[name] = await unpack(raw[name]);
     }
     decoded.set(index, raw);
   }

@@ -24,14 +24,14 @@ def pack_example(example: Example) -> dict[str, Any]:
         "name": example.name,
         "image": _picture(example.image),
         "grid": list(example.grid),
-        "cells": list(example.cells),
+        "cells": None if example.cells is None else list(example.cells),
         # Exact: these numbers are held against tau, and are the smallest arrays.
         "norms": pack_floats(example.norms),
         "received": pack_floats(example.received),
         "received_by_head": pack_positive(example.received_by_head),
         "sinks": pack_mask(example.sinks),
         "states": pack_signed(example.states),
-        "relevance": pack_positive(example.relevance),
+        "relevance": None if example.relevance is None else pack_positive(example.relevance),
     }
 
 

@@ -72,6 +72,8 @@
   }
 
   function drawRelevance() {
+    get("drawn-from").hidden = example.relevance === null;
+    if (example.relevance === null) return;
     const row = example.relevance.row(chosen.layer, chosen.patch);
     const total = row.reduce((a, b) => a + b, 0);
     const [rows, columns] = example.cells, [gridRows, gridColumns] = example.grid;

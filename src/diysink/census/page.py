@@ -98,7 +98,7 @@ def _facts(card: Mapping[str, Any]) -> dict[str, Any]:
     shown = [one["layers"] for one in types if one["type"] != "none" and one["layers"]]
     return {
         "tau": [one and one["value"] for one in tau],
-        "patch": card["model"]["patch"],
+        "patch": card["model"]["patch"] or [1, 1],  # only their ratio is used
         "heads": card["model"]["heads"],
         # The first look is at a layer that has what the verdict is about.
         "start": max(shown[0]) if shown else card["layers"][-1]["layer"],

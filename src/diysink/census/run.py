@@ -1,7 +1,7 @@
 """A census of a vision encoder, from its checkpoint and images."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -173,21 +173,13 @@ class Census:
             images: those that were measured.
             card: of them.
         """
-        count, wanted = int(card.plain["images"]["count"]), self.options.examples
         rows, columns = card.plain["model"]["grid"]
-        wanted = min(wanted, count, max(1, SHOWN // (rows * columns * len(self.layers))))
-        places = {part * count // wanted for part in range(wanted)}
-        cells = [layer["metrics"]["tau"] for layer in card.plain["layers"]]
-        taus = [None if cell is None else cell["value"] for cell in cells]
-        found, number = list[Example](), 0
-        for item in read_images(images, self.options.limit):
-            if isinstance(item, LeftOut):
-                continue
-            if number in places:
-                pixels, _ = self.pixels([item[1]])
-                found.append(example_of(self.walk, item[0], pixels, taus, self.processor))
-            number += 1
-        return found
+        most = max(1, SHOWN // (rows * columns * len(self.layers)))
+        taus = taus_of(card)
+        return [
+            example_of(self.walk, name, self.pixels([image])[0], taus, self.processor)
+            for name, image in spread(images, card, self.options, most)
+        ]
 
     def _with_causes(self, card: Card, images: Images) -> Card:
         """The card with what interventions do to the first images, at the layer of its sinks."""
@@ -207,6 +199,32 @@ class Census:
         own = [options.batch_size, options.replicates, options.seed, self.layers, options.dtype]
         own.append(sorted(METRICS))  # sums without some metric are not gone on with
         return Workspace(folder, "inspect", [dict(about), repr(self.processor), own])
+
+
+def spread(
+    images: Images, card: Card, options: Options, most: int | None = None
+) -> Iterator[tuple[str, ImageFile]]:
+    """Names and images that the page shows: the first of each of so many equal parts.
+
+    Args:
+        images: those that were measured.
+        card: of them.
+        options: of the census: how many are shown, and the limit.
+        most: that may be shown; None: no limit.
+    """
+    count = int(card.plain["images"]["count"])
+    wanted = min(options.examples, count, count if most is None else most)
+    places = {part * count // wanted for part in range(wanted)}
+    measured = (one for one in read_images(images, options.limit) if not isinstance(one, LeftOut))
+    for number, item in enumerate(measured if places else ()):
+        if number in places:
+            yield item
+
+
+def taus_of(card: Card) -> list[float | None]:
+    """Tau of each layer; None: there is none."""
+    cells = [layer["metrics"]["tau"] for layer in card.plain["layers"]]
+    return [None if cell is None else float(cell["value"]) for cell in cells]
 
 
 def described(

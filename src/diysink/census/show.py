@@ -53,18 +53,18 @@ def example_of(
         states.append(projected(seen.patches[0].float()))
         image = flow[prefix:, prefix:].reshape(patches, 1, *grid)
         relevance.append(adaptive_avg_pool2d(image, cells).flatten(1))
-    stacked = torch.stack(norms).cpu()
+    every = torch.stack(norms).cpu()
     limits = torch.tensor([torch.inf if tau is None else tau for tau in taus])
     return Example(
         name=name,
         image=picture(pixels[0], processor),
         grid=grid,
-        norms=stacked.numpy(),
-        received=_stacked(received),
-        received_by_head=_stacked(heads),
-        sinks=(stacked >= limits[:, None]).numpy(),
-        states=_stacked(states),
-        relevance=_stacked(relevance),
+        norms=every.numpy(),
+        received=stacked(received),
+        received_by_head=stacked(heads),
+        sinks=(every >= limits[:, None]).numpy(),
+        states=stacked(states),
+        relevance=stacked(relevance),
         cells=cells,
     )
 
@@ -102,6 +102,7 @@ def picture(pixels: Float[Tensor, "channels height width"], processor: Any) -> b
     return file.getvalue()
 
 
-def _stacked(parts: list[Tensor]) -> Float[ndarray, "layers ..."]:
-    stacked: Float[ndarray, "layers ..."] = np.stack([part.float().cpu().numpy() for part in parts])
-    return stacked
+def stacked(parts: list[Tensor]) -> Float[ndarray, "layers ..."]:
+    """Layers as one array in float32."""
+    every: Float[ndarray, "layers ..."] = np.stack([part.float().cpu().numpy() for part in parts])
+    return every

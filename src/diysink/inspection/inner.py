@@ -5,7 +5,8 @@ packed row of patches of any size: so its patches have no common places, and no 
 Attention is counted where a block attends once for the whole of each row, without a mask.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from diysink.analysis.stock import StockSubject
-from diysink.architectures import Attended, seen_attention
+from diysink.architectures import Arguments, Attended, EncodedImage, seen_attention
 from diysink.architectures.hooks import on_hidden_states
+from diysink.census import Options
 from diysink.census.heads import Heads, heads_of, output_basis
 from diysink.census.layer import SeenLayer
 from diysink.census.totals import Totals
+from diysink.inspection.grids import patch_side
 from diysink.interventions.reading import encoder_identity, image_arguments
 from diysink.records import ImageFile
 from diysink.sinks import CalibrationSettings, bootstrap_weights, measure_norms
@@ -26,22 +29,46 @@ OF_STATES = ("norms", "spike", "sameness")
 OF_ATTENTION = ("concentration", "receiver", "function")
 
 
+@dataclass(frozen=True)
+class Layer:
+    """What the encoder shows at one layer of one image.
+
+    Attributes:
+        number: 0 is what enters the first block.
+        tiles: of the image, with their states.
+        calls: of attention in the block that wrote the states, with the module that made each.
+        arguments: that the model encodes the image with.
+    """
+
+    number: int
+    tiles: list[EncodedImage]
+    calls: list[tuple[nn.Module, Attended]]
+    arguments: Arguments
+
+    @property
+    def attended(self) -> list[Attended]:
+        """What each call of attention was given."""
+        return [seen for _, seen in self.calls]
+
+
 class InnerCensus:
     """Measures the vision encoder of a model while the model runs it.
 
     Args:
         subject: the model, with its processor.
-        replicates: of the bootstrap.
-        seed: of the bootstrap.
+        processor: its image processor; None: not known.
+        options: of the census: replicates, seed, limit, examples.
     """
 
-    def __init__(self, subject: StockSubject, replicates: int, seed: int) -> None:
+    def __init__(self, subject: StockSubject, processor: Any, options: Options) -> None:
         self.subject = subject
-        self.replicates = replicates
-        self.seed = seed
+        self.processor = processor
+        self.options = options
         tower = subject.tower
         self.blocks = list(subject.encoder.blocks_of(tower))
         self.prefix = subject.encoder.prefix(tower.config)
+        self.heads = _first_of(tower.config, "num_attention_heads", "num_heads")
+        self.patch = patch_side(tower.config)
         self._bases: dict[int, Tensor | None] = {}
 
     def about(self, name: str, dtype: str) -> dict[str, Any]:
@@ -53,7 +80,7 @@ class InnerCensus:
             "digest": encoder_identity(self.subject.lvlm.model).digest,
             "dtype": dtype,
             "layers": len(self.blocks),
-            "heads": _first_of(config, "num_attention_heads", "num_heads"),
+            "heads": self.heads,
             "width": _first_of(config, "embed_dim", "hidden_size"),
             "patch": None,
             "pixels": None,
@@ -62,14 +89,8 @@ class InnerCensus:
         }
 
     @torch.no_grad()
-    def add(self, totals: Totals, images: Sequence[ImageFile]) -> None:
-        """Measure one image.
-
-        Raises:
-            NonFiniteError: the encoder gave infinite states.
-        """
-        (image,) = images
-        weights = bootstrap_weights([image.sha256], self.replicates, self.seed).double()
+    def layers(self, image: ImageFile, look: Callable[[Layer], None]) -> None:
+        """Let the model encode an image, and look at every layer; none is kept."""
         inner, family = self.subject.inner, self.subject.family
         encode = getattr(inner, family.encodes)
         inputs = self.subject.lvlm.inputs([image], [""])
@@ -78,11 +99,7 @@ class InnerCensus:
 
         def states(number: int, seen: Tensor) -> None:
             rows = seen if seen.dim() == 3 else seen[None]
-            tiles = family.read(inner, rows.detach(), arguments)
-            patches = torch.cat([tile.states for tile in tiles])
-            self._states(totals, number, patches, image, weights)
-            if len(calls) == 1 and (heads := self._heads(number, *calls[0])) is not None:
-                self._attention(totals, number, heads, image, weights)
+            look(Layer(number, family.read(inner, rows.detach(), arguments), calls, arguments))
             calls.clear()
 
         with (
@@ -90,6 +107,26 @@ class InnerCensus:
             on_hidden_states(self.blocks, states),
         ):
             encode(**arguments)
+
+    def add(self, totals: Totals, images: Sequence[ImageFile]) -> None:
+        """Measure one image.
+
+        Raises:
+            NonFiniteError: the encoder gave infinite states.
+        """
+        (image,) = images
+        replicates, seed = self.options.replicates, self.options.seed
+        weights = bootstrap_weights([image.sha256], replicates, seed).double()
+
+        def look(layer: Layer) -> None:
+            patches = torch.cat([tile.states for tile in layer.tiles])
+            self._states(totals, layer.number, patches, image, weights)
+            if len(layer.calls) == 1:
+                heads = self._heads(layer.number, *layer.calls[0])
+                if heads is not None:
+                    self._attention(totals, layer.number, heads, image, weights)
+
+        self.layers(image, look)
 
     def _states(
         self,
@@ -102,7 +139,9 @@ class InnerCensus:
         blank = patches.new_ones(1, len(patches))
         seen = SeenLayer(number, patches[None], 0, None, blank, [image.sha256])
         totals.add_metrics(seen, OF_STATES, weights)
-        layout = CalibrationSettings().layout(replicates=self.replicates, seed=self.seed)
+        layout = CalibrationSettings().layout(
+            replicates=self.options.replicates, seed=self.options.seed
+        )
         found = measure_norms(layout, list(seen.norms), [image.sha256])
         totals.add_norms(number, found)
 

@@ -4,23 +4,26 @@ import logging
 from pathlib import Path
 
 from diysink.census import Card, Census, Images, write_page
+from diysink.inspection.inner import InnerCensus
+from diysink.inspection.maps import examples_inside
 
 WORK, PAGE = ".work", "index.html"
 logger = logging.getLogger(__name__)
 
 
-def write_outputs(card: Card, census: Census | None, images: Images, folder: Path) -> None:
+def write_outputs(card: Card, census: Census | InnerCensus, images: Images, folder: Path) -> None:
     """Write card and page.
 
     Args:
         card: what was found.
-        census: of the encoder; None: it runs only inside its model, and has no example images.
+        census: of the encoder, which shows some images again.
         images: those of the card.
         folder: for both.
     """
     card.save(folder)
-    if census is None or census.all_layers:
-        examples = [] if census is None else census.examples(images, card)
-        write_page(card.plain, examples, folder / PAGE)
+    if isinstance(census, InnerCensus):
+        write_page(card.plain, examples_inside(census, images, card), folder / PAGE)
+    elif census.all_layers:
+        write_page(card.plain, census.examples(images, card), folder / PAGE)
     else:
         logger.info("The page needs all layers: the card alone was written.")

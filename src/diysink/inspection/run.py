@@ -87,14 +87,15 @@ def inspect(
         )  # fmt: skip
     work = None if out is None else Path(out) / WORK
     whole: LoadedModel | NotLoaded | None = None
+    census: Census | InnerCensus
     if language:
         device = resolve_device(settings.device)
         whole = load_model(model, revision, processor, DTYPES[settings.dtype], device)
     if isinstance(whole, LoadedModel):
         asked = LanguageOptions(question, answers, tau, _as_loaded(settings, whole))
-        census = alone(whole, asked.options)
-        if census is None:
-            card = _inside(whole, images, asked.options, work, progress)
+        census = alone(whole, asked.options) or inside(whole, asked.options)
+        if isinstance(census, InnerCensus):
+            card = _inside(census, whole.name, images, work, progress)
         else:
             card = census.run(images, work, progress=progress)
         card = _with_measured(card, whole, images, asked, work, progress)
@@ -148,18 +149,27 @@ def alone(whole: LoadedModel, settings: Options) -> Census | None:
     return Census(encoder, whole.images, settings)
 
 
-def _inside(
-    whole: LoadedModel, images: Images, settings: Options, work: Path | None, progress: bool
-) -> Card:
-    """The encoder's part where only the model can run the encoder."""
+def inside(whole: LoadedModel, settings: Options) -> InnerCensus:
+    """The census of an encoder that only its model can run.
+
+    Raises:
+        UnsupportedModelError: options that need an encoder which runs alone.
+    """
     asked = [name for name in ("layers", "size", "causes") if getattr(settings, name)]
     if asked or not isinstance(whole.subject, StockSubject):
         raise UnsupportedModelError(
             f"{' and '.join(asked) or 'Its encoder'}: the vision encoder of {whole.name} runs only "
             "inside its model, as the model prepares images: leave these options out."
         )
-    inner = InnerCensus(whole.subject, settings.replicates, settings.seed)
-    about = inner.about(whole.name, settings.dtype)
+    return InnerCensus(whole.subject, whole.images, settings)
+
+
+def _inside(
+    inner: InnerCensus, name: str, images: Images, work: Path | None, progress: bool
+) -> Card:
+    """The encoder's part where only the model can run the encoder."""
+    settings = inner.options
+    about = inner.about(name, settings.dtype)
     file, begun = None, Totals()
     inputs = [about, settings.replicates, settings.seed]
     space = None if work is None else Workspace(work, "inspect", inputs)
