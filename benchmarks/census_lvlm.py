@@ -117,7 +117,7 @@ def main() -> None:
     flow = Flow(subject, model.model.get_decoder(), None)
     encoded = EncodedImages(None, prompts.inputs["inputs_embeds"], torch.ones(1, shape["tokens"]),
                             prompts.sinks, (0, 0), 0)  # fmt: skip
-    shown = Shown(encoded, prompts.sinks[0].roll(7), "image")
+    shown = Shown(encoded, prompts.sinks.roll(7, 1), ("image",))
     decoder = model.model.get_decoder()
 
     def plain() -> None:
@@ -125,7 +125,7 @@ def main() -> None:
             decoder(**read(prompts), use_cache=False).last_hidden_state.sum().item()
 
     def census() -> None:
-        flow.layerwise(shown, "")
+        flow.layerwise(shown, [""])
 
     def eager() -> None:
         with torch.no_grad(), eager_attention(model):

@@ -34,7 +34,7 @@ def made(massive):
         for dimension in MASSIVE:
             features[0, [4, 9], dimension] = 100.0
     encoded = EncodedImages(None, features, features.norm(dim=-1), sinks, (4, 5), 0)
-    return Asks(features), Shown(encoded, torch.zeros(20, dtype=torch.bool), "image")
+    return Asks(features), Shown(encoded, torch.zeros(1, 20, dtype=torch.bool), ("image",))
 
 
 def test_the_trigger_is_found_and_random_dimensions_do_nothing():

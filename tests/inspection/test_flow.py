@@ -35,8 +35,8 @@ def test_numbers_are_those_of_eager_attention(looking):
     image = lvlms.picture(1)
     subject = StockSubject(looking, tau=TAU)
     flow = Flow(subject, subject.inner.get_decoder(), Threshold(TAU))
-    shown = flow.show(image)
-    found = flow.layerwise(shown, QUESTION)
+    shown = flow.show([image])
+    (found,) = flow.layerwise(shown, [QUESTION])
     inputs = looking.inputs([image], [QUESTION])
     with torch.no_grad(), eager_attention(subject.inner):
         eager = looking.model(**inputs, output_attentions=True).attentions
@@ -59,6 +59,52 @@ def test_numbers_are_those_of_eager_attention(looking):
             for kind, value in expected.items():
                 got = found[f"{query}_{kind}"][layer]
                 torch.testing.assert_close(got, value, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_5_vl"])
+def test_a_batch_is_the_same_as_one_by_one(looking, family):
+    """Prompts of several lengths, padded on the left."""
+    lvlm = looking if family == "llava" else lvlms.qwen()
+    subject = StockSubject(lvlm, tau=TAU)
+    flow = Flow(subject, subject.inner.get_decoder(), None, seed=3)
+    images = [lvlms.picture(number) for number in (1, 2, 4)]
+    questions = ["a", "a b c d e", "b c"]
+    shown = flow.show(images)
+    prompts = subject.prompts(shown.encoded, questions)
+    assert len(set(prompts.mask.sum(1).tolist())) == 3
+    together = list(zip(flow.connector(shown), flow.layerwise(shown, questions), strict=True))
+    for image, question, (connector, layers) in zip(images, questions, together, strict=True):
+        alone = flow.show([image])
+        ((own,), (single,)) = flow.layerwise(alone, [question]), flow.connector(alone)
+        for got, expected in ((layers, own), (connector, single)):
+            assert got.keys() == expected.keys()
+            for name, value in expected.items():
+                torch.testing.assert_close(
+                    got[name], value, atol=1e-5, rtol=1e-5, equal_nan=True, msg=name
+                )
+    assert any((one["last_sinks"] - 1).abs().max() > 1e-3 for _, one in together)
+
+
+def test_images_of_one_size_are_read_together_and_others_one_by_one(looking, monkeypatch):
+    read, layerwise = [], Flow.layerwise
+    monkeypatch.setattr(
+        Flow, "layerwise", lambda *args: (read.append(len(args[2])), layerwise(*args))[1]
+    )
+    together = inspected(looking, batch_size=8).plain["language"]
+    assert read == [8, 4]
+    read.clear()
+    alone = inspected(looking, batch_size=1).plain["language"]
+    assert read == [1] * IMAGES
+    for one, other in zip(together["layers"], alone["layers"], strict=True):
+        for name, cell in other["metrics"].items():
+            assert one["metrics"][name] == (cell and pytest.approx(cell, rel=1e-4, abs=1e-5)), name
+    read.clear()
+    monkeypatch.setattr("diysink.inspection.measured.TOGETHER", 60)  # no room for two prompts
+    inspected(looking, batch_size=8)
+    assert max(read) < 8
+    read.clear()
+    inspected(lvlms.qwen(), batch_size=4)  # every third is wide, some are tall
+    assert set(read) == {1}
 
 
 def test_a_planted_sink_is_found_at_its_layer(looking):

@@ -24,7 +24,7 @@ def answers_without(
 
     Args:
         subject: the model, with its processor.
-        shown: an image.
+        shown: one image.
         question: about it.
         width: of the language model; of deepstack levels beside it nothing is changed.
         rule: of massive dimensions.
@@ -48,7 +48,7 @@ def answers_without(
     if not len(dimensions):
         return found
     own = subject.answers(shown.encoded, [question], TOKENS)
-    drawn = random_dimensions(dimensions, width, shown.image, seed)
+    drawn = random_dimensions(dimensions, width, shown.images[0], seed)
     for name, chosen in (("same_answers", dimensions), ("same_answers_random", drawn)):
         changed = without(features, sinks, chosen)
         other = subject.answers(shown.encoded, [question], TOKENS, changed)

@@ -1,11 +1,12 @@
 """From the encoder's sinks through the connector to what the language model attends to.
 
-One image and one question at a time, by the model's own forward under its own attention. Of every
-layer only the rows of the prompt's last token and of the text after the image are computed
+A few images with as many visual tokens each, by the model's own forward under its own attention;
+prompts of other lengths are padded on the left. Of every layer only the rows of the prompt's last
+token and of the text after the image are computed, one image after the other
 (`diysink.inspection.rows`); no layer's states or attention outlive it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,17 +31,17 @@ Numbers = dict[str, Float[Tensor, " places"]]
 
 @dataclass(frozen=True)
 class Shown:
-    """One image after the encoder, with the tokens that count as sinks.
+    """Images after the encoder, with the tokens that count as sinks.
 
     Attributes:
-        encoded: of one image; its sinks are those that count here.
+        encoded: the images; its sinks are those that count here.
         random: as many random others.
-        image: SHA-256 of its file.
+        images: SHA-256 of their files.
     """
 
     encoded: EncodedImages
-    random: Bool[Tensor, " tokens"]
-    image: str
+    random: Bool[Tensor, "images tokens"]
+    images: tuple[str, ...]
 
 
 class Flow:
@@ -73,25 +74,41 @@ class Flow:
             module: number for number, layer in enumerate(self.layers) for module in layer.modules()
         }
 
-    def show(self, image: ImageFile) -> Shown:
-        """Encode an image and mark its sinks."""
-        encoded = self.subject.encode([image])
+    def show(self, images: Sequence[ImageFile]) -> Shown:
+        """Encode images and mark their sinks.
+
+        Raises:
+            UnsupportedModelError: they have different numbers of visual tokens.
+        """
+        encoded = self.subject.encode(images)
         if self.threshold is None:
             sinks = largest_norm(encoded.norms)
         else:
             sinks = self.threshold.mask(encoded.norms)
-        random = random_matched_tokens(sinks, [image.sha256], self.seed)
-        return Shown(replace(encoded, sinks=sinks), random[0], image.sha256)
+        names = tuple(image.sha256 for image in images)
+        random = random_matched_tokens(sinks, names, self.seed)
+        return Shown(replace(encoded, sinks=sinks), random, names)
 
-    def connector(self, shown: Shown) -> Numbers:
-        """What the connector makes of the sinks: one number each, NaN where there is no sink."""
+    def connector(self, shown: Shown) -> list[Numbers]:
+        """What the connector makes of the sinks of each image; NaN where there is no sink."""
         features, marked = self.subject.features(shown.encoded)
-        after, sinks = features[0].float(), marked[0]
-        random = shown.random.to(sinks.device)
+        return [
+            self._connector(shown, item, one.float(), sinks)
+            for item, (one, sinks) in enumerate(zip(features, marked, strict=True))
+        ]
+
+    def _connector(
+        self,
+        shown: Shown,
+        item: int,
+        after: Float[Tensor, "tokens dim"],
+        sinks: Bool[Tensor, " tokens"],
+    ) -> Numbers:
+        random = shown.random[item].to(sinks.device)
         if len(random) != len(sinks):  # a connector with tokens of its own
-            random = random_matched_tokens(sinks[None], [shown.image], self.seed)[0]
+            random = random_matched_tokens(sinks[None], [shown.images[item]], self.seed)[0]
         norms = torch.linalg.vector_norm(after, dim=-1)
-        before, own = shown.encoded.norms[0], shown.encoded.sinks[0]
+        before, own = shown.encoded.norms[item], shown.encoded.sinks[item]
         found = {
             "sinks_per_image": own.sum(),
             "visual_tokens": torch.tensor(len(own)),
@@ -103,19 +120,20 @@ class Flow:
         return {name: value.float().reshape(1) for name, value in found.items()}
 
     @torch.no_grad()
-    def layerwise(self, shown: Shown, question: str) -> Numbers:
+    def layerwise(self, shown: Shown, questions: Sequence[str]) -> list[Numbers]:
         """What each layer of the language model attends to; NaN where a layer shows nothing.
 
         Args:
-            shown: an image.
-            question: about it.
+            shown: the images.
+            questions: one about each.
 
         Raises:
             UnsupportedModelError: an attention that cannot be told from outside.
         """
-        prompts = self.subject.prompts(shown.encoded, [question])
-        places = Places.of(prompts, shown.random)
-        found: list[dict[str, Tensor]] = [{} for _ in self.layers]
+        prompts = self.subject.prompts(shown.encoded, questions)
+        items = range(len(questions))
+        places = [Places.of(prompts, shown.random[item], item) for item in items]
+        found: list[list[dict[str, Tensor]]] = [[{} for _ in self.layers] for _ in items]
         entering: list[Tensor] = [torch.empty(0)]
 
         def states(number: int, seen: Tensor) -> None:
@@ -123,27 +141,30 @@ class Flow:
 
         def see(module: nn.Module, seen: Attended) -> None:
             number = self._layer_of[module]
-            massive = self._massive(prompts, places, entering[0])
-            rows = attention_rows(module, seen, places.text)
-            found[number] = places.numbers(rows.weights, rows.over_even, massive)
+            for item, own in enumerate(places):
+                massive = self._massive(prompts, own, entering[0], item)
+                rows = attention_rows(module, alone(seen, item), own.text)
+                found[item][number] = own.numbers(rows.weights, rows.over_even, massive)
 
         with seen_attention(nn.ModuleList(self.layers), see):
             self.subject.language_states(prompts, states)
-        names = {name for one in found for name in one}
-        nothing = torch.tensor(torch.nan)
-        return {
-            name: torch.stack([one.get(name, nothing).float().cpu() for one in found])
-            for name in sorted(names)
-        }
+        return [_stacked(layers) for layers in found]
 
     def _massive(
-        self, prompts: Prompts, places: "Places", states: Float[Tensor, "1 length dim"]
+        self,
+        prompts: Prompts,
+        places: "Places",
+        states: Float[Tensor, "items length dim"],
+        item: int,
     ) -> Bool[Tensor, " tokens"]:
-        """Which visual tokens are massive in what enters a layer."""
-        first = first_positions(prompts.mask, prompts.visual)
-        dimensions = self.rule.sink_dimensions(states, *first)
+        """Which visual tokens of an item are massive in what enters a layer."""
+        own = slice(item, item + 1)
+        first = first_positions(prompts.mask[own], prompts.visual[own])
+        dimensions = self.rule.sink_dimensions(states[own], *first)
         parts = torch.split(places.visual, TOKENS)  # the whole would be a copy in float32
-        return torch.cat([self.rule.massive_tokens(states[0, part], dimensions) for part in parts])
+        return torch.cat(
+            [self.rule.massive_tokens(states[item, part], dimensions) for part in parts]
+        )
 
 
 @dataclass(frozen=True)
@@ -165,13 +186,13 @@ class Places:
     random: Bool[Tensor, " tokens"]
 
     @classmethod
-    def of(cls, prompts: Prompts, random: Bool[Tensor, " tokens"]) -> "Places":
-        """Of one prompt with one image."""
-        visual, mask = prompts.index[0], prompts.mask[0].bool()
+    def of(cls, prompts: Prompts, random: Bool[Tensor, " tokens"], item: int = 0) -> "Places":
+        """Of one prompt of a batch, with one image."""
+        visual, mask = prompts.index[item], prompts.mask[item].bool()
         after = mask.clone()
         after[: int(visual.max()) + 1] = False
         if isinstance(prompts.inputs, Mapping):  # separators after the last patch are no text
-            ids = prompts.inputs["input_ids"][0]
+            ids = prompts.inputs["input_ids"][item]
             after &= ids != ids[visual[0]]
         text = after.nonzero()[:, 0]
         first, said = first_positions(prompts.mask, prompts.visual)
@@ -179,8 +200,8 @@ class Places:
         return cls(
             visual,
             text if len(text) else mask.nonzero()[-1],
-            int(first[0]) if bool(said[0]) else None,
-            prompts.sinks[0].to(device),
+            int(first[item]) if bool(said[item]) else None,
+            prompts.sinks[item].to(device),
             random.to(device),
         )
 
@@ -215,6 +236,26 @@ class Places:
             found[f"{query}_image"] = image.sum()
             found[f"{query}_taken"] = image[self.sinks].sum()
         return found
+
+
+def alone(seen: Attended, item: int) -> Attended:
+    """What one sequence of a batch attended with."""
+    own, mask = slice(item, item + 1), seen.mask
+    if isinstance(mask, Tensor) and mask.shape[0] > 1:
+        mask = mask[own]
+    return replace(
+        seen, query=seen.query[own], key=seen.key[own], value=seen.value[own], mask=mask,
+        output=seen.output[own],
+    )  # fmt: skip
+
+
+def _stacked(layers: list[dict[str, Tensor]]) -> Numbers:
+    names = {name for one in layers for name in one}
+    nothing = torch.tensor(torch.nan)
+    return {
+        name: torch.stack([one.get(name, nothing).float().cpu() for one in layers])
+        for name in sorted(names)
+    }
 
 
 def largest_norm(norms: Float[Tensor, "images tokens"]) -> Bool[Tensor, "images tokens"]:

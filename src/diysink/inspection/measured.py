@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from diysink.analysis.diysink_subject import DIYSinkSubject
-from diysink.architectures import UnsupportedModelError
+from diysink.analysis.stock import StockSubject
+from diysink.architectures import UnsupportedModelError, recurrent_layers
 from diysink.artifact import Workspace
-from diysink.census import Card, Images, Options
+from diysink.census import Card, Images, LeftOut, Options, read_images
 from diysink.census.passes import Pass
 from diysink.census.run import SUMS
 from diysink.inspection.answers import TOKENS, answers_without
@@ -22,6 +23,7 @@ from diysink.sinks import Threshold
 from diysink.sinks.profile import POPULATION
 
 QUESTION = "Describe the image."
+TOGETHER = 4096  # tokens of all prompts that a language model reads at once: about one large image
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,26 @@ def measured_language(
     flow = Flow(whole.subject, whole.decoder, threshold, seed=options.seed)
 
     def add(sums: Sums, images: Sequence[ImageFile]) -> None:
-        (image,) = images
-        shown = flow.show(image)
-        single = flow.connector(shown)
-        if asked.answers:
-            single |= answers_without(
+        try:
+            shown = flow.show(images)
+        except UnsupportedModelError:
+            if len(images) == 1:
+                raise
+            for image in images:  # of several sizes
+                add(sums, [image])
+            return
+        singles = flow.connector(shown)
+        if asked.answers:  # one image at a time
+            singles[0] |= answers_without(
                 whole.subject, shown, asked.question, whole.width, flow.rule, options.seed
             )
-        sums.add(
-            image.sha256,
-            {f"layer/{k}": v for k, v in flow.layerwise(shown, asked.question).items()}
-            | {f"whole/{name}": value for name, value in single.items()},
-        )
+        layers = flow.layerwise(shown, [asked.question] * len(images))
+        for image, layer, single in zip(images, layers, singles, strict=True):
+            sums.add(
+                image.sha256,
+                {f"layer/{name}": value for name, value in layer.items()}
+                | {f"whole/{name}": value for name, value in single.items()},
+            )
 
     def fresh() -> Sums:
         return Sums(options.replicates, options.seed)
@@ -107,10 +117,28 @@ def measured_language(
     if space is not None:
         file = space.path / SUMS
         begun = Sums.load(file) if file.exists() else begun
-    way = Pass(images, options.limit, save_every=options.save_every, progress=progress)
+    together = 1 if asked.answers else at_a_time(whole, flow, images, asked)
+    way = Pass(images, options.limit, together, options.save_every, progress)
     sums = way.run(begun, fresh, add, file, "language")
     counted = {"count": sums.count, "digest": sums.chain}
     return language_part(sums.part("layer/"), sums.part("whole/"), facts | {"images": counted})
+
+
+def at_a_time(whole: LoadedModel, flow: Flow, images: Images, asked: LanguageOptions) -> int:
+    """How many images the language model reads at once: by how long the first one's prompt is.
+
+    One where padding could change a number: where the prompts of images of one number of visual
+    tokens have other tokens between them (tiles), and where a language model has layers that do not
+    attend, and so read what is before a prompt.
+    """
+    subject = whole.subject
+    if isinstance(subject, StockSubject) and (subject.family.tiles or not subject.family.attends):
+        return 1
+    first = next((one[1] for one in read_images(images, 1) if not isinstance(one, LeftOut)), None)
+    if first is None or recurrent_layers(whole.decoder):
+        return 1
+    prompts = subject.prompts(flow.show([first]).encoded, [asked.question])
+    return max(1, min(asked.options.batch_size, TOGETHER // prompts.mask.shape[1]))
 
 
 def threshold_of(
