@@ -9,6 +9,7 @@ from diysink.census import Card
 from diysink.miniature.weights import path
 from diysink.miniature.world import render, sample_scene
 from pipelines.inspect.nodes import inspect_model
+from tests.encoders.towers import PROCESSORS, make
 from tests.pipelines.test_conf import changed, settings_of
 
 BASE = settings_of("base")
@@ -36,6 +37,20 @@ def test_the_stage_writes_the_card_of_the_library_and_its_page(images, tmp_path,
         "card.json", "index.html", "manifest.json", "replicates.safetensors"
     }  # fmt: skip
     assert card.lines[0] in capsys.readouterr().out
+
+
+def test_the_stage_sweeps_over_sizes(images, tmp_path):
+    make("dinov2").save_pretrained(tmp_path / "model")
+    PROCESSORS["dinov2"]().save_pretrained(tmp_path / "model")
+    asked = changed(
+        BASE["inspect"], model=str(tmp_path / "model"), images=str(images), replicates=5,
+        sizes=[24, 32],
+    )  # fmt: skip
+    folder = inspect_model(asked, str(tmp_path), "cpu")
+    assert Card.load(folder).is_sweep
+    assert Card.load(folder / "32").plain["model"]["grid"] == [4, 4]
+    named = set(read_manifest(folder)["files"])
+    assert {"card.json", "24/card.json", "32/index.html"} <= named
 
 
 @pytest.mark.parametrize("missing", ["model", "images"])
