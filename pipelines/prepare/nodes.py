@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +55,15 @@ def take_in_records(raw: Path, prepare: "Prepare", workspace: str) -> tuple[Path
 
     work = Workspace(workspace, "prepare", {"take_in": prepare.plain(), "raw": str(raw)})
     taken: dict[str, Intake] = {}
-    for name, (records, images, allowed) in prepare.sources(raw).items():
+    for name, given in prepare.sources(raw).items():
         taken[name] = take_in(
-            open_source(records, images, allowed),
+            open_source(
+                given.records,
+                given.images,
+                given.allowed_roots,
+                format=given.format,
+                any_extension=given.any_extension,
+            ),
             work,
             name,
             limits=prepare.image,
@@ -66,11 +73,12 @@ def take_in_records(raw: Path, prepare: "Prepare", workspace: str) -> tuple[Path
             workers=prepare.workers,
         )
         logger.info(
-            "%s: %d of %d items taken, %d quarantined",
+            "%s: %d of %d items taken, %d quarantined%s",
             name,
             taken[name].records,
             taken[name].items,
             len(taken[name].rejections),
+            _reasons(taken[name]),
         )
     folder = work.folder("records")
     counts = {name: {"items": t.items, "records": t.records} for name, t in taken.items()}
@@ -83,6 +91,13 @@ def take_in_records(raw: Path, prepare: "Prepare", workspace: str) -> tuple[Path
     table = pd.DataFrame(rows, columns=["split", "index", "id", "reason", "detail"])
     text = dict.fromkeys(("split", "id", "reason", "detail"), "str")
     return folder, table.astype({"index": "int64", **text})
+
+
+def _reasons(intake: "Intake") -> str:
+    """Why items were quarantined: ``: missing_file 355, placeholders 2``."""
+    counts = Counter(str(rejection.reason) for rejection in intake.rejections)
+    said = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+    return f": {said}" if said else ""
 
 
 def check_records(

@@ -3,13 +3,27 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from diysink.records import GROUPS, MAX_TEXT_BYTES, RECORDS_PER_SHARD, ImageLimits
+from diysink.records import GROUPS, MAX_TEXT_BYTES, READERS, RECORDS_PER_SHARD, ImageLimits
 from pipelines.schema import Entries, Name, Settings, Share, Text
 
 # Of each group among the miniature's questions, which are made a third each.
 GENERATED_SHARE = 0.2
+
+
+def _format(value: str) -> str:
+    if value not in READERS:
+        raise PydanticCustomError("unknown_name", "", {"known": list(READERS)})
+    return value
 
 
 class SplitPaths(Settings):
@@ -19,11 +33,15 @@ class SplitPaths(Settings):
         images: the image folder.
         records: JSON, parquet or a folder of parquet; None: every image is an item.
         allowed_roots: folders into which symbolic links in the image folder may lead.
+        format: schema of the records, one of ``diysink.records.READERS``.
+        any_extension: whether an image that is missing may have another extension than named.
     """
 
     images: Text
     records: Text | None = None
     allowed_roots: Annotated[tuple[Text, ...], BeforeValidator(lambda v: v or ())] = ()
+    format: Annotated[str, AfterValidator(_format)] = "llava"
+    any_extension: bool = False
 
 
 class GeneratedSplit(Settings):
@@ -80,15 +98,12 @@ class Prepare(Settings):
         own = {name: GENERATED_SHARE for name, split in made.items() if split.kind == "questions"}
         return own | self.min_group_share
 
-    def sources(self, raw: Path) -> dict[str, tuple[Path | None, Path, tuple[str, ...]]]:
-        """Records, image folder and allowed roots of each split; the miniature's lie in ``raw``."""
+    def sources(self, raw: Path) -> dict[str, SplitPaths]:
+        """Where each split lies; the miniature's lie in ``raw``."""
         if self.generated:
-            return {name: (raw / f"{name}.json", raw / "images", ()) for name in self.generate}
-        return {
-            name: (
-                None if given.records is None else Path(given.records),
-                Path(given.images),
-                given.allowed_roots,
-            )
-            for name, given in self.splits.items()
-        }
+            images = str(raw / "images")
+            return {
+                name: SplitPaths(images=images, records=str(raw / f"{name}.json"))
+                for name in self.generate
+            }
+        return dict(self.splits)

@@ -119,6 +119,7 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     (f"{G}shared.md", "rm -r data/.work"): Run(),
     (f"{G}training-free.md", "kedro run --env training-free "): Skip(HUB),
     (f"{G}training-free.md", "kedro run\n"): Run(),
+    (f"{G}your-data.md", "img2dataset "): Skip("fetches from the internet"),
     (f"{G}your-data.md", "kedro run --pipelines prepare,sinks "): Skip(YOURS),
     (f"{G}your-data.md", "from diysink.artifact import Workspace"): Run(INTAKE),
     (f"{G}your-encoder.md", "kedro run --pipelines prepare,sinks "): Skip(f"{HUB}; {YOURS}"),

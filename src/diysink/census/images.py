@@ -14,6 +14,7 @@ from diysink.records import (
     SourceError,
     check_item,
     open_source,
+    read_image,
 )
 
 Images = Path | str | Sequence[Path | str | bytes | Image.Image]
@@ -82,11 +83,7 @@ def _items(images: Images) -> Iterator[tuple[str, ImageFile] | LeftOut]:
         name = str(item["id"]) if isinstance(item, dict) else f"item {number}"
         try:
             for reference in check_item(item, conversations=False).images:
-                data = (
-                    reference
-                    if isinstance(reference, bytes)
-                    else source.images.read(reference, limits.max_bytes)
-                )
+                data = read_image(reference, source.images, limits.max_bytes)
                 yield name, ImageFile.of(data, limits)
         except BadItemError as error:
             yield LeftOut(name, str(error))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from diysink.records.cache import CachedImage, ImageRef
 from diysink.records.content import check_keys, check_text
 from diysink.records.record import GROUPS, PLACEHOLDER, Turn
 from diysink.records.rejection import BadItemError, Reason, excerpt
@@ -32,14 +33,15 @@ class Draft:
 
     Attributes:
         id: as given.
-        images: for each image its path in the image folder, or its bytes (parquet may hold them).
+        images: for each image its path in the image folder, its bytes (parquet may hold them), or
+            what is looked up in a cache.
         conversations: the turns, empty only where the source has none.
         group: as in `Record`.
         subtask: as in `Record`.
     """
 
     id: str
-    images: tuple[str | bytes, ...]
+    images: tuple[ImageRef, ...]
     conversations: tuple[Turn, ...]
     group: str | None
     subtask: str | None
@@ -131,7 +133,7 @@ def _optional(item: Mapping[str, Any], name: str) -> str | None:
     return None if value is None else _text(value, name)
 
 
-def _images(value: object) -> tuple[str | bytes, ...]:
+def _images(value: object) -> tuple[ImageRef, ...]:
     match value:
         case None:
             return ()
@@ -145,7 +147,9 @@ def _images(value: object) -> tuple[str | bytes, ...]:
             return (_image(value),)
 
 
-def _image(value: object) -> str | bytes:
+def _image(value: object) -> ImageRef:
+    if isinstance(value, CachedImage):
+        return value
     if isinstance(value, Mapping):  # the datasets library's {bytes, path}
         value = value.get("bytes") or value.get("path")
     return value if isinstance(value, bytes) else _text(value, "image")

@@ -2,12 +2,18 @@
 
 DVC keeps the files in a cache and puts symbolic links in the folder; a shared server often has
 the images on another disk. The folders that links may lead to are named one by one.
+
+LLaVA's mixture names every image of OCR-VQA ``.jpg``, and as downloaded some are ``.gif`` or
+``.png``: so another extension can be allowed, where only one file has it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from diysink.records.rejection import BadItemError, Reason, excerpt
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
 
 
 class SourceError(ValueError):
@@ -21,12 +27,20 @@ class ImageFolder:
         root: the folder; it may itself be a link.
         allowed: folders outside ``root`` into which links may lead. A name still never leads out
             of ``root`` by itself: absolute names and `..` are refused, whatever is allowed.
+        any_extension: where a file is missing, take the one that has the same name with another
+            extension of `EXTENSIONS`, if there is exactly one.
 
     Raises:
         SourceError: one of them is not a folder, or ``allowed`` has the root of all files.
     """
 
-    def __init__(self, root: Path | str, allowed: Iterable[Path | str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        allowed: Iterable[Path | str] = (),
+        *,
+        any_extension: bool = False,
+    ) -> None:
         if not Path(root).is_dir():
             raise SourceError(
                 f"the image folder {root} does not exist or is not a folder; give the folder that "
@@ -34,6 +48,7 @@ class ImageFolder:
             )
         self.root = Path(root).resolve()
         self.allowed = tuple(_allowed(each) for each in allowed)
+        self.any_extension = any_extension
 
     def locate(self, name: str) -> Path:
         """The file called ``name`` (a relative path), with links resolved.
@@ -41,6 +56,25 @@ class ImageFolder:
         Raises:
             BadItemError: an absolute path, a `..`, a link that leads out, or no such file.
         """
+        path = self._find(name)
+        if path is not None:
+            return path
+        others = list(self.with_stem(name.removesuffix(PurePosixPath(name).suffix)))
+        if self.any_extension and len(others) == 1:
+            return self.locate(others[0])
+        raise BadItemError(
+            Reason.MISSING_FILE, f"{excerpt(name)} is not in the image folder{_hint(others)}"
+        )
+
+    def with_stem(self, stem: str) -> Iterator[str]:
+        """The names of the files called ``stem``, with or without an extension of images."""
+        for name in (stem, *(stem + each for each in EXTENSIONS)):
+            with suppress(BadItemError):  # such as a link that leads out
+                if self._find(name) is not None:
+                    yield name
+
+    def _find(self, name: str) -> Path | None:
+        """The file called ``name``, None where there is none; raises as `locate` does."""
         shown = excerpt(name)
         if not name.strip() or "\0" in name:
             raise BadItemError(Reason.BAD_PATH, f"{shown} is not a file name")
@@ -62,9 +96,7 @@ class ImageFolder:
             found = path.is_file()
         except (OSError, RuntimeError) as error:  # a name too long, links in a circle
             raise BadItemError(Reason.BAD_PATH, f"{shown}: {error}"[:200]) from error
-        if not found:
-            raise BadItemError(Reason.MISSING_FILE, f"{shown} is not in the image folder")
-        return path
+        return path if found else None
 
     def read(self, name: str, max_bytes: int) -> bytes:
         """The bytes of the file called ``name``.
@@ -92,6 +124,17 @@ class ImageFolder:
         except (BadItemError, OSError):
             return None
         return facts.st_size, facts.st_mtime_ns
+
+
+def _hint(others: list[str]) -> str:
+    """What to do where there are files with other extensions."""
+    match others:
+        case []:
+            return ""
+        case [only]:
+            return f"; {excerpt(only)} is: if that is the image, set the split's any_extension"
+        case _:
+            return f", and {len(others)} files with other extensions are: it is not clear which"
 
 
 def _allowed(root: Path | str) -> Path:

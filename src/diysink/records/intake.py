@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diysink.artifact import Workspace, digest_bytes, digest_file, digest_json
+from diysink.artifact import Workspace, digest_file, digest_json
+from diysink.records.cache import image_state, read_image
 from diysink.records.check import MAX_TEXT_BYTES, Draft, check_item, item_id
 from diysink.records.folder import ImageFolder, SourceError
 from diysink.records.image import ImageFile, ImageLimits
@@ -86,7 +87,7 @@ def take_in(
     bounds = limits or ImageLimits()
     ids = _Ids(numbered=duplicate_ids == "number")
     checked = (
-        _check(index, item, source.conversations, max_text_bytes, ids)
+        _check(index, item, source, max_text_bytes, ids)
         for index, item in enumerate(source.items())
     )
     items, shards, rejections = 0, [], []
@@ -117,7 +118,7 @@ def take_in(
                 raise SourceError(
                     f"split {split!r}: {len(rejections)} of the first {items} items are bad; more "
                     f"than {MAX_REJECTIONS} are not listed. The last one: item {last.index}: "
-                    f"{last.reason} ({last.detail}). Is the source in LLaVA's format?"
+                    f"{last.reason} ({last.detail}). Is the source in the format that was named?"
                 )
     if not items:
         raise SourceError(f"split {split!r}: the source is empty; it must hold at least one item")
@@ -148,15 +149,14 @@ class _Ids:
         return self.claim(f"{identity}#{self._met[identity]}")
 
 
-def _check(
-    index: int, item: object, conversations: bool, max_text_bytes: int, ids: _Ids
-) -> Checked:
+def _check(index: int, item: object, source: Source, max_text_bytes: int, ids: _Ids) -> Checked:
     identity = None
     try:
+        item = source.reader(item, index)
         if isinstance(item, dict):
             identity = item_id(item)
             identity = ids.claim(identity)
-        draft = check_item(item, conversations=conversations, max_text_bytes=max_text_bytes)
+        draft = check_item(item, conversations=source.conversations, max_text_bytes=max_text_bytes)
         return replace(draft, id=identity or draft.id)
     except BadItemError as error:
         return Rejection(identity, index, error.reason, error.detail)
@@ -166,10 +166,7 @@ def _state(checked: Checked, images: ImageFolder) -> list[Any]:
     """All that determines what becomes of an item, without reading its images."""
     if isinstance(checked, Rejection):
         return [checked.id, checked.index, checked.reason, checked.detail]
-    refs = [
-        digest_bytes(ref) if isinstance(ref, bytes) else [ref, images.state(ref)]
-        for ref in checked.images
-    ]
+    refs = [image_state(ref, images) for ref in checked.images]
     turns = [[turn.speaker, turn.text] for turn in checked.conversations]
     return [checked.id, refs, turns, checked.group, checked.subtask]
 
@@ -185,7 +182,7 @@ def _finisher(
             files: list[ImageFile] = []
             size = 0
             for ref in checked.images:
-                data = ref if isinstance(ref, bytes) else images.read(ref, limits.max_bytes)
+                data = read_image(ref, images, limits.max_bytes)
                 size += len(data)
                 if files and size > limits.max_bytes:  # an item is held in memory as a whole
                     raise BadItemError(

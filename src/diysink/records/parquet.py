@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from diysink.records.content import MEDIA_KEY
 from diysink.records.folder import SourceError
+from diysink.records.formats import LLAVA
 from diysink.records.rejection import excerpt
 
-COLUMNS = ("id", "image", "conversations", "group", "subtask")
 # Stands for a cell whose text is not UTF-8: half a character, which no text may hold.
 _NOT_UTF8 = "\udc80"
 
@@ -50,16 +50,23 @@ class ParquetLimits:
 def parquet_rows(
     path: Path,
     limits: ParquetLimits | None = None,
-    required: Sequence[str] = ("id", "conversations"),
+    columns: Sequence[str] = LLAVA.columns,
+    required: Sequence[str] = LLAVA.required,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one file: LLaVA's columns; of columns with other media, whether they hold any.
+    """The rows of one file: some columns; of columns with other media, whether they hold any.
+
+    Args:
+        path: of the file.
+        limits: on what it may become.
+        columns: that are read.
+        required: that there must be.
 
     Raises:
         SourceError: not readable as parquet, without the columns that are required, or beyond the
             limits.
     """
     limits = limits or ParquetLimits()
-    job = {"path": str(path), "columns": COLUMNS, "media": MEDIA_KEY, **asdict(limits)}
+    job = {"path": str(path), "columns": list(columns), "media": MEDIA_KEY, **asdict(limits)}
     job["required"] = list(required)
     worker = subprocess.Popen(
         # -P: the folder of this package is not searched for modules.
@@ -84,7 +91,7 @@ def parquet_rows(
         code = worker.wait()
         words = stderr.read().decode(errors="replace").strip()
         if code:
-            raise SourceError(_explain(path, code, words, rows, limits))
+            raise SourceError(_explain(path, code, words, rows, limits, required))
     finally:
         worker.kill()
         worker.wait()
@@ -110,7 +117,9 @@ def _cell(name: str, cell: pa.Scalar) -> Any:
         return [{"from": "human", "value": _NOT_UTF8}] if name == "conversations" else _NOT_UTF8
 
 
-def _explain(path: Path, code: int, words: str, rows: int, limits: ParquetLimits) -> str:
+def _explain(
+    path: Path, code: int, words: str, rows: int, limits: ParquetLimits, required: Sequence[str]
+) -> str:
     try:
         said = json.loads(words.splitlines()[-1])
         kind, row, detail = said["kind"], said["row"], said["detail"]
@@ -141,7 +150,8 @@ def _explain(path: Path, code: int, words: str, rows: int, limits: ParquetLimits
             )
         case "columns":
             return (
-                f"{path}: columns {detail}; expected id, image, conversations (and group, subtask)"
+                f"{path}: columns {detail}; expected at least {', '.join(required)}. Another "
+                "format? See docs/guides/your-data.md"
             )
         case "type":
             return f"{path}: {detail}; expected texts, and lists of {{from, value}}"

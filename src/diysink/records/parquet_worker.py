@@ -77,7 +77,8 @@ def _write(job: dict[str, Any], progress: dict[str, int]) -> None:
             shown = str(sorted(name[:40] for name in names[:50]))
             raise RefusedError("columns", 0, shown)
         known = [name for name in job["columns"] if name in names]
-        media = [name for name in names if len(name) <= 64 and re.fullmatch(job["media"], name)]
+        others = [name for name in names if name not in known and len(name) <= 64]
+        media = [name for name in others if re.fullmatch(job["media"], name)]
         types = [_plain_type(file.schema_arrow.field(name).type, name) for name in known]
         schema = pa.schema(
             [*zip(known, types, strict=True), *((name, pa.bool_()) for name in media)],

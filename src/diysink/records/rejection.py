@@ -33,6 +33,8 @@ class Reason(StrEnum):
     PATH_OUTSIDE = "path_outside"
     LINK_OUTSIDE = "link_outside"
     MISSING_FILE = "missing_file"
+    NOT_IN_CACHE = "not_in_cache"
+    OTHER_SHA256 = "other_sha256"
     UNREADABLE_FILE = "unreadable_file"
     EMPTY_FILE = "empty_file"
     FILE_TOO_LARGE = "file_too_large"

@@ -1,4 +1,4 @@
-"""Where a user's items come from: a JSON list, parquet of that shape, or a plain image folder.
+"""Where a user's items come from: a JSON list, parquet, or a plain image folder.
 
 A source yields raw items one by one and never holds all of them; what is wrong with one item is
 `check_item`'s business, what is wrong with the source as a whole is a `SourceError`.
@@ -14,12 +14,15 @@ from typing import Any
 
 from diysink.records.check import TooDeep
 from diysink.records.folder import ImageFolder, SourceError
+from diysink.records.formats import LLAVA, READERS, Reader
 from diysink.records.parquet import parquet_rows
 
 _PIECE = 2**20  # characters read at a time
 # Characters in one JSON item: 4 MiB of text, every byte of it written as six (\u0001), and more.
 _LONGEST = 2**25
 _TOKEN = re.compile(r'[\[\]{}"]')
+_PICKLES = (".pk", ".pkl", ".pickle")
+_PICKLE = re.compile(rb"\x80[\x02-\x05]")  # how protocols 2 to 5 begin
 _QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
 
 
@@ -31,11 +34,13 @@ class Source:
         items: gives an iterator over raw items, the same ones each time.
         images: where their image paths start.
         conversations: False where items are only images.
+        reader: makes LLaVA's items of them.
     """
 
     items: Callable[[], Iterator[Any]]
     images: ImageFolder
     conversations: bool
+    reader: Reader = LLAVA
 
 
 def open_source(
@@ -44,6 +49,8 @@ def open_source(
     allowed_roots: Iterable[Path | str] = (),
     *,
     conversations: bool = True,
+    format: str = "llava",  # the word of the datasets library, too
+    any_extension: bool = False,
 ) -> Source:
     """A source of items.
 
@@ -53,11 +60,17 @@ def open_source(
         images: the image folder.
         allowed_roots: folders into which links in the image folder may lead; see `ImageFolder`.
         conversations: whether parquet must have ``id`` and ``conversations``; False: ``image``.
+        format: schema of the items, a name in :data:`diysink.records.READERS`.
+        any_extension: whether an image may have another extension than named; see `ImageFolder`.
 
     Raises:
-        SourceError: one of them does not exist.
+        SourceError: one of them does not exist, or is a pickle.
+        ValueError: an unknown format.
     """
-    folder = ImageFolder(images, allowed_roots)
+    if format not in READERS:
+        raise ValueError(f"format {format!r}; one of {', '.join(READERS)}")
+    reader = READERS[format]
+    folder = ImageFolder(images, allowed_roots, any_extension=any_extension)
     if records is None:
         return Source(lambda: folder_items(folder.root), folder, conversations=False)
     path = Path(records)
@@ -69,13 +82,21 @@ def open_source(
             )
     elif path.is_file():
         with path.open("rb") as file:
-            parts = [path] if file.read(4) == b"PAR1" else []
+            beginning = file.read(4)
+        if path.suffix in _PICKLES or _PICKLE.match(beginning):
+            raise SourceError(
+                f"{path} is a pickle, which runs code when it is read, so it is not. Write its "
+                "items as a JSON list where you trust it"
+            )
+        parts = [path] if beginning == b"PAR1" else []
     else:
         raise SourceError(f"{path}: no such file; give a JSON list or parquet of LLaVA's records")
     if parts:
-        required = ("id", "conversations") if conversations else ("image",)
-        return Source(lambda: parquet_items(parts, required), folder, conversations)
-    return Source(lambda: json_items(path), folder, conversations=True)
+        required = reader.required if conversations else ("image",)
+        return Source(
+            lambda: parquet_items(parts, reader.columns, required), folder, conversations, reader
+        )
+    return Source(lambda: json_items(path), folder, conversations=True, reader=reader)
 
 
 def folder_items(root: Path) -> Iterator[dict[str, str]]:
@@ -93,14 +114,16 @@ def folder_items(root: Path) -> Iterator[dict[str, str]]:
     yield from ({"id": name, "image": name} for name in sorted(names))
 
 
-def parquet_items(parts: list[Path], required: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of parquet files, the columns of LLaVA's format and those of other media only.
+def parquet_items(
+    parts: list[Path], columns: Sequence[str], required: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """The rows of parquet files, some columns and those of other media only.
 
     Raises:
         SourceError: see `parquet_rows`.
     """
     for path in parts:
-        yield from parquet_rows(path, required=required)
+        yield from parquet_rows(path, columns=columns, required=required)
 
 
 def json_items(path: Path) -> Iterator[Any]:
