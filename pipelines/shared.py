@@ -1,7 +1,7 @@
 """Settings that several stages share: the model's parts, and what every training has."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -52,7 +52,8 @@ class Training(Settings):
         weight_decay: of AdamW.
         betas: of AdamW.
         num_workers: loader processes.
-        max_length: tokens of a dialogue; longer ones are cut. None: what the language model takes.
+        max_length: tokens of a dialogue. None: what the language model takes.
+        too_long: what is done with a longer one; see ``diysink.training.lengths``.
         trainer: for Lightning.
     """
 
@@ -64,6 +65,7 @@ class Training(Settings):
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
     num_workers: NonNegativeInt
     max_length: PositiveInt | None
+    too_long: Literal["truncate", "quarantine"]
     trainer: Trainer
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import rich
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
-from diysink.artifact import Unit, Workspace, run_units
+from diysink.artifact import Unit, Workspace, run_units, write_json
 from pipelines.schema import NumProcesses
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ Report = Callable[[Row], None]
 """Takes the row of one optimizer step: step, loss, learning_rate."""
 
 _PRELOAD = ("diysink.training", "pipelines.training", "kedro.framework.cli")
+DIALOGUES = "dialogues.json"
+COUNTS = ("dialogues", "truncated", "left_out")
 _EVERY = 10  # optimizer steps between two points of a curve in MLflow
 
 
@@ -164,10 +166,16 @@ class Monitor:
             mlflow.log_metrics(metrics, step=step)
 
     def finish(self, name: str, rows: Sequence[Row]) -> None:
-        """Log those steps that nobody reported: of a training with processes of its own."""
+        """Log counts, and the steps that nobody reported: of a training with own processes."""
+        import mlflow
+
         for row in rows:
             if row["step"] > self.steps.get(name, 0):
                 self.receive((name, row))
+        if rows and mlflow.active_run():
+            prefix = f"{self.stage}-{name.replace('/', '-')}"
+            counts = {f"{prefix}-{key}": rows[-1][key] for key in COUNTS}
+            mlflow.log_metrics(counts, step=rows[-1]["step"])
 
 
 _encoded: dict[tuple[Any, ...], "EncodedRecords"] = {}  # of this process: what was used last
@@ -212,7 +220,7 @@ def encoded_split(
 
     max_length = training_length(model.model.config, settings.max_length)
     encoders = model.chat_encoder, model.image_processor
-    return EncodedRecords(Records(split), *encoders, cache_size, max_length)
+    return EncodedRecords(Records(split), *encoders, cache_size, max_length, settings.too_long)
 
 
 def fit_records(
@@ -220,17 +228,20 @@ def fit_records(
     data: "EncodedRecords",
     settings: "Training",
     seed: int,
-    scratch: Path,
+    unit: Unit,
     report: Report,
 ) -> list[Row]:
     """Train with Lightning, from the last checkpoint if there is one; return the curve.
+
+    Each row has the numbers of dialogues that were trained on, truncated and left out; their ids
+    are in ``dialogues.json`` in the folder of the result.
 
     Args:
         training: what is trained.
         data: the records.
         settings: of the stage.
         seed: seed of the order of the records.
-        scratch: folder for checkpoints.
+        unit: the training: its folders for checkpoints and for the result.
         report: called at every optimizer step.
     """
     from diysink.training import RecordsDataModule, fit
@@ -244,7 +255,14 @@ def fit_records(
     )
     # A training's own processes have no way back to the display.
     distributed = is_distributed(settings.trainer)
-    return fit(training, batches, settings.trainer, scratch, None if distributed else report)
+    rows = fit(training, batches, settings.trainer, unit.scratch, None if distributed else report)
+    write_json(unit.result / DIALOGUES, data.lengths.plain())
+    return [row | data.lengths.counts for row in rows]
+
+
+def dialogues(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """For each training how many dialogues it had, and how many were truncated or left out."""
+    return {row["unit"]: {name: row[name] for name in COUNTS} for row in rows}
 
 
 def optimization(settings: "Training", seed: int, max_steps: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pipelines.schema import NumProcesses
 from pipelines.training import (
     Report,
     Row,
+    dialogues,
     encoded_records,
     fit_records,
     optimization,
@@ -53,7 +54,7 @@ def align_connectors(
         align.max_steps,
         num_processes,
     )
-    write_manifest(results, kind="connectors", inputs=inputs)
+    write_manifest(results, kind="connectors", inputs=inputs, dialogues=dialogues(rows))
     return results, pd.DataFrame(rows)
 
 
@@ -76,7 +77,7 @@ def train_connector(
         assembled.model, views, **optimization(align, seed, align.max_steps)
     )
     data = encoded_records(records, align, align.cache_size, assembled)
-    rows = fit_records(training, data, align, seed, unit.scratch, report)
+    rows = fit_records(training, data, align, seed, unit, report)
     connector = assembled.model.model.multi_modal_projector.cpu()
     save_file(connector.state_dict(), unit.result / "connector.safetensors")
     return rows

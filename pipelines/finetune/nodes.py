@@ -24,6 +24,7 @@ from pipelines.schema import NumProcesses
 from pipelines.training import (
     Report,
     Row,
+    dialogues,
     encoded_records,
     encoded_split,
     fit_records,
@@ -74,7 +75,7 @@ def finetune_models(
         finetune.max_steps,
         num_processes,
     )
-    write_manifest(results, kind="models", inputs=inputs)
+    write_manifest(results, kind="models", inputs=inputs, dialogues=dialogues(rows))
     return results, pd.DataFrame(rows), convergence(results, finetune)
 
 
@@ -127,7 +128,7 @@ def train_model(
     data = encoded_records(records, finetune, finetune.cache_size, assembled)
     rows = []
     if finetune.max_steps:
-        rows = fit_records(training, data, finetune, seed, unit.scratch, report)
+        rows = fit_records(training, data, finetune, seed, unit, report)
     if finetune.validation is not None:
         held_out = encoded_split(records / finetune.validation.split, finetune, assembled)
         loss = validation_loss(training, held_out, finetune.trainer, finetune.batch_size)

@@ -13,6 +13,7 @@ from pipelines.schema import NumProcesses
 from pipelines.training import (
     Report,
     Row,
+    dialogues,
     encoded_records,
     fit_records,
     optimization,
@@ -59,7 +60,7 @@ def train_reweighting(
         max_steps,
         num_processes,
     )
-    write_manifest(results, kind="reweighting", inputs=inputs)
+    write_manifest(results, kind="reweighting", inputs=inputs, dialogues=dialogues(rows))
     return results, pd.DataFrame(rows)
 
 
@@ -109,7 +110,7 @@ def train_selector(
     )
     count = len(Records(records / reweight.split))
     data = encoded_records(records, reweight, count, generator)
-    rows = fit_records(training, data, reweight, seed, unit.scratch, report)
+    rows = fit_records(training, data, reweight, seed, unit, report)
     save_selection(selection, unit.result)
     return rows
 

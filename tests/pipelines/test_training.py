@@ -130,7 +130,8 @@ def test_curves_are_logged_to_the_open_run_every_tenth_step_and_at_the_end(monke
     logged = []
     monkeypatch.setattr(mlflow, "active_run", lambda: SimpleNamespace())
     monkeypatch.setattr(mlflow, "log_metrics", lambda m, step: logged.append((step, m)))
-    rows = [{"step": s, "loss": 1 / s, "learning_rate": 0.1} for s in range(1, 14)]
+    counts = {"dialogues": 9, "truncated": 1, "left_out": 2}
+    rows = [{"step": s, "loss": 1 / s, "learning_rate": 0.1} | counts for s in range(1, 14)]
     with Monitor("align", 13, bars=False) as monitor:
         for row in rows[:11]:
             monitor.receive(("dual/seed0", row))
@@ -138,10 +139,10 @@ def test_curves_are_logged_to_the_open_run_every_tenth_step_and_at_the_end(monke
     assert logged == [
         (step, {"align-dual-seed0-loss": 1 / step, "align-dual-seed0-learning_rate": 0.1})
         for step in (10, 13)
-    ]
+    ] + [(13, {f"align-dual-seed0-{name}": count for name, count in counts.items()})]
 
 
-@pytest.mark.parametrize("max_length", [None, 20])
+@pytest.mark.parametrize("max_length", [None, 14])
 def test_dialogues_are_cut_to_the_parameter_or_to_the_models_positions(
     parts, tiny_records, tmp_path, max_length
 ):
@@ -150,8 +151,9 @@ def test_dialogues_are_cut_to_the_parameter_or_to_the_models_positions(
     generator = tiny_generator(parts)
     data = encoded_records(tmp_path, settings, 0, generator)
     assert isinstance(data.records, Records)
-    assert data.max_length == (64 if max_length is None else 20)
+    assert data.max_length == (64 if max_length is None else 14)
     assert len(data[0]["input_ids"]) <= data.max_length
+    assert data.lengths.counts["truncated"] == (0 if max_length is None else 16)
     assert encoded_records(tmp_path, settings, 0, generator) is data
     training._encoded.clear()
 

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from diysink.report.tables import choices, differing, grid, stages
+from diysink.report.tables import choices, differing, grid, stages, too_long
 
 
 def test_the_grid_holds_every_cell(inputs):
@@ -74,3 +74,20 @@ def test_stages_are_in_the_order_of_the_run_and_may_lack_either_file():
     assert [row["stage"] for row in rows] == ["b", "a", "c"]
     assert rows[1]["run_id"] == "r"
     assert rows[2]["seconds"] is None
+
+
+def test_trainings_with_dialogues_beyond_the_limit_are_listed():
+    def curve(unit, truncated, left_out):
+        rows = {"unit": unit, "step": [1, 2], "dialogues": 90, "truncated": truncated}
+        return pd.DataFrame({**rows, "left_out": left_out})
+
+    curves = {
+        "align": pd.concat([curve("dual/seed0", 0, 0), curve("single/seed0", 3, 0)]),
+        "finetune": curve("dual/seed0", 0, 2),
+        "reweight": pd.DataFrame({"unit": ["a"], "step": [1]}),
+    }
+    assert too_long(curves) == [
+        {"unit": "single/seed0", "dialogues": 90, "truncated": 3, "left_out": 0, "stage": "align"},
+        {"unit": "dual/seed0", "dialogues": 90, "truncated": 0, "left_out": 2, "stage": "finetune"},
+    ]
+    assert too_long({}) == []

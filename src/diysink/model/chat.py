@@ -5,8 +5,9 @@ Labels are found by rendering the dialogue up to each answer and comparing text,
 needs to mark its assistant spans.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,17 +30,10 @@ class Encoded:
     Attributes:
         input_ids: of the dialogue.
         labels: of its answers.
-        truncated: whether the dialogue was longer, and its end was left out.
     """
 
     input_ids: Int[Tensor, " length"]
     labels: Int[Tensor, " length"]
-    truncated: bool = False
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether any token has a label; the first one of a sequence is never predicted."""
-        return bool((self.labels[1:] != IGNORE).any())
 
 
 class ChatEncoder:
@@ -62,34 +56,63 @@ class ChatEncoder:
         self.image_tokens = image_tokens
         self._empty: int | None = None  # length of a prompt with an empty question
 
-    def dialogue(self, turns: Sequence[Turn], limit: int | None = None) -> Encoded:
+    def dialogue(self, turns: Sequence[Turn]) -> Encoded:
         """A dialogue; the answers (and the end-of-turn after each) have labels.
-
-        Args:
-            turns: of the dialogue.
-            limit: how many tokens it may have. Of a longer one, the first tokens are kept; all
-                image placeholders are, wherever they stand, because each belongs to a visual token.
 
         Raises:
             ValueError: the template changes earlier text as turns are added, so that the answers
-                cannot be found in it; or image placeholders alone reach the limit.
+                cannot be found in it.
         """
-        if limit is None:
-            return self._marked(turns)
-        enough = self._enough(turns, limit)
-        encoded = self._marked(enough)
-        if enough is turns and len(encoded.input_ids) <= limit:
-            return encoded
-        image = encoded.input_ids == self.tokenizer.convert_tokens_to_ids(IMAGE)
-        room = limit - int(image.sum())
-        if room <= 0:
-            raise ValueError(
-                f"the dialogue has {int(image.sum())} visual tokens, and {limit} tokens are all "
-                "that it may have: nothing is left for text"
+        messages = _messages(turns)
+        text = self._render(messages)
+        spans = []
+        for i, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            start = self._render(messages[:i], add_generation_prompt=True)
+            end = self._render(messages[: i + 1])
+            if not (text.startswith(start) and text.startswith(end)):
+                raise ValueError(
+                    "the chat template is not incremental: a dialogue does not start with the "
+                    "rendering of its first turns, so its answers cannot be marked for learning"
+                )
+            spans.append((len(start), len(end)))
+        coded = self._encode(text, return_offsets_mapping=True)
+        labels = [
+            token if any(a <= first and last <= b and first < last for a, b in spans) else IGNORE
+            for token, (first, last) in zip(
+                coded["input_ids"], coded["offset_mapping"], strict=True
             )
-        kept = image | ((~image).cumsum(0) <= room)
-        labels = encoded.labels.masked_fill(image, IGNORE)
-        return Encoded(encoded.input_ids[kept], labels[kept], truncated=True)
+        ]
+        return Encoded(torch.tensor(coded["input_ids"]), torch.tensor(labels))
+
+    def fitting_turns(self, turns: Sequence[Turn], limit: int) -> int:
+        """How many of the first turns fit, each question with its answer; 0: not even one.
+
+        A dialogue of megabytes is not tokenised to its end.
+
+        Args:
+            turns: of the dialogue, human and gpt.
+            limit: how many tokens it may have, visual ones included.
+        """
+        if self._fits(turns, limit):
+            return len(turns)
+        rounds = range(1, len(turns) // 2)
+        return 2 * bisect_left(rounds, True, key=lambda n: not self._fits(turns[: 2 * n], limit))
+
+    def _fits(self, turns: Sequence[Turn], limit: int) -> bool:
+        text = self._render(_messages(turns))
+        visual = text.count(IMAGE)
+        # No tokenizer makes more tokens of a text than it has bytes, but for its own marks.
+        if len(text.replace(IMAGE, "").encode()) + visual + 8 <= limit:
+            return True
+        characters = visual * len(IMAGE) + 8 * limit  # English has four or five to a token
+        while characters < len(text):
+            # What stands near the end of a part may be other tokens in the whole.
+            if len(self._encode(text[:characters])["input_ids"]) >= limit + 64:
+                return False
+            characters *= 2
+        return len(self._encode(text)["input_ids"]) <= limit
 
     def fitting(self, text: str, limit: int | None) -> str:
         """A question's beginning whose prompt has at most so many tokens; all of it, if it fits.
@@ -117,48 +140,6 @@ class ChatEncoder:
                 "connector with fewer visual tokens"
             )
         return kept
-
-    def _enough(self, turns: Sequence[Turn], limit: int) -> Sequence[Turn]:
-        """The first turns, as many as certainly fill the limit; ``turns`` itself if all are needed.
-
-        So a dialogue of megabytes is neither rendered nor tokenised to its end.
-        """
-        image = self.tokenizer.convert_tokens_to_ids(IMAGE)
-        characters, count = 8 * limit, 16
-        while True:
-            part = _first(turns, characters, count)
-            if part is None:
-                return turns
-            ids = self._encode(self._render(_messages(part)))["input_ids"]
-            # What stands near the end of a part may be other tokens in the whole.
-            if sum(token != image for token in ids) >= limit + 64:
-                return part
-            characters, count = 2 * characters, 2 * count
-
-    def _marked(self, turns: Sequence[Turn]) -> Encoded:
-        """All of a dialogue, with labels."""
-        messages = _messages(turns)
-        text = self._render(messages)
-        spans = []
-        for i, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            start = self._render(messages[:i], add_generation_prompt=True)
-            end = self._render(messages[: i + 1])
-            if not (text.startswith(start) and text.startswith(end)):
-                raise ValueError(
-                    "the chat template is not incremental: a dialogue does not start with the "
-                    "rendering of its first turns, so its answers cannot be marked for learning"
-                )
-            spans.append((len(start), len(end)))
-        coded = self._encode(text, return_offsets_mapping=True)
-        labels = [
-            token if any(a <= first and last <= b and first < last for a, b in spans) else IGNORE
-            for token, (first, last) in zip(
-                coded["input_ids"], coded["offset_mapping"], strict=True
-            )
-        ]
-        return Encoded(torch.tensor(coded["input_ids"]), torch.tensor(labels))
 
     def question(self, text: str) -> Int[Tensor, " length"]:
         """A question (with its ``<image>``), up to where the answer begins."""
@@ -218,21 +199,3 @@ class ChatEncoder:
 
 def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
     return [{"role": ROLES[turn.speaker], "content": turn.text} for turn in turns]
-
-
-def _first(turns: Sequence[Turn], characters: int, count: int) -> Sequence[Turn] | None:
-    """The first turns, up to so many characters and turns; None: that is all of them.
-
-    The placeholders of what is left out stand at the end.
-    """
-    kept: list[Turn] = []
-    for turn in turns[:count]:
-        if characters <= 0:
-            break
-        kept.append(replace(turn, text=turn.text[:characters]))
-        characters -= len(turn.text)
-    if len(kept) == len(turns) and characters >= 0:
-        return None
-    left = sum(turn.text.count(IMAGE) for turn in turns) - sum(t.text.count(IMAGE) for t in kept)
-    kept[-1] = replace(kept[-1], text=kept[-1].text + IMAGE * left)
-    return kept

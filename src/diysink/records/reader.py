@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diysink.artifact import MANIFEST, BrokenFolderError, digest_json, read_manifest
-from diysink.records.record import Record
-from diysink.records.shards import footer_digest, from_row
+from diysink.records.record import Record, Turn
+from diysink.records.shards import footer_digest, from_row, to_turns
 
 Value = TypeVar("Value")
 
@@ -90,6 +90,16 @@ class Records:
 
     def __iter__(self) -> Iterator[Record]:
         return (self[index] for index in range(len(self)))
+
+    def dialogues(self) -> Iterator[tuple[str, tuple[Turn, ...]]]:
+        """Ids and conversations of all records, in order; no image is read."""
+        for shard, name in enumerate(self._files):
+            with reading(self.folder / name):
+                for batch in self._open(shard).iter_batches(
+                    batch_size=1024, columns=["id", "conversations"], use_threads=False
+                ):
+                    for row in batch.to_pylist():
+                        yield row["id"], to_turns(row)
 
     def _open(self, shard: int) -> pq.ParquetFile:
         path = self.folder / self._files[shard]

@@ -162,7 +162,12 @@ def from_row(row: dict[str, Any]) -> Record:
             ImageFile(i["bytes"], i["sha256"], i["format"], i["width"], i["height"])
             for i in row["images"]
         ),
-        conversations=tuple(Turn(t["from"], t["value"]) for t in row["conversations"]),
+        conversations=to_turns(row),
         group=row["group"],
         subtask=row["subtask"],
     )
+
+
+def to_turns(row: dict[str, Any]) -> tuple[Turn, ...]:
+    """The conversation in a row of `SCHEMA`."""
+    return tuple(Turn(t["from"], t["value"]) for t in row["conversations"])

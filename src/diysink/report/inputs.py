@@ -18,7 +18,8 @@ class Inputs:
         induced: the encoder's sinks were induced in training: a model organism, no evidence.
         predictions: one row per variant, seed and item.
         tables: of sinks and of claims, by the name of the dataset.
-        curves: per training stage, one row a unit and step: ``unit, step, loss``.
+        curves: per training stage, one row a unit and step: ``unit, step, loss``; with the numbers
+            of dialogues, ``dialogues, truncated, left_out``, where they are known.
         analyses: the tidy table of each analysis, by name.
         left_out: why analyses were left out, by name.
         validation: what was checked of the records: ``passed, splits, quarantined, rules``.

@@ -77,6 +77,7 @@ def _training(inputs: Inputs) -> dict[str, Any]:
     return {
         "curves": curves,
         "convergence": inputs.rows("convergence"),
+        "too_long": tables.too_long(inputs.curves),
         "doses": [figures.draw_dose(table) for table in doses],
         "dose_recorded": ""
         if not doses

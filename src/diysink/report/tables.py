@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from diysink.report.inputs import records
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -31,6 +33,20 @@ def grid(rows: Rows, by: str = "group") -> Grid:
         list(counts.items()),
         [(variant, [cells.get((variant, group)) for group in counts]) for variant in variants],
     )
+
+
+def too_long(curves: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Trainings with dialogues beyond their limit of tokens: how many, of how many."""
+    counts = ["dialogues", "truncated", "left_out"]
+    known = {stage: table for stage, table in curves.items() if set(counts) <= set(table)}
+    if not known:
+        return []
+    trainings = [
+        table.drop_duplicates("unit")[["unit", *counts]].assign(stage=stage)
+        for stage, table in known.items()
+    ]
+    found = pd.concat(trainings)
+    return records(found[(found["truncated"] > 0) | (found["left_out"] > 0)])
 
 
 def choices(predictions: pd.DataFrame | None) -> list[dict[str, Any]]:
@@ -87,7 +103,7 @@ def differing(
     shown = pd.concat(
         [won.head(max(half, number - len(lost))), lost.head(max(half, number - len(won)))]
     )
-    return [{str(k): v for k, v in row.items()} for row in shown.reset_index().to_dict("records")]
+    return records(shown.reset_index())
 
 
 def stages(timings: Mapping[str, Any], runs: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from diysink.training.batches import BatchSchedule, EncodedRecords, RecordsDataModule
 from diysink.training.fit import FitSettings, fit, validation_loss
+from diysink.training.lengths import Lengths, TooLong, fitting_lengths
 from diysink.training.modules import (
     ConnectorTraining,
     LanguageTraining,
@@ -16,10 +17,13 @@ __all__ = [
     "EncodedRecords",
     "FitSettings",
     "LanguageTraining",
+    "Lengths",
     "RecordsDataModule",
     "SelectionTraining",
     "StageTraining",
+    "TooLong",
     "Views",
     "fit",
+    "fitting_lengths",
     "validation_loss",
 ]

@@ -5,8 +5,7 @@ is remembered but the step: the batch at step 731 is the same in a run that star
 that was killed and resumed at 700.
 """
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from diysink.encoders import ImageProcessor
 from diysink.model import IGNORE, ChatEncoder
-from diysink.records import Record, Records
-
-logger = logging.getLogger(__name__)
+from diysink.records import PLACEHOLDER, Record, Records
+from diysink.training.lengths import TooLong, fitting_lengths
 
 
 @dataclass
@@ -83,8 +81,15 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         chat_encoder: prompts for the model's tokenizer.
         image_processor: images to pixel values.
         cache_size: how many encoded records stay in memory (a small data set is encoded once).
-        max_length: how many tokens a dialogue may have, visual ones included; a longer
-            one is truncated. None: no limit. See :func:`diysink.model.training_length`.
+        max_length: how many tokens a dialogue may have, visual ones included. None: no limit. See
+            :func:`diysink.model.training_length`.
+        too_long: what is done with a longer one; see :mod:`diysink.training.lengths`.
+
+    Attributes:
+        lengths: which records are trained on, and how much of each.
+
+    Raises:
+        ValueError: no dialogue fits.
     """
 
     def __init__(
@@ -94,39 +99,35 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         image_processor: ImageProcessor,
         cache_size: int = 0,
         max_length: int | None = None,
+        too_long: TooLong = "truncate",
     ) -> None:
         self.records = records
         self.chat_encoder = chat_encoder
         self.image_processor = image_processor
         self.cache_size = cache_size
         self.max_length = max_length
+        self.lengths = fitting_lengths(records, chat_encoder, max_length, too_long)
         self._cache: dict[int, dict[str, Any]] = {}
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.lengths.indices)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if index in self._cache:
             return self._cache[index]
-        record = self.records[index]
-        visual = len(record.images) * self.chat_encoder.image_tokens
-        if self.max_length is not None and visual >= self.max_length:
-            raise ValueError(
-                f"record {record.id!r} has {len(record.images)} images of "
-                f"{self.chat_encoder.image_tokens} visual tokens each, {visual} together, and a "
-                f"dialogue may have {self.max_length} tokens: nothing is left for text, and visual "
-                "tokens are never cut. Leave the record out, give a greater max_length, or take a "
-                "connector with fewer visual tokens"
-            )
-        encoded = self.chat_encoder.dialogue(record.conversations, self.max_length)
-        images = [image.open() for image in record.images]
+        place = self.lengths.indices[index]
+        record = self.records[place]
+        turns = record.conversations[: self.lengths.turns.get(place)]
+        encoded = self.chat_encoder.dialogue(turns)
+        # Images belong to the placeholders of their turns.
+        shown = sum(turn.text.count(PLACEHOLDER) for turn in turns)
+        images = [image.open() for image in record.images[:shown]]
         item = {
             "input_ids": encoded.input_ids,
             "labels": encoded.labels,
             "pixel_values": self.image_processor(images) if images else None,
             "question": first_question(record),
             "group": record.group,
-            "truncated": (record.id, encoded.has_labels) if encoded.truncated else None,
         }
         if len(self._cache) < self.cache_size:
             self._cache[index] = item
@@ -135,8 +136,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
     def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A batch, padded on the right; the images of all its items in one tensor.
 
-        ``questions`` are the texts that a selection reads; ``groups`` those of the records;
-        ``truncated`` are the records that were too long: their ids, and whether any label is left.
+        ``questions`` are the texts that a selection reads; ``groups`` those of the records.
         """
         ids, mask = self.chat_encoder.pad([item["input_ids"] for item in items], side="right")
         labels, _ = self.chat_encoder.pad(
@@ -150,9 +150,6 @@ class EncodedRecords(Dataset[dict[str, Any]]):
             "pixel_values": torch.cat(images) if images else None,
             "questions": tuple(item["question"] for item in items),
             "groups": tuple(item["group"] for item in items),
-            "truncated": tuple(
-                item["truncated"] for item in items if item["truncated"] is not None
-            ),
         }
 
 
@@ -162,11 +159,6 @@ def first_question(record: Record) -> str:
         if turn.speaker == "human":
             return turn.text.replace("<image>", "").strip()
     return ""
-
-
-def _some(ids: Iterable[str], most: int = 5) -> str:
-    names = list(ids)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 class RecordsDataModule(lightning.LightningDataModule):
@@ -194,7 +186,6 @@ class RecordsDataModule(lightning.LightningDataModule):
         self.batch_size, self.num_batches, self.seed = batch_size, num_batches, seed
         self.num_workers = num_workers
         self.start = 0
-        self.truncated: dict[str, bool] = {}
 
     def schedule(self) -> BatchSchedule:
         """This process's schedule from where the run stands."""
@@ -213,28 +204,6 @@ class RecordsDataModule(lightning.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
-
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Note which records were too long; the loader's processes cannot."""
-        self.truncated |= dict(batch["truncated"])
-        return batch
-
-    def teardown(self, stage: str) -> None:
-        """Warn, once, of the records that were truncated."""
-        if self.truncated:
-            logger.warning(
-                "%d records are longer than %s tokens (max_length) and were truncated: %s",
-                len(self.truncated),
-                self.data.max_length,
-                _some(self.truncated),
-            )
-        if lost := [name for name, labels in self.truncated.items() if not labels]:
-            logger.warning(
-                "Of %d of them no answer is left, so they taught nothing: %s. Shorten their "
-                "questions, or give a greater max_length",
-                len(lost),
-                _some(lost),
-            )
 
     def state_dict(self) -> dict[str, int]:
         """Micro-batches done; Lightning puts it into its checkpoint."""

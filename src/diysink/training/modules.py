@@ -148,8 +148,7 @@ class StageTraining(lightning.LightningModule, ABC):
     def loss(self, batch: dict[str, Any], choice: Choice | None = None) -> Tensor:
         """Next-token loss of a batch under a choice; 0 where no token has a label.
 
-        A record that was truncated before its answer has no labels. A batch of nothing else has no
-        mean: its loss is 0, with gradients of 0, and not NaN.
+        A batch without labels has no mean: its loss is 0, with gradients of 0, and not NaN.
         """
         has_labels = bool((batch["labels"][:, 1:] != IGNORE).any())
         output = self.model(
