@@ -8,7 +8,9 @@ from diysink.architectures.attended import Attended, Change, seen_attention
 from diysink.architectures.encoders import ENCODERS, EncoderFamily, encoder_family
 from diysink.architectures.errors import UnsupportedInterventionError, UnsupportedModelError
 from diysink.architectures.language import (
+    check_language_model,
     decoder_layers,
+    embedding_name,
     key_module,
     recurrent_layers,
     shown_layers,
@@ -30,7 +32,9 @@ __all__ = [
     "LVLMFamily",
     "UnsupportedInterventionError",
     "UnsupportedModelError",
+    "check_language_model",
     "decoder_layers",
+    "embedding_name",
     "encoder_family",
     "key_module",
     "lvlm_family",

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM
 
+from diysink.architectures import UnsupportedModelError, check_language_model
 from diysink.connector import connector_class
 from diysink.encoders import (
     Encoder,
@@ -105,6 +106,7 @@ def assemble(
         ProfileMismatchError: the profile was made for another encoder or layer.
         CheckpointError: a part is another kind of checkpoint, or not whole.
         BrokenFileError: a file of a part is damaged.
+        UnsupportedModelError: the language model is of a kind that cannot be trained here.
     """
     dtype = getattr(torch, parts.dtype)
     tower = load_vision_tower(parts.encoder, parts.encoder_revision)
@@ -119,6 +121,7 @@ def assemble(
     language = load_pretrained(
         AutoModelForCausalLM, source, parts.language_revision, trust_remote_code=False
     )
+    check_language_model(language)
     if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
         tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
     if len(tokenizer) > language.config.vocab_size:
@@ -134,14 +137,33 @@ def assemble(
         tau=None if profile is None else profile.tau,
         tau_relative=profile is not None and profile.relative,
         arrangement=arrangement or connector_class(connector).arrangement,
-        lm_head_bias=language.lm_head.bias is not None,
+        lm_head_bias=language.get_output_embeddings().bias is not None,
     )
     torch.manual_seed(seed)
     model = DIYSinkForConditionalGeneration(config)
     model.config.image_seq_length = model.model.multi_modal_projector.tokens_out(rows * columns)
     model.model.vision_tower.load_state_dict(tower.state_dict())
-    model.model.language_model.load_state_dict(language.model.state_dict())
-    model.lm_head.load_state_dict(language.lm_head.state_dict())
+    model.model.language_model.load_state_dict(language.base_model.state_dict())
+    model.lm_head.load_state_dict(language.get_output_embeddings().state_dict())
     model.tie_weights()
+    _check_logits(language, model)
     processor = DIYSinkProcessor(image_processor, tokenizer, model.config.image_seq_length)
     return Assembled(model.to(dtype), processor)
+
+
+@torch.no_grad()
+def _check_logits(language: Any, model: DIYSinkForConditionalGeneration) -> None:
+    """Text alone must give the logits of the stock model.
+
+    Some models scale or cap what their head gives; LLaVA's head does not, so such a model would
+    learn and answer from other logits than its own. Else all operations are the same.
+    """
+    ids = torch.arange(4)[None] % language.config.vocab_size
+    training = model.training
+    stock, own = (each.eval()(input_ids=ids).logits for each in (language, model))
+    model.train(training)
+    if (stock - own).abs().max() > 1e-5 * stock.abs().max():
+        raise UnsupportedModelError(
+            f"a {language.config.model_type!r} language model does more to its logits than one "
+            "linear layer (it scales or caps them), which LLaVA's head does not do"
+        )

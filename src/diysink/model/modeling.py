@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from diysink.architectures import embedding_name
 from diysink.connector import build_connector
 from diysink.encoders import Encoder, let_auto_model_build
 from diysink.model.configuration import DIYSinkConfig
@@ -120,6 +121,8 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
 
     def __init__(self, config: DIYSinkConfig) -> None:
         let_auto_model_build(config.vision_config)
+        name = embedding_name(config.text_config)
+        self._tied_weights_keys = {"lm_head.weight": f"model.language_model.{name}.weight"}
         super().__init__(config)
         self.model = DIYSinkModel(config)
         self.selections: dict[str, Selection] = {}
