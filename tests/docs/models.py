@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from transformers import CONFIG_MAPPING
+from transformers import CONFIG_MAPPING, AutoModel
 
 from diysink.architectures import (
     ENCODERS,
@@ -18,9 +18,13 @@ from diysink.architectures import (
     REFUSED_ENCODERS,
     REFUSED_LVLMS,
     LVLMFamily,
+    UnsupportedModelError,
     encoder_family,
+    key_module,
+    shown_layers,
 )
 from tests.docs.commands import ROOT
+from tests.model.languages import HEADS, LANGUAGES, POSITIONS, REFUSED
 
 PAGE = ROOT / "docs/guides/models.md"
 
@@ -81,6 +85,31 @@ def _shown(family: LVLMFamily, config: Any) -> str:
     return " and ".join(parts) or "no"
 
 
+def languages() -> Iterator[tuple[str, ...]]:
+    """A row for each kind of language model that is tested."""
+    yield ("`model_type`", "trained and asked", "looked into, LSG")
+    for kind, config in LANGUAGES.items():
+        model = AutoModel.from_config(config())
+        reason = {
+            POSITIONS: "no: takes no positions",
+            HEADS: "no: scales or caps its logits",
+        }
+        yield (
+            f"`{kind}`",
+            reason[REFUSED[kind]] if kind in REFUSED else "yes",
+            _yes(_looked_into(model) and kind not in REFUSED),
+        )
+
+
+def _looked_into(model: Any) -> bool:
+    try:
+        for number, layer in enumerate(shown_layers(model)):
+            key_module(layer, number)
+    except UnsupportedModelError:
+        return False
+    return True
+
+
 def refused(reasons: dict[str, str]) -> Iterator[tuple[str, ...]]:
     """A row for each reason."""
     yield ("`model_type`", "why not")
@@ -96,6 +125,7 @@ def _yes(value: bool) -> str:
 TABLES = {
     "encoders": encoders,
     "lvlms": lvlms,
+    "languages": languages,
     "refused encoders": lambda: refused(REFUSED_ENCODERS),
     "refused lvlms": lambda: refused(REFUSED_LVLMS),
 }
