@@ -152,3 +152,16 @@ def test_the_guide_tells_how_long_metrics_take():
     page = (ROOT / "docs/guides/benchmarks.md").read_text()
     assert f"take {min(seconds):.1f} to {max(seconds):.1f} s" in page
     assert max(seconds) <= recorded["target"]
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("as it is", "| 4096 tokens, as it is |"),
+        ("cut at 2048", "| cut at 2048, as LLaVA does |"),
+        ("ended at a turn, 2048", "| ended at a turn within 2048 |"),
+        ("ended at a turn, 1024", "| ended at a turn within 1024 |"),
+    ],
+)
+def test_the_cost_of_a_long_dialogue_is_the_recorded_one(name, shown):
+    found = json.loads((RESULTS / "long-dialogue.json").read_text())["ratios_to_all_short"][name]
+    line = f"{shown} {found['seconds']:.1f} x | {found['mebibytes']:.1f} x |"
+    assert line in (ROOT / "docs/guides/your-model.md").read_text()
