@@ -152,6 +152,8 @@ def test_the_guide_tells_how_long_metrics_take():
     page = (ROOT / "docs/guides/benchmarks.md").read_text()
     assert f"take {min(seconds):.1f} to {max(seconds):.1f} s" in page
     assert max(seconds) <= recorded["target"]
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
