@@ -76,14 +76,7 @@ class ImageFolder:
     def _find(self, name: str) -> Path | None:
         """The file called ``name``, None where there is none; raises as `locate` does."""
         shown = excerpt(name)
-        if not name.strip() or "\0" in name:
-            raise BadItemError(Reason.BAD_PATH, f"{shown} is not a file name")
-        if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
-            raise BadItemError(
-                Reason.ABSOLUTE_PATH, f"{shown} is absolute; paths start at the image folder"
-            )
-        if ".." in PurePosixPath(name).parts:
-            raise BadItemError(Reason.PATH_OUTSIDE, f"{shown} has `..` in it")
+        check_relative(name)
         try:
             path = (self.root / name).resolve()
             if not any(path.is_relative_to(root) for root in (self.root, *self.allowed)):
@@ -135,6 +128,19 @@ def _hint(others: list[str]) -> str:
             return f"; {excerpt(only)} is: if that is the image, set the split's any_extension"
         case _:
             return f", and {len(others)} files with other extensions are: it is not clear which"
+
+
+def check_relative(name: str) -> None:
+    """Raise `BadItemError` for a name that is absolute, has a `..`, or is no file name."""
+    shown = excerpt(name)
+    if not name.strip() or "\0" in name:
+        raise BadItemError(Reason.BAD_PATH, f"{shown} is not a file name")
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
+        raise BadItemError(
+            Reason.ABSOLUTE_PATH, f"{shown} is absolute; paths start at the image folder"
+        )
+    if ".." in PurePosixPath(name).parts:
+        raise BadItemError(Reason.PATH_OUTSIDE, f"{shown} has `..` in it")
 
 
 def _allowed(root: Path | str) -> Path:

@@ -52,22 +52,26 @@ def parquet_rows(
     limits: ParquetLimits | None = None,
     columns: Sequence[str] = LLAVA.columns,
     required: Sequence[str] = LLAVA.required,
+    media: str = MEDIA_KEY,
+    first: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """The rows of one file: some columns; of columns with other media, whether they hold any.
 
     Args:
-        path: of the file.
-        limits: on what it may become.
-        columns: that are read.
-        required: that there must be.
+        path: the file.
+        limits: of what it may become.
+        columns: columns that are read where it has them.
+        required: columns that it must have.
+        media: a pattern for the names of columns of which it is only told whether they hold any.
+        first: the row group to begin with.
 
     Raises:
         SourceError: not readable as parquet, without the columns that are required, or beyond the
             limits.
     """
     limits = limits or ParquetLimits()
-    job = {"path": str(path), "columns": list(columns), "media": MEDIA_KEY, **asdict(limits)}
-    job["required"] = list(required)
+    job = {"path": str(path), "columns": list(columns), "media": media, **asdict(limits)}
+    job |= {"required": list(required), "first": first}
     worker = subprocess.Popen(
         # -P: the folder of this package is not searched for modules.
         [sys.executable, "-P", str(Path(__file__).with_name("parquet_worker.py")), json.dumps(job)],

@@ -72,6 +72,8 @@ def _write(job: dict[str, Any], progress: dict[str, int]) -> None:
     with pq.ParquetFile(
         job["path"], pre_buffer=False, buffer_size=2**20, arrow_extensions_enabled=False
     ) as file:
+        before = range(job["first"])
+        progress["row"] = sum(file.metadata.row_group(group).num_rows for group in before)
         names = file.schema_arrow.names
         if not set(job["required"]) <= set(names):
             shown = str(sorted(name[:40] for name in names[:50]))
@@ -85,7 +87,7 @@ def _write(job: dict[str, Any], progress: dict[str, int]) -> None:
             metadata={"known": str(len(known))},
         )
         with pa.ipc.new_stream(pa.PythonFile(sys.stdout.buffer, mode="w"), schema) as stream:
-            for group in range(file.metadata.num_row_groups):
+            for group in range(job["first"], file.metadata.num_row_groups):
                 for batch in _group(file, group, schema, job, progress):
                     sent += _weight(batch)[0]
                     if sent > allowed:

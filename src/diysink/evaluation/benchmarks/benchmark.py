@@ -1,13 +1,16 @@
 """What a benchmark is: which questions, what is added to each, and when an answer is right."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from diysink.evaluation.benchmarks.hub import hub_folder
+from diysink.evaluation.benchmarks.published import MissingFilesError
 from diysink.evaluation.item import Item
 from diysink.evaluation.metrics import METRICS
-from diysink.records import Record, Records, Turn
+from diysink.records import Record, Records, SourceError, Turn
 
 
 @runtime_checkable
@@ -53,7 +56,10 @@ class Benchmark:
         load: gives the records, from a folder and the split. Of a published benchmark they are
             `diysink.evaluation.item.Item`.
         published: whether it reads its own published files, and not the run's prepared records.
-        hub: id of the data set on the hub whose files the loader reads.
+        files: the published files that the loader looks for in the folder, in words.
+        hub: id of the data set on the hub whose files the loader reads, too.
+        licence: of the published files, as far as it is known.
+        size: how many items, and what the files take, as far as it is known.
         max_new_tokens: length limit of an answer; None: the run's.
         group: what its questions ask for, ``global`` or ``local``, as the paper sorts it; None: the
             paper does not say, or its items say it themselves.
@@ -68,7 +74,10 @@ class Benchmark:
     suffix: str = ""
     load: Loader = prepared
     published: bool = False
+    files: tuple[str, ...] = ()
     hub: str | None = None
+    licence: str | None = None
+    size: str | None = None
     max_new_tokens: int | None = None
     group: str | None = None
 
@@ -79,13 +88,42 @@ class Benchmark:
                 f"{' or '.join(METRICS)}"
             )
 
-    def items(self, folder: Path) -> "Questions":
+    def items(self, folder: Path, *, download: bool = False) -> "Questions":
         """The items, with the suffix added to each question.
 
         Args:
-            folder: of the prepared records, or of the published files.
+            folder: of the prepared records, or of the published files. Where it has none of these,
+                they are looked for in the local cache of the hub.
+            download: whether the hub is asked for files that are not in its cache. Nothing goes
+                over the network otherwise.
+
+        Raises:
+            SourceError: the published files are nowhere, or cannot be read.
         """
-        return Questions(self.load(folder, self.split), self.suffix, self.group)
+        return Questions(self._load(folder, download), self.suffix, self.group)
+
+    def _load(self, folder: Path, download: bool) -> Items:
+        try:
+            return self.load(folder, self.split)
+        except MissingFilesError:
+            cached = None if self.hub is None else hub_folder(self.hub, download=download)
+        if cached is not None:
+            with suppress(MissingFilesError):
+                return self.load(cached, self.split)
+        raise SourceError(self._missing(folder))
+
+    def _missing(self, folder: Path) -> str:
+        hub = (
+            f"They are not in the local cache of the hub either (data set {self.hub}); "
+            "download=True asks the hub for them. "
+            if self.hub
+            else ""
+        )
+        return (
+            f"The files of benchmark {self.name!r} are not in {folder}. Expected: "
+            f"{'; or '.join(self.files)}. {hub}Licence: {self.licence or 'unknown'}; size: "
+            f"{self.size or 'unknown'} (neither is verified: read the publisher's page)."
+        )
 
 
 @dataclass(frozen=True)
