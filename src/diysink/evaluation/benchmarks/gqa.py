@@ -3,6 +3,8 @@
 LLaVA-1.5 reports the balanced test-dev split. The paper sorts GQA as local.
 """
 
+import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,17 +53,27 @@ def gqa(folder: Path, split: str) -> PublishedItems:
 
 
 class _Pictures:
-    """Images by their id, where they are a table of their own."""
+    """Images by their id, where they are a table of their own, in another order than the questions.
+
+    They are copied to a temporary file once: parquet is slow to read out of order.
+    """
 
     def __init__(self, rows: ParquetRows) -> None:
-        names = rows.only("id")
-        self._rows = rows
-        self._number = {text(names[number], "id"): number for number in range(len(names))}
+        self._name = rows.name
+        self._copy = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, self._copy.close)
+        self._place: dict[str, tuple[int, int]] = {}
+        for number in range(len(rows)):
+            data = embedded(rows[number]["image"]).data
+            self._place[text(rows[number], "id")] = (self._copy.tell(), len(data))
+            self._copy.write(data)
 
     def __call__(self, name: str) -> ImageFile:
-        if name not in self._number:
-            raise BadItemError(Reason.MISSING_FILE, f"image {name!r} is not in {self._rows.name}")
-        return embedded(self._rows[self._number[name]]["image"])
+        if name not in self._place:
+            raise BadItemError(Reason.MISSING_FILE, f"image {name!r} is not in {self._name}")
+        start, length = self._place[name]
+        self._copy.seek(start)
+        return embedded(self._copy.read(length))
 
 
 def _items(rows: Rows, image: Callable[[str], ImageFile]) -> PublishedItems:

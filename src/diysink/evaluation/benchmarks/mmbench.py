@@ -50,11 +50,10 @@ def mmbench_circular(folder: Path, split: str) -> PublishedItems:
     rows = _rows(folder, split)
     table = _Table.of(rows)
     published = any(len(numbers) > 1 for numbers in table.orders.values())
-    asked = [
+    asked = [  # in the order of the file, which is the fastest to read
         (number, turn)
-        for numbers in table.orders.values()
-        for number in numbers
-        for turn in range(1 if published else table.options[number])
+        for number, options in enumerate(table.options)
+        for turn in range(1 if published else options)
     ]
     return _items(rows, table, asked, circular=True)
 

@@ -10,7 +10,8 @@ import json
 import weakref
 from array import array
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from io import BufferedIOBase
+from typing import Any
 
 from diysink.evaluation.benchmarks.readers.storage import StoredFile, reading
 from diysink.records import SourceError
@@ -89,7 +90,7 @@ class JSONFile:
 class _Scanner:
     """Takes values off the front of a text that arrives in pieces, and knows where they lie."""
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+    def __init__(self, file: BufferedIOBase, name: str) -> None:
         self._file, self._name = file, name
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
         self._json = json.JSONDecoder()
@@ -134,7 +135,6 @@ class _Scanner:
         raise self._broken(f"has no {within!r}")
 
     def _name_of_entry(self) -> str:
-        self._peek()
         name = self._value()
         if not isinstance(name, str) or self._peek() != ":":
             raise self._broken("expected a name and ':'")
@@ -158,6 +158,7 @@ class _Scanner:
                 return ""
 
     def _value(self) -> Any:
+        self._peek()
         while True:
             try:
                 value, end = self._json.raw_decode(self._text, self._at)
@@ -169,9 +170,10 @@ class _Scanner:
             except (RecursionError, ValueError) as error:  # nested too deep; 5,000 digits
                 raise self._broken(str(error)) from error
             else:
+                length = end - self._at
                 # Near the end of what has been read, a number may go on (1, 1E+, 1E+5).
                 if len(self._text) - end >= 3 or not self._more(PIECE):
-                    self._take(end - self._at)
+                    self._take(length)
                     return value
 
     def _take(self, length: int) -> None:

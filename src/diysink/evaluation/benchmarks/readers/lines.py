@@ -77,7 +77,7 @@ class Lines:
             if size > self._longest:
                 raise SourceError(f"{self.name}: a row of more than {self._longest} bytes")
             open_quote ^= self._odd_quotes(line)
-            blank = blank and not line.strip()
+            blank = blank and not line.strip(b"\r\n")
             if not open_quote:
                 yield size, blank
                 size, blank = 0, True

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from diysink.evaluation.benchmarks.readers.json_file import JSONFile
 from diysink.evaluation.benchmarks.readers.lines import Delimited, JSONLines
@@ -11,6 +11,7 @@ from diysink.evaluation.benchmarks.readers.storage import StoredFile
 from diysink.records import SourceError
 
 
+@runtime_checkable
 class Rows(Protocol):
     """Rows of published files."""
 

@@ -1,8 +1,8 @@
-"""The files of a benchmark's folder, plain or within a .zip, which is read in place.
+"""The files of a benchmark's folder, plain or within a .zip.
 
-Nothing is extracted to a path that an archive gives. A member may become 200 times its packed size,
-or 1 GiB if that is more: a zip bomb is refused before it is read, and no more is ever read than the
-size that the archive declares.
+Nothing is extracted to a path that an archive gives: images are read in place, files of rows from a
+temporary copy. A member may become 200 times its packed size, or 1 GiB if that is more: a zip bomb
+is refused before it is read, and no more is ever read than the size that the archive declares.
 """
 
 import fnmatch
@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from diysink.records import BadItemError, SourceError
 from diysink.records.folder import check_relative
@@ -47,33 +47,29 @@ class StoredFile:
         """The name of the folder that it lies in."""
         return PurePosixPath(self.member or self.path.as_posix()).parent.name
 
-    @cached_property
-    def _archive(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self.path)
+    def open(self) -> BufferedIOBase:
+        """The file, to read and to seek in; raises as `local` does."""
+        return self.local.open("rb")
 
-    def open(self) -> IO[bytes]:
-        """The file, to read and to seek in; within an archive, seeking back reads it again.
+    @cached_property
+    def local(self) -> Path:
+        """A plain file: itself, or a member's copy in a temporary file that goes with this one.
+
+        Rows are read at random, which a packed member does not allow.
 
         Raises:
             SourceError: the archive is broken, encrypted or would become too large.
         """
         if self.member is None:
-            return self.path.open("rb")
-        with reading(self.name):
-            info = self._archive.getinfo(self.member)
-            check_member(info, max(LARGEST, RATIO * info.compress_size))
-            return self._archive.open(info)
-
-    @cached_property
-    def local(self) -> Path:
-        """A plain file: itself, or a member's copy in a temporary file that goes with this one."""
-        if self.member is None:
             return self.path
-        with self.open() as source, reading(self.name):
-            copy = tempfile.NamedTemporaryFile(prefix="benchmark-")  # noqa: SIM115 (closed with self)
-            shutil.copyfileobj(source, copy, 2**20)
+        with reading(self.name), zipfile.ZipFile(self.path) as archive:
+            info = archive.getinfo(self.member)
+            check_member(info, max(LARGEST, RATIO * info.compress_size))
+            copy = tempfile.NamedTemporaryFile(prefix="benchmark-")  # noqa: SIM115
+            weakref.finalize(self, copy.close)
+            with archive.open(info) as source:
+                shutil.copyfileobj(source, copy, 2**20)
             copy.flush()
-        weakref.finalize(self, copy.close)
         return Path(copy.name)
 
 
