@@ -93,6 +93,7 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     ("README.md", "from diysink.encoders import"): Skip(TINY),
     ("README.md", "import diysink.model "): Run(TABLE),
     (f"{G}benchmarks.md", "import os\n"): Run(),
+    (f"{G}benchmarks.md", "from pathlib import Path\n\nfrom diysink.evaluation"): Skip(YOURS),
     (f"{G}dvc.md", ".venv/bin/dvc repro "): Run(),
     (f"{G}dvc.md", ".venv/bin/dvc plots show"): Run(),
     (f"{G}dvc.md", "dvc exp run -n slower "): Run(),

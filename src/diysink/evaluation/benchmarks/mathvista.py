@@ -27,9 +27,11 @@ FILES = (
     "testmini.json and images/<number>.jpg (or images.zip)",
     "testmini-*.parquet",
 )
-GLOBAL = frozenset(
-    ("numeric commonsense", "geometry reasoning", "algebraic reasoning", "logical reasoning")
+GROUPS = dict.fromkeys(
+    ("numeric commonsense", "geometry reasoning", "algebraic reasoning", "logical reasoning"),
+    "global",
 )
+"""By skill; a question has one or several."""
 _CHOICE = "provide the correct option letter, e.g., A, B, C, D, at the end."
 _HINTS = {
     "integer": "requiring an integer answer and provide the final value, e.g., 1, 2, 3, "
@@ -99,7 +101,7 @@ def _item(row: Row, image: ImageFile) -> Item:
         text(row, "answer"),
         options=texts(row, "choices"),
         subtask=details["task"],
-        group="global" if GLOBAL & set(skills) else None,
+        group="global" if GROUPS.keys() & set(skills) else None,
         details=details,
     )
 
