@@ -1,5 +1,7 @@
 """Golden items of benchmarks that are answered in a word, in every layout in which they come."""
 
+import shutil
+
 import pytest
 
 from tests.evaluation.benchmarks.samples import (
@@ -363,7 +365,13 @@ def mme_mirror(folder):
     parquet(folder / "data/test-00000-of-00001.parquet", rows, row_group=5)
 
 
-@pytest.mark.parametrize("make", [mme_official, mme_mirror])
+def mme_zipped(folder):
+    mme_official(folder / "plain")
+    zipped(folder / "plain").rename(folder / "packed")
+    shutil.rmtree(folder / "plain")
+
+
+@pytest.mark.parametrize("make", [mme_official, mme_zipped, mme_mirror])
 def test_mme(tmp_path, make):
     make(tmp_path)
     found = read("mme", tmp_path)
@@ -385,6 +393,6 @@ def test_mme(tmp_path, make):
 
 def test_a_folder_of_mme_that_is_not_complete_is_refused(tmp_path):
     mme_official(tmp_path)
-    (tmp_path / "MME_Benchmark_release_version/OCR").rename(tmp_path / "OCR")
-    with pytest.raises(ValueError, match="no folder OCR"):
+    (tmp_path / "MME_Benchmark_release_version/OCR").rename(tmp_path / "away")
+    with pytest.raises(ValueError, match="no text files of OCR"):
         read("mme", tmp_path)

@@ -1,6 +1,7 @@
 """Where a benchmark's files are found: its folder, the hub's cache, or a download on request."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -92,7 +93,9 @@ def test_nothing_is_downloaded_unless_it_is_asked_for(monkeypatch, tmp_path):
     asked = []
 
     def snapshot_download(repository, **settings):
-        asked.append((repository, settings["repo_type"], settings["local_files_only"]))
+        asked.append((repository, settings["revision"], settings["local_files_only"]))
+        assert settings["repo_type"] == "dataset"
+        assert settings["allow_patterns"] == ["Full/*"]
         if settings["local_files_only"]:
             raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
         pope_one_file(tmp_path / "snapshot")
@@ -102,8 +105,10 @@ def test_nothing_is_downloaded_unless_it_is_asked_for(monkeypatch, tmp_path):
     with pytest.raises(SourceError):
         BENCHMARKS["pope"].items(tmp_path / "none")
     assert len(BENCHMARKS["pope"].items(tmp_path / "none", download=True)) == 3
+    pinned = replace(BENCHMARKS["pope"], hub="me/mine@abc")
+    assert len(pinned.items(tmp_path / "none", download=True)) == 3
     hub = BENCHMARKS["pope"].hub
-    assert asked == [(hub, "dataset", True), (hub, "dataset", False)]
+    assert asked == [(hub, None, True), (hub, None, False), ("me/mine", "abc", False)]
 
 
 def test_a_hub_that_cannot_be_reached_says_so():

@@ -57,7 +57,8 @@ class Benchmark:
             `diysink.evaluation.item.Item`.
         published: whether it reads its own published files, and not the run's prepared records.
         files: the published files that the loader looks for in the folder, in words.
-        hub: id of the data set on the hub whose files the loader reads, too.
+        hub: id of the data set on the hub whose files the loader reads, too; ``id@revision``.
+        hub_files: patterns of the files there that it needs; (): all.
         licence: of the published files, as far as it is known.
         size: how many items, and what the files take, as far as it is known.
         max_new_tokens: length limit of an answer; None: the run's.
@@ -76,6 +77,7 @@ class Benchmark:
     published: bool = False
     files: tuple[str, ...] = ()
     hub: str | None = None
+    hub_files: tuple[str, ...] = ()
     licence: str | None = None
     size: str | None = None
     max_new_tokens: int | None = None
@@ -106,8 +108,8 @@ class Benchmark:
         try:
             return self.load(folder, self.split)
         except MissingFilesError:
-            cached = None if self.hub is None else hub_folder(self.hub, download=download)
-        if cached is not None:
+            cached = self.hub and hub_folder(self.hub, self.hub_files, download=download)
+        if cached:
             with suppress(MissingFilesError):
                 return self.load(cached, self.split)
         raise SourceError(self._missing(folder))

@@ -5,20 +5,19 @@ that no loading script runs and memory does not grow. Nothing goes over the netw
 ``download`` is true.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-
-PATTERNS = ["*.parquet", "*.tsv", "*.json", "*.jsonl", "*.zip", "*.jpg", "*.png"]
 
 
 def hub_folder(
-    repository: str, *, download: bool = False, revision: str | None = None
+    repository: str, files: Sequence[str] = (), *, download: bool = False
 ) -> Path | None:
     """The folder with a data set's files as the hub has them; None: they are not in the cache.
 
     Args:
-        repository: the data set's id.
+        repository: the data set's id; ``id@revision`` for another than its main branch.
+        files: patterns of those that a download brings; (): all.
         download: whether files that are not in the cache are downloaded.
-        revision: a commit or branch; None: the main branch, or what is in the cache of it.
 
     Raises:
         OSError: the download failed.
@@ -26,13 +25,14 @@ def hub_folder(
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    name, _, revision = repository.partition("@")
     try:
         folder = snapshot_download(
-            repository,
+            name,
             repo_type="dataset",
-            revision=revision,
+            revision=revision or None,
             local_files_only=not download,
-            allow_patterns=PATTERNS,
+            allow_patterns=list(files) or None,
         )
     except LocalEntryNotFoundError:
         return None

@@ -5,8 +5,7 @@ sorts cognition as global, and names scenes as global, counting, position and OC
 """
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diysink.artifact import digest_bytes
@@ -17,7 +16,7 @@ from diysink.evaluation.benchmarks.published import (
     ask,
     text,
 )
-from diysink.evaluation.benchmarks.readers import Images, ParquetRows, Storage, embedded
+from diysink.evaluation.benchmarks.readers import Images, ParquetRows, Storage, StoredFile, embedded
 from diysink.evaluation.item import Item
 from diysink.records import BadItemError, ImageFile, Reason, SourceError
 from diysink.records.rejection import excerpt
@@ -38,75 +37,87 @@ COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation
 GROUPS = dict.fromkeys((*COGNITION, "scene"), "global") | dict.fromkeys(
     ("count", "position", "OCR"), "local"
 )
+ROOT = "MME_Benchmark_release_version"
 FILES = (
     "MME_Benchmark_release_version/<subtask>/, each with <image>.jpg|png and <image>.txt, or with "
-    "images/ and questions_answers_YN/ (or a .zip of it, unpacked)",
+    "images/ and questions_answers_YN/ (or a .zip of them)",
     "test-*.parquet",
 )
 _ASKED = re.compile(r"\s*Please answer yes or no\.\s*")
-_SUFFIXES = (".jpg", ".png", ".jpeg")
+SUFFIXES = (".png", ".jpeg", ".jpg")
 _LARGEST = 2**20  # bytes of a text file: a real one has two lines
 
 
 def mme(folder: Path, split: str) -> PublishedItems:
     """All 14 subtasks; ``split`` is ``test``, the only one."""
-    for root in (folder, folder / "MME_Benchmark_release_version"):
-        if (root / COGNITION[0]).is_dir():
-            tree = _Tree.of(root)
-            return PublishedItems(tree, tree.item, ("question", "answer"))
-    if files := Storage(folder).find(f"{split}-*.parquet"):
+    storage = Storage(folder)
+    if storage.find(*_texts(COGNITION[0])):
+        tree = _Tree(storage)
+        return PublishedItems(tree, tree.item, ("question", "answer"))
+    if files := storage.find(f"{split}-*.parquet"):
         needs = ("question_id", "image", "question", "answer", "category")
         return PublishedItems(ParquetRows(files), _mirrored, needs)
     raise MissingFilesError(folder)
 
 
-@dataclass
+def _texts(subtask: str) -> tuple[str, str]:
+    """The two places of the text files of a subtask."""
+    return f"{subtask}/questions_answers_YN/*.txt", f"{subtask}/*.txt"
+
+
 class _Tree:
-    """The published folders: where each question is, as rows."""
+    """The published folders as rows: a text file for each image, a line for each question."""
 
-    name: str
-    places: list[tuple[str, Path, Path, int]]  # subtask, folder of images, text file, line
-
-    @classmethod
-    def of(cls, root: Path) -> "_Tree":
-        missing = [name for name in (*PERCEPTION, *COGNITION) if not (root / name).is_dir()]
-        if missing:
-            raise SourceError(f"{root} has no folder {', '.join(missing)}")
-        places = []
-        for subtask in (*PERCEPTION, *COGNITION):
-            images, answers = root / subtask / "images", root / subtask / "questions_answers_YN"
-            if not images.is_dir():
-                images = answers = root / subtask
-            for file in sorted(answers.glob("*.txt")):
-                lines = range(len(_lines(file)))
-                places += [(subtask, images, file, line) for line in lines]
-        if not places:
-            raise SourceError(f"{root} is empty: it has no questions")
-        return cls(str(root), places)
+    def __init__(self, storage: Storage) -> None:
+        self.name, self._storage = str(storage.folder), storage
+        self._images = Images(storage, ROOT, ".")
+        files = {name: storage.find(*_texts(name)) for name in (*PERCEPTION, *COGNITION)}
+        if missing := [name for name, found in files.items() if not found]:
+            raise SourceError(f"{self.name} has no text files of {', '.join(missing)}")
+        self._places = [
+            (subtask, file, line)
+            for subtask, found in files.items()
+            for file in found
+            for line in range(len(self._lines(file)))
+        ]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self._places)
 
     def __getitem__(self, index: int, /) -> dict[str, Any]:
-        subtask, images, file, line = self.places[index]
-        question, _, answer = _lines(file)[line].partition("\t")
+        subtask, file, line = self._places[index]
+        question, _, answer = self._lines(file)[line].partition("\t")
+        place = PurePosixPath(file.member or file.path.as_posix())
+        inner = f"{subtask}/images" if place.parent.name == "questions_answers_YN" else subtask
         return {
             "question": question,
             "answer": answer,
             "category": subtask,
-            "images": images,
-            "stem": file.stem,
+            "image": f"{inner}/{place.stem}",
         }
 
     def only(self, *columns: str) -> "_Tree":
+        """The same rows."""
         return self
 
     def item(self, row: Row, number: int) -> Item:
-        names = [row["stem"] + suffix for suffix in _SUFFIXES]
-        there = [name for name in names if (row["images"] / name).exists()]
-        storage = Storage(row["images"])
-        image = Images(storage, ".").read((there or names)[0])
-        return _item(row, f"{row['category']}/{row['stem']}", image)
+        """The item of a row, with the image of whatever format there is."""
+        *others, last = (row["image"] + suffix for suffix in SUFFIXES)
+        unit = f"{row['category']}/{PurePosixPath(row['image']).name}"
+        for name in others:
+            try:
+                return _item(row, unit, self._images.read(name))
+            except BadItemError as error:
+                if error.reason != Reason.MISSING_FILE:
+                    raise
+        return _item(row, unit, self._images.read(last))
+
+    def _lines(self, file: StoredFile) -> list[str]:
+        try:
+            text = self._storage.read(file, _LARGEST).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{file.name}: not UTF-8 ({error.reason})") from error
+        return [line for line in text.splitlines() if line.strip()]
 
 
 def _mirrored(row: Row, number: int) -> Item:
@@ -130,13 +141,3 @@ def _item(row: Row, unit: str, image: ImageFile) -> Item:
         unit=unit,
         group=GROUPS.get(subtask),
     )
-
-
-def _lines(file: Path) -> list[str]:
-    if file.stat().st_size > _LARGEST:
-        raise SourceError(f"{file} has more than {_LARGEST} bytes; expected two lines")
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{file}: not UTF-8 ({error.reason})") from error
-    return [line for line in lines if line.strip()]

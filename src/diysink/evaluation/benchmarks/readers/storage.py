@@ -112,6 +112,23 @@ class Storage:
                 opened[path] = zipfile.ZipFile(path)
         return opened
 
+    def read(self, file: StoredFile, largest: int) -> bytes:
+        """All of a small file, which in an archive is read in place.
+
+        Raises:
+            SourceError: it has more than ``largest`` bytes, or cannot be read.
+        """
+        with reading(file.name):
+            if file.member is not None:
+                archive = self.archives[file.path]
+                check_member(archive.getinfo(file.member), largest)
+                return archive.read(file.member)
+            with file.path.open("rb") as opened:
+                data = opened.read(largest + 1)
+        if len(data) > largest:
+            raise SourceError(f"{file.name} has more than {largest} bytes")
+        return data
+
     def _members(self, pattern: str) -> Iterator[StoredFile]:
         for path, archive in self.archives.items():
             for name in archive.namelist():
