@@ -95,6 +95,9 @@ def test_pieces_of_any_size(tmp_path, piece, monkeypatch):
     monkeypatch.setattr(json_file, "PIECE", piece)
     reader = JSONFile(file_of(path))
     assert [reader[number] for number in range(3)] == rows
+    path = put(tmp_path / "b.json", {"year": 12345, "share": -1.5e10, "rows": rows})
+    reader = JSONFile(file_of(path), within="rows")
+    assert [reader[number] for number in range(3)] == rows
 
 
 @pytest.mark.parametrize(
@@ -276,6 +279,15 @@ def test_an_image_that_is_outside_missing_or_broken_is_refused(tmp_path, name, r
     with pytest.raises(BadItemError) as error:
         Images(Storage(folder), "images").read(name)
     assert error.value.reason == reason
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/secret.png"])
+def test_a_name_that_leads_out_is_not_looked_for_in_an_archive(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr(name, png(1))
+    with pytest.raises(BadItemError) as error:
+        Images(Storage(tmp_path), "images").read(name)
+    assert error.value.reason in (Reason.PATH_OUTSIDE, Reason.ABSOLUTE_PATH)
 
 
 @pytest.mark.parametrize(
