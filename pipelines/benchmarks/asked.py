@@ -28,19 +28,30 @@ class Asked:
     described: dict[str, Any]
 
     @classmethod
-    def of(cls, row: "Benchmark", folder: Path) -> "Asked":
-        """A benchmark with its files, or with the reason why it is not run."""
+    def of(cls, row: "Benchmark", folder: Path, *, download: bool = False) -> "Asked":
+        """A benchmark with its files, or with the reason why it is not run.
+
+        Args:
+            row: of the table.
+            folder: of its files.
+            download: whether the hub is asked for files that are nowhere here.
+        """
         from diysink.records import SourceError
 
         described = {name: getattr(row, name) for name in _OF_PROTOCOL}
         try:
-            items = row.items(folder)
+            items = row.items(folder, download=download)
         except (FileNotFoundError, SourceError) as error:
             return cls(row, None, described | {"not_run": str(error)})
-        return cls(row, items, described | {"items": len(items), "data": _listing(folder)})
+        return cls(row, items, described | {"items": len(items), "data": _listing(folder, row)})
 
 
-def _listing(folder: Path) -> str:
-    """Digest of the names and sizes of its files: what they hold may be terabytes."""
+def _listing(folder: Path, row: "Benchmark") -> str:
+    """Digest of the names and sizes of its files: what they hold may be terabytes.
+
+    Of files in the hub's cache, the data set's id.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not files:
+        return digest_json(row.hub)
     return digest_json([[p.relative_to(folder).as_posix(), p.stat().st_size] for p in files])

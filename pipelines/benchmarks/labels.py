@@ -49,7 +49,7 @@ def label_benchmarks(
         digest = [digest_folder(finetuned_models), folder.name]
     folders = {}
     for row, source in benchmarks.rows():
-        asked = Asked.of(row, source)
+        asked = Asked.of(row, source, download=benchmarks.download)
         if asked.items is None:
             continue
         how = [digest, lvlm.dtype, asked.described, evaluate.plain()["cot"], rule.plain()]

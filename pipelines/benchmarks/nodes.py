@@ -48,7 +48,10 @@ def answer_benchmarks(
     """
     from diysink.architectures import UnsupportedInterventionError
 
-    asked = {row.name: Asked.of(row, folder) for row, folder in benchmarks.rows()}
+    asked = {
+        row.name: Asked.of(row, folder, download=benchmarks.download)
+        for row, folder in benchmarks.rows()
+    }
     described = {name: one.described for name, one in asked.items()}
     found = {name: one for name, one in asked.items() if one.items is not None}
     if not found:

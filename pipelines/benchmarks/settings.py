@@ -58,6 +58,7 @@ class Benchmarks(Settings):
 
     folder: Text
     answers: Text
+    download: bool
     chosen: Entries[Published]
     every: PositiveInt
     limit: PositiveInt | None

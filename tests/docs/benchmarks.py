@@ -33,7 +33,7 @@ def rows() -> Iterator[tuple[str, ...]]:
                 f"`{row.name}`",
                 f"`{row.split}`",
                 files,
-                f"`{row.hub}`",
+                f"`{row.hub}`" if row.hub else "no",
                 f"`{row.metric}`",
                 _group(row),
                 row.licence or "unknown",

@@ -207,7 +207,7 @@ def test_settings_that_are_wrong_are_named():
         build(values | {"benchmarks": values["benchmarks"] | {"chosen": {"gqq": {}}}}, [])
     assert [problem.where for problem in error.value.problems] == ["benchmarks.chosen.gqq"]
     with pytest.raises(ParameterError) as error:
-        build(values, {"benchmarks"})
+        build(values | {"benchmarks": values["benchmarks"] | {"chosen": {}}}, {"benchmarks"})
     assert "benchmarks.chosen" in [problem.where for problem in error.value.problems]
 
 

@@ -12,6 +12,7 @@ from diysink.evaluation.benchmarks import (
     cvbench,
     gqa,
     hrbench,
+    llava_json,
     mathvista,
     mmbench,
     mme,
@@ -99,7 +100,7 @@ BENCHMARKS = {
         Benchmark(
             "vizwiz",
             split="val",
-            metric="vizwiz",
+            metric="vqa",
             suffix=INSUFFICIENT + SHORT,
             load=vizwiz.vizwiz,
             published=True,
@@ -239,6 +240,15 @@ BENCHMARKS = {
             licence="MIT",
             size="191 questions",
             max_new_tokens=128,
+        ),
+        Benchmark(  # your own: {mine: {like: llava, folder: ..., metric: exact}}
+            "llava",
+            metric="contains",
+            load=llava_json.llava_json,
+            published=True,
+            files=("<split>.json or <split>.jsonl in LLaVA's format, images/",),
+            licence="yours",
+            size="yours",
         ),
         *(
             Benchmark(
