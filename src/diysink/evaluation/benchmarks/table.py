@@ -12,7 +12,6 @@ from diysink.evaluation.benchmarks import (
     cvbench,
     gqa,
     hrbench,
-    llava_json,
     mathvista,
     mmbench,
     mme,
@@ -26,6 +25,7 @@ from diysink.evaluation.benchmarks import (
     vstar,
 )
 from diysink.evaluation.benchmarks.benchmark import Benchmark
+from diysink.evaluation.benchmarks.llava_json import llava_json
 
 SHORT = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."
@@ -244,7 +244,7 @@ BENCHMARKS = {
         Benchmark(  # your own: {mine: {like: llava, folder: ..., metric: exact}}
             "llava",
             metric="contains",
-            load=llava_json.llava_json,
+            load=llava_json,
             published=True,
             files=("<split>.json or <split>.jsonl in LLaVA's format, images/",),
             licence="yours",
