@@ -92,6 +92,7 @@ class FineTunedModel:
             :func:`diysink.evaluation.interference.with_interference`.
         simple: by digest of its file, whether an image is simple; one that is not in it is not
             known to be so or otherwise.
+        likelihoods: whether it is also measured how likely the right answers are.
     """
 
     several_images = False
@@ -104,12 +105,14 @@ class FineTunedModel:
         random_matched: int | None = None,
         interference: tuple[float, int] = (0.0, 0),
         simple: Mapping[str, bool] | None = None,
+        likelihoods: bool = True,
     ) -> None:
         self.generator = generator
         self.images = EncodedImages() if images is None else images
         self.random_matched = random_matched
         self.interference = interference
         self.simple = simple or {}
+        self.likelihoods = likelihoods
 
     def answer(self, records: Sequence[Record], max_new_tokens: int | None = None) -> Replies:
         """Greedy answers to a batch, their choice, and how likely the right ones are under it."""
@@ -133,7 +136,8 @@ class FineTunedModel:
                 self.random_matched,
             )
             questions = replace(questions, visual=visual)
-        answers = self.generator.answer_batch(questions, [answer_of(record) for record in records])
+        references = [answer_of(record) for record in records] if self.likelihoods else []
+        answers = self.generator.answer_batch(questions, references)
         return Replies(
             texts=answers.texts,
             routes=[str(route) for route in answers.choice.routes],

@@ -37,12 +37,15 @@ class LVLM:
         model: of a supported family, on its device.
         processor: the model's own, with a chat template.
         max_new_tokens: length limit of an answer.
+        likelihoods: whether it is also measured how likely the right answers are.
 
     Raises:
         ValueError: an unsupported family, or no chat template.
     """
 
-    def __init__(self, model: Any, processor: Any, *, max_new_tokens: int = 16) -> None:
+    def __init__(
+        self, model: Any, processor: Any, *, max_new_tokens: int = 16, likelihoods: bool = True
+    ) -> None:
         lvlm_family(model.config.model_type)
         if not processor.chat_template:
             raise ValueError(
@@ -67,6 +70,7 @@ class LVLM:
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
         )
+        self.likelihoods = likelihoods
 
     @property
     def several_images(self) -> bool:
@@ -138,16 +142,19 @@ class LVLM:
         answers = self.processor.tokenizer.batch_decode(
             output.sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )
-        right = answer_tokens(self.processor, kept, map(answer_of, records), generation)
+        likely: Sequence[float] = ()
+        if self.likelihoods:
+            right = answer_tokens(self.processor, kept, map(answer_of, records), generation)
+            likely = mean_log_likelihoods(
+                self.model, inputs, right, generation, output.past_key_values
+            )
         return Replies(
             texts=[answer.strip() for answer in answers],
             routes=["both"] * len(records),
             weights=[(1.0, 1.0)] * len(records),
             visual_tokens=counts,
             cut=cut,
-            log_likelihoods=mean_log_likelihoods(
-                self.model, inputs, right, generation, output.past_key_values
-            ),
+            log_likelihoods=likely,
         )
 
     def fitting(

@@ -26,7 +26,10 @@ class _Changed:
 
 @contextmanager
 def changed(
-    lvlm: LVLM, change: Intervention | VAR | None, profile: SinkProfile
+    lvlm: LVLM,
+    change: Intervention | VAR | None,
+    profile: SinkProfile | None,
+    tau: float | None = None,
 ) -> Iterator[AnsweringModel]:
     """The model while a change is made to its visual tokens.
 
@@ -34,8 +37,10 @@ def changed(
         lvlm: the model.
         change: what is done; None leaves the model stock, with nothing around it.
         profile: what a sink is. A DIYSink model goes by its own tau.
+        tau: in place of a profile, the L2 norm from which a token is a sink.
 
     Raises:
+        ValueError: not exactly one of profile and tau.
         UnsupportedInterventionError: the change cannot be made to this model; also while it
             answers.
         ProfileMismatchError: the profile is of another vision encoder.
@@ -45,5 +50,5 @@ def changed(
         return
     left = Left()
     known = None if lvlm.knows_its_sinks else profile
-    with intervene(lvlm.model, [change, left], profile=known):
+    with intervene(lvlm.model, [change, left], profile=known, tau=tau):
         yield _Changed(lvlm, left)
