@@ -94,6 +94,8 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     ("README.md", "import diysink.model "): Run(TABLE),
     (f"{G}benchmarks.md", "import os\n"): Run(),
     (f"{G}benchmarks.md", "from pathlib import Path\n\nfrom diysink.evaluation"): Skip(YOURS),
+    (f"{G}benchmarks.md", "python -m venv lmms"): Skip("benchmarks/lmms_eval_run.py does it"),
+    (f"{G}benchmarks.md", "# stock: a folder"): Skip(f"{HUB}; lmms_eval_run.py runs local tasks"),
     (f"{G}dvc.md", ".venv/bin/dvc repro "): Run(),
     (f"{G}dvc.md", ".venv/bin/dvc plots show"): Run(),
     (f"{G}dvc.md", "dvc exp run -n slower "): Run(),
