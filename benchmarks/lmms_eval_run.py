@@ -17,7 +17,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +77,10 @@ class Run:
     folder: Path
     arguments: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def slug(self) -> str:  # lmms-eval parses paths, too: no commas
+        return "".join(letter for letter in self.name if letter.isalnum())
 
     @property
     def model_args(self) -> str:
@@ -174,6 +177,8 @@ def lmms_eval(
         subprocess.run(call, env=variables, cwd=out, check=True, stdout=log, stderr=log)
     if attempts.exists():
         raise RuntimeError(f"lmms-eval called out: {attempts.read_text()}")
+    if not any((out / "results").rglob("*results.json")):  # it ends well whatever happens
+        raise RuntimeError(f"lmms-eval wrote no results:\n{(out / 'log').read_text()[-2000:]}")
     [samples] = (out / "results").rglob(f"*samples_{task}.jsonl")
     [results] = (out / "results").rglob("*results.json")
     lines = [json.loads(line) for line in samples.read_text().splitlines()]
@@ -183,7 +188,7 @@ def lmms_eval(
 
 def compared(run: Run, records: list[Record], python: Path, work: Path) -> dict[str, Any]:
     """One run both ways."""
-    out = work / run.name.replace(" ", "-")
+    out = work / run.slug
     samples, scores = lmms_eval(python, run, "miniature", work / "tasks", out)
     theirs = [sample["filtered_resps"][0] for sample in samples]
     with run.ours() as model:
@@ -220,7 +225,7 @@ def likeliest(model: Answering, records: list[Record]) -> list[int]:
 
 def choices(run: Run, records: list[Record], python: Path, work: Path) -> dict[str, Any]:
     """Choices by likelihood, both ways."""
-    out = work / f"{run.name.replace(' ', '-')}-choices"
+    out = work / f"{run.slug}-choices"
     samples, scores = lmms_eval(
         python, run, "miniature_choice", work / "tasks", out, "--force_simple"
     )
@@ -247,9 +252,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = given.work or Path(temporary) / "work"
         work.mkdir(exist_ok=True)
-        started = time.perf_counter()
         python = environment(given.environment or work / "environment", work / "pip.log")
-        built = time.perf_counter() - started
         models, records = build(work / "models")
         write_tasks(work / "tasks", records)
         found = {run.name: compared(run, records, python, work) for run in runs_of(models)}
@@ -277,7 +280,6 @@ def main() -> None:
         "runs": found,
         "choices by likelihood": chosen,
         "questions about two images": sum(len(record.images) > 1 for record in records),
-        "seconds to build the environment": round(built),
         "versions": {name: versions[name] for name in PACKAGES}
         | {"python": platform.python_version()},
         "device": processor(),
