@@ -190,7 +190,7 @@ def compared(run: Run, records: list[Record], python: Path, work: Path) -> dict[
     """One run both ways."""
     out = work / run.slug
     samples, scores = lmms_eval(python, run, "miniature", work / "tasks", out)
-    theirs = [sample["filtered_resps"][0] for sample in samples]
+    theirs = [sample["filtered_resps"] for sample in samples]
     with run.ours() as model:
         model.set(max_new_tokens=MOST, likelihoods=False)
         table = predict(

@@ -34,6 +34,11 @@ class Base:
 
 
 @dataclass
+class Result:
+    text: tuple
+
+
+@dataclass
 class Request:
     args: tuple
 
@@ -41,9 +46,13 @@ class Request:
 @pytest.fixture
 def plugin(monkeypatch):
     """The module with the two models."""
-    for name in ("lmms_eval", "lmms_eval.api", "lmms_eval.api.model"):
+    for name in (
+        "lmms_eval",
+        *(f"lmms_eval.{part}" for part in ("api", "api.instance", "api.model")),
+    ):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     sys.modules["lmms_eval.api.model"].lmms = Base
+    sys.modules["lmms_eval.api.instance"].GenerationResult = Result
     monkeypatch.delitem(sys.modules, "diysink.lmms_eval.model", raising=False)
     yield importlib.import_module("diysink.lmms_eval.model")
     sys.modules.pop("diysink.lmms_eval.model", None)
@@ -186,7 +195,7 @@ def test_continuations_have_the_loss_of_our_own_likelihood(plugin, stock):
         Request((r.args[0], f" {record.conversations[1].text}", *r.args[2:]))
         for r, record in zip(requests(records), records, strict=True)
     ]
-    found = model.loglikelihood(asked)
+    found = [result.text for result in model.loglikelihood(asked)]
     assert [loss for loss, _ in found] == pytest.approx([-one for one in likely], rel=1e-5)
     assert not any(greedy for _, greedy in found)
     with pytest.raises(ValueError, match="acc_mutual_info"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from lmms_eval.api.instance import GenerationResult
 from lmms_eval.api.model import lmms
 from rich.progress import track
 
@@ -107,14 +108,15 @@ class DIYSink(lmms):
                 answers[number] = decoding.ended(text)
         return answers
 
-    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
         """How far continuations are from what the model would say.
 
         lmms-eval's own tasks take the choice of the *smallest* value, as its models give a loss.
 
         Returns:
             Of each the mean negative log-likelihood of its tokens, end of turn included, and
-            whether it is the greedy answer.
+            whether it is the greedy answer; as the content of a `GenerationResult`, because
+            lmms-eval 0.7.3 makes a text of a bare pair, with which its own tasks then fail.
 
         Raises:
             ValueError: a continuation without an image in its context.
@@ -138,7 +140,7 @@ class DIYSink(lmms):
                 batch, said, replies.texts, replies.log_likelihoods, strict=True
             ):
                 found[number] = (math.inf if math.isnan(likely) else -likely, text == answer)
-        return found
+        return [GenerationResult(pair) for pair in found]
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
         """Dialogues of several turns are not asked.
