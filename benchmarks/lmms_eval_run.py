@@ -230,7 +230,7 @@ def choices(run: Run, records: list[Record], python: Path, work: Path) -> dict[s
         python, run, "miniature_choice", work / "tasks", out, "--force_simple"
     )
     asked = [r for r in records if len(r.images) == 1 and answer_of(r) in CHOICES]
-    theirs = [int(np.argmin([loss for loss, _ in s["filtered_resps"]])) for s in samples]
+    theirs = [int(np.argmin([float(loss) for loss, _ in s["filtered_resps"]])) for s in samples]
     with run.ours() as model:
         ours = likeliest(model, asked)
     right = [CHOICES[one] == answer_of(record) for one, record in zip(ours, asked, strict=True)]

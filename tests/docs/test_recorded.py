@@ -167,3 +167,18 @@ def test_the_cost_of_a_long_dialogue_is_the_recorded_one(name, shown):
     found = json.loads((RESULTS / "long-dialogue.json").read_text())["ratios_to_all_short"][name]
     line = f"{shown} {found['seconds']:.1f} x | {found['mebibytes']:.1f} x |"
     assert line in (ROOT / "docs/guides/your-model.md").read_text()
+def test_the_guide_tells_how_many_answers_lmms_eval_shares_with_us():
+    found = json.loads((RESULTS / "lmms-eval-run.json").read_text())
+    page = (ROOT / "docs/guides/benchmarks.md").read_text()
+    runs, chosen = found["runs"], found["choices by likelihood"]
+    assert len(runs) == 7
+    for one in runs.values():
+        assert f"{one['equal answers']} of {one['items']} answers" in page
+        assert one["equal answers"] == one["items"]
+        assert one["accuracy"] == pytest.approx(one["exact_match of lmms-eval"])
+    assert f"{chosen['equal choices']} of {chosen['items']} choices" in page
+    assert chosen["accuracy"] == pytest.approx(chosen["acc of lmms-eval"])
+    moved = [
+        runs[name]["answers other than stock"] for name in ("LLaVA, front (tau)", "DIYSink, sink")
+    ]
+    assert f"changes {moved[0]} answers of LLaVA, seeing sinks alone {moved[1]} of DIYSink" in page
