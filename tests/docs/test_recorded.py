@@ -167,6 +167,8 @@ def test_the_cost_of_a_long_dialogue_is_the_recorded_one(name, shown):
     found = json.loads((RESULTS / "long-dialogue.json").read_text())["ratios_to_all_short"][name]
     line = f"{shown} {found['seconds']:.1f} x | {found['mebibytes']:.1f} x |"
     assert line in (ROOT / "docs/guides/your-model.md").read_text()
+
+
 def test_the_guide_tells_how_many_answers_lmms_eval_shares_with_us():
     found = json.loads((RESULTS / "lmms-eval-run.json").read_text())
     page = (ROOT / "docs/guides/benchmarks.md").read_text()
