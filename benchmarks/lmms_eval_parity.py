@@ -144,7 +144,7 @@ def our_numbers(mine: list[Case], ours: list[Judgement]) -> dict[str, float]:
                 "image": f"{case['image']}",
                 "unit": case["unit"],
                 "subtask": case["subtask"],
-                "source": case["details"].get("source"),
+                "labels": case["details"].get("source"),
                 "reference": case["reference"],
                 "prediction": case["prediction"],
                 "guessed": our.guessed,

@@ -39,7 +39,7 @@ def timed(metric_name: str, mine: list[Case], items: list[Item]) -> dict[str, An
             "image": [item.images[0].sha256 for item in items],
             "unit": [item.unit for item in items],
             "subtask": [item.subtask for item in items],
-            "source": [item.details.get("source") for item in items],
+            "labels": [list(item.labels) for item in items],
             "reference": [case["reference"] for case in mine],
             "prediction": [case["prediction"] for case in mine],
             "guessed": [each.guessed for each in judgements],

@@ -19,12 +19,15 @@ class Item(Record):
         options: of a multiple-choice question, in the order A, B, C, ...
         unit: what is judged as a whole with this item (the other question about an image of MME,
             the other orders of a question of MMBench); None: nothing.
+        labels: others than its subtask, by which a metric gives numbers of their own: MathVista's
+            skills, where an image of CV-Bench is from.
         details: what else its metric reads, such as MathVista's ``answer_type``; JSON values.
     """
 
     answers: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     unit: str | None = None
+    labels: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -91,14 +91,13 @@ def predict(
 ) -> pd.DataFrame:
     """Answers to all questions of a benchmark, one row each.
 
-    Columns: variant, seed, control, benchmark, metric, id, image (the first), group, subtask, unit
-    (items that are judged as a whole), source (where a benchmark of several sources has an item
-    from; None: it does not say), question, reference, prediction, parsed (what the metric
-    understood; None: nothing), guessed (whether the metric drew an answer then), correct (from 0 to
-    1), log_likelihood (of the reference, in nats per token; NaN where the model cannot give it),
-    route, weight_sink, weight_nonsink, visual_tokens (how many the language model saw), simple
-    (whether the image is, in truth; None: not known), cot_image and cot_scope (CoT's two answers;
-    None: not asked).
+    Columns: variant, seed, control, benchmark, metric, id, image (the first), group, subtask,
+    unit (items that are judged as a whole), labels (see `Item`), question, reference,
+    prediction, parsed (what the metric understood; None: nothing), guessed (whether the metric
+    drew an answer then), correct (from 0 to 1), log_likelihood (of the reference, in nats per
+    token; NaN where the model cannot give it), route, weight_sink, weight_nonsink,
+    visual_tokens (how many the language model saw), simple (whether the image is, in truth;
+    None: not known), cot_image and cot_scope (CoT's two answers; None: not asked).
 
     Questions that were cut are counted and named in the log; in the table they are whole. A
     question about several images is not put to a model that takes one: its prediction is empty.
@@ -155,7 +154,7 @@ def _judged(metric: Metric, item: Item, told: dict[str, Any]) -> dict[str, Any]:
         "group": item.group,
         "subtask": item.subtask,
         "unit": item.unit,
-        "source": item.details.get("source"),
+        "labels": list(item.labels),
         "question": question_of(item),
         "reference": answer_of(item),
         "prediction": told["prediction"],

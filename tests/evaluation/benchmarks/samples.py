@@ -87,6 +87,7 @@ def told(item) -> dict:
         "unit": item.unit,
         "group": item.group,
         "subtask": item.subtask,
+        "labels": item.labels,
         "details": dict(item.details),
     }
 
@@ -98,6 +99,7 @@ def golden(id, images, asked, answer, **more) -> dict:
         "unit": None,
         "group": None,
         "subtask": None,
+        "labels": (),
         "details": {},
     }
     return {"id": id, "images": images, "asked": asked, "answer": answer, **rest, **more}

@@ -228,7 +228,8 @@ CVBENCH = [
         options=("3", "2", "1", "0"),
         subtask="Count",
         group="local",
-        details={"type": "2D", "source": "ADE20K"},
+        labels=("ADE20K",),
+        details={"type": "2D"},
     ),
     golden(
         "3D-1438",
@@ -237,7 +238,8 @@ CVBENCH = [
         "A",
         options=("chair", "bed"),
         subtask="Depth",
-        details={"type": "3D", "source": "Omni3D"},
+        labels=("Omni3D",),
+        details={"type": "3D"},
     ),
 ]
 
@@ -545,7 +547,8 @@ def test_mathvista(tmp_path, make):
             group="global",
             details=about
             | {"question_type": "multi_choice", "answer_type": "text"}
-            | {"task": "geometry problem solving", "skills": ["geometry reasoning"]},
+            | {"task": "geometry problem solving"},
+            labels=("geometry reasoning",),
         ),
         golden(
             "3",
@@ -555,7 +558,8 @@ def test_mathvista(tmp_path, make):
             subtask="figure QA",
             details=about
             | {"question_type": "free_form", "answer_type": "float", "precision": 1, "unit": "g"}
-            | {"task": "figure QA", "skills": ["statistical reasoning"]},
+            | {"task": "figure QA"},
+            labels=("statistical reasoning",),
         ),
     ]
     assert read("mathvista", tmp_path / "plain") == expected

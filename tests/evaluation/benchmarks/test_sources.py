@@ -55,7 +55,14 @@ def test_files_that_are_nowhere_are_asked_for_by_name(tmp_path, row):
     with pytest.raises(SourceError) as error:
         row.items(tmp_path)
     said = str(error.value)
-    for part in (row.name, str(tmp_path), *row.files, row.hub, row.licence or "unknown", row.size):
+    for part in (
+        row.name,
+        str(tmp_path),
+        *row.files,
+        row.hub or "",
+        row.licence or "unknown",
+        row.size,
+    ):
         assert part in said
     assert "verified" in said
 

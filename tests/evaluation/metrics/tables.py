@@ -39,7 +39,7 @@ def table(metric: Metric | str, answered: list[tuple[str, Item]]) -> pd.DataFram
                 "image": asked.images[0].sha256,
                 "subtask": asked.subtask,
                 "unit": asked.unit,
-                "source": asked.details.get("source"),
+                "labels": list(asked.labels),
                 "reference": answer_of(asked),
                 "prediction": prediction,
                 "parsed": judgement.parsed,

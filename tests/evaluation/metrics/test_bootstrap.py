@@ -29,7 +29,7 @@ def answered(name, rng):
             more |= {"options": OPTIONS, "subtask": "xyz"[i % 3], "unit": f"{image}"}
             kind = "multi_choice" if name == "mathvista" else "multiple-choice"
             source = ["ADE20K", "COCO", "Omni3D"][image % 3]
-            more["details"] = {"question_type": kind, "source": source}
+            more |= {"details": {"question_type": kind}, "labels": (source,)}
             rows.append((CHOICES[rng.integers(len(CHOICES))], item(letter, **more)))
     return rows
 

@@ -112,7 +112,7 @@ def test_vstar_by_kind_of_question():
 def test_cvbench_is_the_mean_of_2d_and_3d():
     """ADE20K 1 of 2, COCO 1 of 1: 2D 3/4. Omni3D 0 of 1. Accuracy 3/8, not 2/4."""
     rows = [
-        asked(right, i, details={"source": source})
+        asked(right, i, labels=(source,))
         for i, (source, right) in enumerate(
             [("ADE20K", 1), ("ADE20K", 0), ("COCO", 1), ("Omni3D", 0)]
         )

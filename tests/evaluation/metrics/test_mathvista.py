@@ -138,3 +138,17 @@ def test_edit_distance_of_long_texts():
 def test_every_answer_is_judged(text, kind):
     assert MATHVISTA.judge(text, free("1", kind, 2)).score in (0, 1)
     assert MATHVISTA.judge(text, choice()).score in (0, 1)
+
+
+def test_skills_have_numbers_of_their_own():
+    """Numeric: 1 of 2; a question of two skills counts in both."""
+    more = {"details": {"question_type": "multi_choice"}, "options": OPTIONS}
+    rows = [
+        ("B", item("21 cm", number=0, labels=("numeric commonsense", "arithmetic"), **more)),
+        ("A", item("21 cm", number=1, labels=("numeric commonsense",), **more)),
+        ("A", item("21 cm", number=2, **more)),
+    ]
+    made = numbers(MATHVISTA, table(MATHVISTA, rows))
+    assert made["accuracy (rules)"] == pytest.approx(1 / 3)
+    assert made["accuracy (rules) numeric commonsense"] == 1 / 2
+    assert made["accuracy (rules) arithmetic"] == 1

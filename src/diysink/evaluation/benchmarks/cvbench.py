@@ -43,5 +43,6 @@ def _item(row: Row, number: int) -> Item:
         options=options,
         subtask=task,
         group=GROUPS.get(task),
-        details={"type": text(row, "type"), "source": text(row, "source")},
+        labels=(text(row, "source"),),
+        details={"type": text(row, "type")},
     )

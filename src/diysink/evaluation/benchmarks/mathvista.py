@@ -92,7 +92,6 @@ def _item(row: Row, image: ImageFile) -> Item:
         "unit": optional(row, "unit"),
         "task": optional(about, "task"),
         "category": optional(about, "category"),
-        "skills": list(skills),
     }
     return ask(
         text(row, "pid"),
@@ -102,6 +101,7 @@ def _item(row: Row, image: ImageFile) -> Item:
         options=texts(row, "choices"),
         subtask=details["task"],
         group="global" if GROUPS.keys() & set(skills) else None,
+        labels=skills,
         details=details,
     )
 

@@ -111,13 +111,13 @@ class LetterBySubtask(Letter):
 class CvBench(LetterBySubtask):
     """CV-Bench: the mean of 2D and 3D, where 2D is the mean of ADE20K and COCO.
 
-    ``accuracy 2D``, ``accuracy 3D`` (Omni3D) and each source are numbers as well. A table of
-    predictions says where an item is from in its column ``source``.
+    ``accuracy 2D``, ``accuracy 3D`` (Omni3D) and each source are numbers as well. Where an image is
+    from is the item's label.
 
     Source: Tong et al., "Cambrian-1" (arXiv 2406.16860), and the data set's card.
     """
 
-    label = "source"
+    label = "labels"
 
     def numbers(self, sums: Sums) -> Numbers:
         """Accuracy: mean of 2D and 3D, or the one that was asked."""

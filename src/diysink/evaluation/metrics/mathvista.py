@@ -13,7 +13,7 @@ import pandas as pd
 from diysink.evaluation.item import Item
 from diysink.evaluation.metrics.base import Judgement, Metric
 from diysink.evaluation.metrics.letter import options_of, stated_option
-from diysink.evaluation.metrics.sums import Numbers, Sums, by_image, share
+from diysink.evaluation.metrics.sums import Numbers, Sums, by_image, by_label, labels_of, share
 
 _QUOTED = re.compile(r'The answer is "(.*)"\.')
 _ANSWER = re.compile(r"answer(?:\s+is\b|\s*:)", re.IGNORECASE)
@@ -120,19 +120,21 @@ class MathVista(Metric):
         return Judgement(float(value in [each.strip() for each in item.references]), value)
 
     def totals(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Right, guessed and asked."""
-        columns = {
-            "right": rows["correct"],
-            "guessed": rows["guessed"],
-            "asked": rows["correct"].notna(),
-        }
-        return by_image(rows["image"], columns)
+        """Right, guessed and asked; right and asked of each skill."""
+        columns = {"right": rows["correct"], "asked": rows["correct"].notna().astype(float)}
+        each = by_label(rows["labels"], columns)
+        return by_image(rows["image"], columns | {"guessed": rows["guessed"]} | each)
 
     def numbers(self, sums: Sums) -> Numbers:
-        """Accuracy, and the share of answers that went to the nearest option."""
+        """Accuracy of all and of each skill, and the share that went to the nearest option."""
+        each = {
+            f"{self.headline} {skill}": share(sums[f"right {skill}"], sums[f"asked {skill}"])
+            for skill in labels_of(sums, "asked")
+        }
         return {
             self.headline: share(sums["right"], sums["asked"]),
             "guessed": share(sums["guessed"], sums["asked"]),
+            **each,
         }
 
 

@@ -19,9 +19,17 @@ def by_image(images: pd.Series, columns: Mapping[str, pd.Series]) -> pd.DataFram
 def by_label(labels: pd.Series, columns: Mapping[str, pd.Series]) -> dict[str, pd.Series]:
     """Each column once for every label, 0 where a row has another one: ``right OCR``, ...
 
-    Rows without a label are in none of them.
+    Rows without a label are in none of them, rows with several in each of theirs.
+
+    Args:
+        labels: a label, none or several for each row.
+        columns: numbers, by name.
     """
-    each = {label: labels == label for label in sorted(labels.dropna().unique())}
+    there = labels.explode().dropna()
+    each = {
+        label: pd.Series(labels.index.isin(rows.index), labels.index)
+        for label, rows in there.groupby(there)
+    }
     return {
         f"{name} {label}": values.where(mine, 0)
         for name, values in columns.items()
