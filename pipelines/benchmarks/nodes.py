@@ -10,7 +10,7 @@ import pandas as pd
 from diysink.artifact import check_name, digest_json
 from pipelines.benchmarks.asked import Asked
 from pipelines.benchmarks.models import Variants
-from pipelines.benchmarks.page import table_of
+from pipelines.benchmarks.page import short_table, table_of
 from pipelines.evaluate.models import forget_lvlm
 
 if TYPE_CHECKING:
@@ -132,11 +132,12 @@ def tabulate_benchmarks(
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Every number with its interval, the paper's columns, and the table as a page.
 
+    The columns are printed, without their intervals.
+
     Returns:
         The results; the plain metrics to track; the table in Markdown.
     """
     from rich.console import Console
-    from rich.markdown import Markdown
 
     from diysink.evaluation.columns import column_rows, number_rows
     from diysink.evaluation.metrics import METRICS
@@ -152,8 +153,8 @@ def tabulate_benchmarks(
         metric = METRICS[benchmark_answers["benchmarks"][name]["metric"]]
         totals: dict[str, dict[int, pd.DataFrame]] = {}
         tables = []
-        for variant, by_seed in by_variant.items():
-            for training, folder in by_seed.items():
+        for variant in (name for name in evaluate.variants.chosen if name in by_variant):
+            for training, folder in by_variant[variant].items():
                 rows = pd.read_parquet(Path(folder) / PREDICTIONS)
                 totals.setdefault(variant, {})[int(training)] = metric.totals(rows)
                 tables.append(rows[["variant", "seed", "id", "image", "group", "correct"]])
@@ -196,9 +197,8 @@ def tabulate_benchmarks(
     for score in scores:
         home = metrics.setdefault(score.benchmark, {}).setdefault(score.variant, {})
         home[score.number] = score.value
-    page = table_of(results)
-    Console().print(Markdown(page))
-    return results, metrics, page
+    Console().print(short_table(results))
+    return results, metrics, table_of(results)
 
 
 def _by_group(name: str, answers: pd.DataFrame, bootstrap: "Bootstrap") -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
-"""The table of the benchmarks as a page of Markdown."""
+"""The table of the benchmarks, as a page of Markdown and for the terminal."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from rich.table import Table
 
 MISSING = "–"
 
@@ -31,6 +33,27 @@ def table_of(results: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def short_table(results: Mapping[str, Any]) -> Table:
+    """Variants down, across the columns that have a value; no intervals.
+
+    Args:
+        results: of `tabulate_benchmarks`.
+    """
+    there = [row for row in results["columns"] if row.get("value") is not None]
+    columns = list(dict.fromkeys(row["column"] for row in there))
+    values = {(row["variant"], row["column"]): _value(row) for row in there}
+    title = f"Benchmarks, protocol {results['protocol']}"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("variant", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for variant in dict.fromkeys(row["variant"] for row in there):
+        table.add_row(variant, *(values.get((variant, column), "") for column in columns))
+    table.caption = "Intervals, differences and every number: data/08_reporting/benchmarks.md"
+    table.caption_justify = "left"
+    return table
+
+
 def _rows(
     head: str,
     columns: list[str],
@@ -49,7 +72,8 @@ def _rows(
 
 def _benchmark(name: str, one: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
     if "not_run" in one:
-        return [f"**{name}**: not run. {one['not_run']}", ""]
+        reason = one["not_run"].replace("*", "\\*").replace("<", "&lt;")
+        return [f"**{name}**: not run. {reason}", ""]
     rows = [row for row in results["numbers"] if row["benchmark"] == name]
     numbers = list(dict.fromkeys(row["number"] for row in rows))
     cells = {(row["variant"], row["number"]): _cell(row) for row in rows}
@@ -92,11 +116,14 @@ def _differences(results: Mapping[str, Any], columns: list[str]) -> list[str]:
 def _cell(row: Mapping[str, Any]) -> str:
     if row.get("value") is None:
         return MISSING if not row.get("missing") else f"{MISSING} (not run)"
-    scale = 100 if row["percent"] else 1
-    middle = f"{scale * row['value']:.1f}"
+    middle, scale = _value(row), 100 if row["percent"] else 1
     if row["low"] is None:
         return middle
     return f"{middle} [{scale * row['low']:.1f}, {scale * row['high']:.1f}]"
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    return f"{(100 if row['percent'] else 1) * row['value']:.1f}"
 
 
 def _share(row: Mapping[str, Any]) -> str:
