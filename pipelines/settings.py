@@ -14,11 +14,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from pathlib import Path
 
-from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
 from pipelines.context import Context
 from pipelines.hooks import HOOKS
+from pipelines.presets import PresetLoader
 from pipelines.session import Session
 
 # This environment's own commands come first, activated or not: `kedro mlflow ui` calls `mlflow`.
@@ -52,7 +52,7 @@ def _shipped(name: str) -> str:
 HOOKS = HOOKS
 SESSION_CLASS = Session
 CONTEXT_CLASS = Context
-CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_CLASS = PresetLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

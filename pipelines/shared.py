@@ -18,6 +18,7 @@ class Model(Settings):
         layer: hidden states that the connector reads.
         language: folder or hub id.
         language_revision: of a hub id.
+        chat_template: in Jinja, in place of the tokenizer's; base models have none.
         sentence: folder or hub id of ReW's sentence encoder.
         profile: which of the measured sink profiles says what a sink is.
         dtype: of the weights.
@@ -28,6 +29,7 @@ class Model(Settings):
     layer: int = -2
     language: Text
     language_revision: Text | None = None
+    chat_template: Text | None = None
     sentence: Text
     profile: Name
     dtype: Dtype = "float32"

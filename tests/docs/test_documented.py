@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from kedro.config import OmegaConfigLoader
 from kedro.framework.cli.utils import _split_params
 from PIL import Image
 from transformers import LlavaForConditionalGeneration
@@ -111,7 +110,7 @@ def test_documented_settings_are_settings_that_there_are(
 def parameters(env: str | None, runtime: dict[str, Any]) -> dict[str, Any]:
     """The parameters of a preset, with others in their place as ``--params`` puts them."""
     arguments = {**settings.CONFIG_LOADER_ARGS, "default_run_env": env or "base"}
-    loader = OmegaConfigLoader(
+    loader = settings.CONFIG_LOADER_CLASS(
         conf_source=str(ROOT / "conf"), env=env or "base", runtime_params=runtime, **arguments
     )
     found: dict[str, Any] = loader["parameters"]

@@ -41,6 +41,7 @@ class Parts:
         encoder_revision: hub revision of the encoder.
         language_revision: hub revision of the language model.
         dtype: dtype of the weights.
+        chat_template: in Jinja, in place of the tokenizer's; None: the tokenizer's own.
     """
 
     encoder: str
@@ -49,6 +50,7 @@ class Parts:
     encoder_revision: str | None = None
     language_revision: str | None = None
     dtype: str = "float32"
+    chat_template: str | None = None
 
 
 @dataclass
@@ -118,6 +120,8 @@ def assemble(
     rows, columns = encoder.grid(to_pixels(image_processor)([Image.new("RGB", (64, 64))]))
     source = checkpoint_source(parts.language, parts.language_revision)
     tokenizer = load_tokenizer(source, parts.language_revision)
+    if parts.chat_template is not None:
+        tokenizer.chat_template = parts.chat_template
     language = load_pretrained(
         AutoModelForCausalLM, source, parts.language_revision, trust_remote_code=False
     )

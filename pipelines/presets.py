@@ -1,0 +1,53 @@
+"""Presets that say what they share: ``extends: <folder>`` in a folder of conf."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+from omegaconf import OmegaConf
+
+EXTENDS = "extends"
+
+
+class PresetLoader(OmegaConfigLoader):
+    """Kedro's loader, whose parameters may say ``extends: llava-1.5-7b``.
+
+    The named folder's parameters are read over base, and the folder's own over these, down to
+    single values. The named folder may extend another one.
+    """
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """As Kedro's.
+
+        Raises:
+            ValueError: a preset extends a folder that there is not, or itself.
+        """
+        config: dict[str, Any] = super().__getitem__(key)
+        if key != "parameters" or EXTENDS not in config:
+            return config
+        layers, seen = [self._alone(self.env or self.default_run_env)], [self.env]
+        while (name := layers[-1].pop(EXTENDS, None)) is not None:
+            if name in seen:
+                raise ValueError(f"extends: the preset {name!r} extends itself")
+            if not isinstance(name, str) or not (Path(self.conf_source) / name).is_dir():
+                raise ValueError(
+                    f"extends is {name!r}, but {self.conf_source} has no folder of that name"
+                )
+            seen.append(name)
+            layers.append(self._alone(name))
+        layers.append(self._alone(self.base_env))
+        merged = OmegaConf.to_container(OmegaConf.merge(*reversed(layers)))
+        return dict(merged)  # type: ignore[arg-type]
+
+    def _alone(self, folder: str) -> dict[str, Any]:
+        """The parameters of one folder, and of ``--params``."""
+        loader = OmegaConfigLoader(
+            self.conf_source,
+            env=folder,
+            runtime_params=self.runtime_params,
+            config_patterns={"parameters": self.config_patterns["parameters"]},
+            base_env=folder,
+            default_run_env=folder,
+            custom_resolvers=self._custom_resolvers,
+        )
+        return dict(loader["parameters"])
