@@ -20,6 +20,7 @@ from pipelines.benchmarks.settings import Benchmarks
 from pipelines.claims.settings import Claims
 from pipelines.contradictions import Run, contradictions
 from pipelines.dose.settings import Doses
+from pipelines.dry_run.settings import Architecture, Estimate
 from pipelines.evaluate.settings import Evaluate, Lvlm, VariantSet, named_set
 from pipelines.finetune.settings import Finetune
 from pipelines.inspect.settings import Inspect
@@ -60,6 +61,9 @@ BLOCKS: dict[str, Any] = {
     "register": Register,
     "promote": Promote,
     "report": Report,
+    "dry_run": bool,
+    "estimate": Estimate,
+    "architecture": Architecture,
     "miniature": Miniature,
 }
 """Every top-level parameter and its type."""

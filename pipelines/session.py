@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from kedro.config import MissingConfigException
 from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
 
@@ -57,10 +58,16 @@ class Session(KedroSession):
         Raises:
             Interrupted: a signal ended the run.
             ValueError: a runner that runs nodes side by side.
+            DryRunError: the parameters ask for a dry run, and it found something wrong.
         """
         from diysink.artifact import keep_workspaces
 
         _check_runner(runner)
+        if (parameters := self._parameters()).get("dry_run") is True:
+            from pipelines.dry_run.run import dry_run
+
+            dry_run(parameters, kwargs.get("pipeline_names") or ())
+            return {}
         code = digest_causes()  # before the run: files may be edited while it lasts
         status = "FAILED"
         with interruptible() as interrupts, holding(), keep_workspaces(code) as used:
@@ -85,6 +92,14 @@ class Session(KedroSession):
                 raise Interrupted(number) from error
             finally:
                 _settle(status)
+
+
+    def _parameters(self) -> dict[str, Any]:
+        """Read without Kedro's context, with which tracking would begin."""
+        try:
+            return dict(self._get_config_loader()["parameters"])
+        except MissingConfigException:  # another project's
+            return {}
 
 
 def _check_runner(runner: Any) -> None:

@@ -154,8 +154,23 @@ def loaded_lvlm(lvlm: "Lvlm", max_new_tokens: int, device: str) -> "LVLM":
 
     if lvlm.path is None:
         raise ValueError("lvlm.path is not given: --params lvlm.path=<folder or hub id>")
+    if lvlm.path in _in_memory:
+        return _in_memory[lvlm.path]
     resolved = str(resolve_device(device))
     return _lvlm(lvlm.path, lvlm.revision, lvlm.dtype, resolved, max_new_tokens)
+
+
+_in_memory: dict[str, "LVLM"] = {}
+
+
+@contextmanager
+def in_memory(path: str, lvlm: "LVLM") -> Iterator[None]:
+    """While this lasts, ``path`` is a model that is in memory already: a dry run's."""
+    _in_memory[path] = lvlm
+    try:
+        yield
+    finally:
+        del _in_memory[path]
 
 
 def forget_lvlm() -> None:
