@@ -9,6 +9,7 @@ from typing import Any
 import click
 from kedro.framework.cli.project import run as kedro_run
 
+from pipelines.dry_run.check import DryRunError
 from pipelines.interrupts import interruptible
 
 TRACEBACK_FILE = ".cache/traceback.txt"
@@ -21,6 +22,9 @@ def _run(*, show_traceback: bool, **options: Any) -> Any:
             return kedro_run.callback(**options)
         except (click.ClickException, click.Abort):
             raise
+        except DryRunError as error:  # a finding, not a failure
+            click.secho(f"\n{error}", fg="red", err=True)
+            sys.exit(1)
         except Exception as error:
             if show_traceback:
                 raise

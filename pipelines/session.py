@@ -93,7 +93,6 @@ class Session(KedroSession):
             finally:
                 _settle(status)
 
-
     def _parameters(self) -> dict[str, Any]:
         """Read without Kedro's context, with which tracking would begin."""
         try:

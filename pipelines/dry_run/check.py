@@ -42,17 +42,17 @@ class DryRunError(ValueError):
 
     def __init__(self, checks: Sequence[Check]) -> None:
         self.checks = tuple(checks)
-        bad = [check for check in checks if check.stops_a_run]
-        lines = "\n".join(f"- {check.what}: {check.result}. {check.remark}" for check in bad)
+        bad = [check.what for check in checks if check.stops_a_run]
         super().__init__(
-            f"The dry run found {len(bad)} of {len(checks)} checks missing or wrong:\n{lines}"
+            f"The dry run found {len(bad)} of {len(checks)} checks missing or wrong: "
+            f"{', '.join(bad)}"
         )
 
 
 def show(checks: Sequence[Check], console: Console | None = None) -> None:
     """Print the table."""
     table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("check", max_width=26, overflow="fold")
+    table.add_column("check", max_width=31, overflow="fold")
     table.add_column("result", no_wrap=True)
     table.add_column("remark", overflow="fold")
     for check in checks:

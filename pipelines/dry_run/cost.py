@@ -14,7 +14,7 @@ backward is once that for activations and once for weights that are trained; gra
 adds a forward.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -30,23 +30,16 @@ class Memory:
     optimizer: float = 0
     autocast: float = 0
     activations: float = 0
+    cache: float = 0
 
     @property
     def total(self) -> float:
         """All of them."""
-        return (
-            self.weights + self.gradients + self.optimizer + self.autocast + self.activations
-        )
+        return sum(asdict(self).values())
 
     def __str__(self) -> str:
-        parts = {
-            "weights": self.weights,
-            "gradients": self.gradients,
-            "AdamW": self.optimizer,
-            "autocast": self.autocast,
-            "activations": self.activations,
-        }
-        return ", ".join(f"{name} {size / GB:.1f}" for name, size in parts.items() if size)
+        parts = asdict(self).items()
+        return ", ".join(f"{name} {size / GB:.1f}" for name, size in parts if size)
 
 
 def training_memory(
@@ -96,7 +89,7 @@ def answering_memory(
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     keys = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     cache = 2 * text.num_hidden_layers * keys * head * tokens * sequences * each
-    return Memory(weights=parameters * each, activations=cache)
+    return Memory(weights=parameters * each, cache=cache)
 
 
 def forward_flops(parameters: int, config: Any, tokens: int, *, causal: bool) -> float:

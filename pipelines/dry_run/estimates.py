@@ -1,7 +1,6 @@
 """Parameters of every part, and the memory and hours that each stage would take."""
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 from pipelines.dry_run.check import Check
@@ -24,7 +23,7 @@ def estimates(plan: Plan) -> Iterator[Check]:
     if counts:
         said = ", ".join(f"{part} {count / 1e6:,.1f}" for part, count in counts.items())
         yield Check("parameters, millions", "ok", said)
-    if plan.trains and {"encoder", "language"} <= counts.keys():
+    if plan.trains and "adopt" not in plan.stages and {"encoder", "language"} <= counts.keys():
         yield from Trained(plan, counts).checks()
     if plan.answers_by_lvlm and "lvlm" in counts:
         text = plan.configs["lvlm"].get_text_config(decoder=True)
@@ -143,19 +142,11 @@ class Trained:
 
 def count_parameters(config: Any, part: str) -> int:
     """Parameters of a part, counted without making it."""
-    return _counted(config.to_json_string(use_diff=False), type(config), part)
-
-
-@cache
-def _counted(text: str, kind: type, part: str) -> int:
-    import json
-
     import torch
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
 
     from diysink.encoders.loading import let_auto_model_build
 
-    config: Any = kind.from_dict(json.loads(text))  # type: ignore[attr-defined]
     auto = {"encoder": AutoModel, "language": AutoModelForCausalLM}.get(
         part, AutoModelForImageTextToText
     )
@@ -163,4 +154,3 @@ def _counted(text: str, kind: type, part: str) -> int:
     with torch.device("meta"):
         model = auto.from_config(config)
     return sum(weight.numel() for weight in model.parameters())
-

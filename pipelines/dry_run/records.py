@@ -30,7 +30,7 @@ def records(plan: Plan) -> Iterator[Check]:
         return
     from diysink.records import Records, SourceError
 
-    lengths = []
+    lengths: list[int] = []
     for name, split in prepare.splits.items():
         paths = [path for path in (split.records, split.images) if path is not None]
         if not all(Path(path).exists() for path in paths):
@@ -43,7 +43,9 @@ def records(plan: Plan) -> Iterator[Check]:
                 continue
             if taken.records:
                 read = Records(taken.folder)
-                lengths += [sum(len(t.text) for t in read[i].turns) for i in range(len(read))]
+                lengths += [
+                    sum(len(t.text) for t in read[i].conversations) for i in range(len(read))
+                ]
         yield judged(name, taken, prepare.quarantine_limit)
     if lengths:
         plan.text_tokens = max(1, round(fmean(lengths) / _CHARACTERS))

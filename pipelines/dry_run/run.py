@@ -34,8 +34,8 @@ def dry_run(
 
 def _checks(parameters: Mapping[str, Any], pipelines: Sequence[str]) -> Iterator[Check]:
     from pipelines.parameters import build
-    from pipelines.problems import ParameterError
     from pipelines.pipeline_registry import ON_REQUEST, STAGES
+    from pipelines.problems import ParameterError
 
     names = list(pipelines) or ["__default__"]
     stages = [one for name in names for one in (STAGES if name == "__default__" else [name])]

@@ -21,7 +21,33 @@ def shapes(plan: Plan) -> Iterator[Check]:
         if part not in ("encoder", "language", "lvlm") or part in plan.configs:
             continue
         yield from _shape(plan, where, named, revision, part, said.get(part))
+    if plan.answers_by_lvlm and "lvlm" in plan.configs:
+        yield processor(plan.configs["lvlm"].model_type)
     yield from layers(plan)
+
+
+def processor(kind: str) -> Check:
+    """Whether the processor of a vision-language family can be made with what is installed.
+
+    One that also takes videos needs torchvision, and one whose image processor has no other form.
+    """
+    import transformers
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+    from transformers.utils import is_torchvision_available
+
+    name = PROCESSOR_MAPPING_NAMES.get(kind)
+    if name is None or is_torchvision_available():
+        return Check("processor", "ok", str(name or "of the checkpoint"))
+    try:
+        videos = "video_processor" in getattr(transformers, name).get_attributes()
+    except ImportError:
+        videos = True
+    images = IMAGE_PROCESSOR_MAPPING_NAMES.get(kind) or {}
+    if videos or "pil" not in images:
+        said = f"{name} needs torchvision, which is not installed: pip install torchvision"
+        return Check("processor", "missing", said)
+    return Check("processor", "ok", name)
 
 
 def _shape(
@@ -89,10 +115,10 @@ def _part(config: Any, part: str) -> Any:
 
 
 def differences(said: Mapping[str, Any], config: Any, inside: str = "") -> Iterator[str]:
-    """Where a configuration is not what was said of it."""
+    """Where a configuration, or a mapping in it, is not what was said of it."""
     for name, value in said.items():
-        found = getattr(config, name, None)
-        if isinstance(value, Mapping) and hasattr(found, "to_dict"):
+        found = config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
+        if isinstance(value, Mapping) and (isinstance(found, Mapping) or hasattr(found, "to_dict")):
             yield from differences(value, found, f"{inside}{name}.")
         elif (list(found) if isinstance(found, tuple) else found) != value:
             yield f"{inside}{name} is {found}, the parameters say {value}"

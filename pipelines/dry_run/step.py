@@ -1,7 +1,7 @@
 """One step of every stage: its own nodes, on a tiny random model and a handful of made-up records.
 
-The settings are the run's own, but for sizes: layers, connectors, LoRA, gradient checkpointing,
-selectors, variants and benchmarks are those that the run would have.
+The settings are the run's own, but for sizes: connectors, LoRA, gradient checkpointing, layers of
+encoder and selectors, variants and benchmarks are those that the run would have.
 """
 
 import contextlib
@@ -18,10 +18,12 @@ from typing import Any
 from pipelines.dry_run.check import Check
 from pipelines.dry_run.plan import Plan
 
-STEPPED = ("prepare", "sinks", "align", "finetune", "reweight", "evaluate", "dose")
+STEPPED = ("prepare", "sinks", "adopt", "align", "finetune", "reweight", "evaluate", "dose")
 """Stages that are stepped, in their order; of others, the settings alone are checked."""
 
-IMAGES = 6  # of each split
+IMAGES = 4  # of each split
+DEPTH = 4  # layers of a tiny model, or more where parameters name later ones
+LVLM_DEPTH = 8  # of its language model: all kinds of layers are among the first eight
 _ALONE = {"workers": 1, "decode_again": 2, "min_group_share": {}, "quarantine_limit": 0.0}
 _TRAINER = {
     "accelerator": "cpu",
@@ -46,9 +48,8 @@ def step(plan: Plan) -> Iterator[Check]:
             yield Check("tiny model", "wrong", f"{type(error).__name__}: {error}")
             stages = []
         yield from run_stages(stages, parameters, Path(folder))
-    for name in plan.stages:
-        if name not in needed(plan):
-            yield Check(f"stage {name}", "not run", "its settings alone are checked")
+    if rest := [name for name in plan.stages if name not in needed(plan)]:
+        yield Check("other stages", "not run", f"settings alone are checked: {', '.join(rest)}")
 
 
 def needed(plan: Plan) -> list[str]:
@@ -56,16 +57,17 @@ def needed(plan: Plan) -> list[str]:
     stages = set(plan.stages) & set(STEPPED)
     if not plan.settings["dose"].doses:
         stages -= {"dose"}
-    trained = "evaluate" in stages and plan.evaluate.variants.trained
-    if trained or stages & {"reweight", "dose"}:
-        stages |= {"finetune"} | ({"reweight"} if trained else set())
+    if "evaluate" in stages and plan.evaluate.variants.trained:
+        stages |= {"reweight"}
+    if "adopt" in plan.stages:  # in place of both stages of training
+        stages |= {"sinks"}
+    elif stages & {"reweight", "dose"}:
+        stages |= {"finetune"}
     if "finetune" in stages:
         stages |= {"align"}
     if "align" in stages:
         stages |= {"sinks"}
-    if "adopt" in plan.stages:  # in place of trainings, and reads a whole checkpoint
-        stages &= {"prepare", "sinks"}
-    return [name for name in STEPPED if name in stages | ({"prepare"} if stages else set())]
+    return [name for name in STEPPED if name in stages or (stages and name == "prepare")]
 
 
 def _unknown(plan: Plan) -> str:
@@ -73,7 +75,7 @@ def _unknown(plan: Plan) -> str:
     from pipelines.dry_run.processor import PIXELS
 
     lacking = [part for part in ("encoder", "language") if plan.trains and part not in plan.configs]
-    if plan.answers_by_lvlm and "lvlm" not in plan.configs:
+    if (plan.answers_by_lvlm or "adopt" in plan.stages) and "lvlm" not in plan.configs:
         lacking.append("lvlm")
     if lacking:
         return f"no configuration of {' and '.join(lacking)}"
@@ -95,26 +97,48 @@ def small(plan: Plan, folder: Path, stack: ExitStack) -> dict[str, Any]:
 
     parameters: dict[str, Any] = copy.deepcopy(dict(plan.parameters))
     _shorten(parameters, folder)
+    if "adopt" in plan.stages:
+        shrunk.make_llava(plan.configs["lvlm"], folder / "encoder", _text_depth(plan))
+        parameters["adopt"] |= {"path": str(folder / "encoder"), "revision": None}
+        parameters["adopt"] |= {"require_sinks": False}
+    elif "encoder" in plan.configs:
+        shrunk.make_encoder(plan.configs["encoder"], folder / "encoder", _encoder_depth(plan))
     if "encoder" in plan.configs:
-        shrunk.make_encoder(plan.configs["encoder"], folder / "encoder")
         _name_encoder(parameters, plan, str(folder / "encoder"))
         relative = plan.settings["sinks"].calibration.relative
         layer = plan.model.layer
         tau = shrunk.encoder_tau(folder / "encoder", layer, relative, _pictures())
         parameters["sinks"]["calibration"] |= {"method": "fixed", "fixed": tau}
     if "language" in plan.configs:
-        shrunk.make_language(plan.configs["language"], folder / "language")
+        shrunk.make_language(plan.configs["language"], folder / "language", _text_depth(plan))
         parameters["model"] |= {"language": str(folder / "language"), "language_revision": None}
     parameters["model"] |= {"sentence": str(path("sentence")), "dtype": "float32"}
     if plan.answers_by_lvlm:
         from pipelines.evaluate.models import in_memory
 
         named = str(folder / "lvlm")
-        lvlm = shrunk.make_lvlm(plan.configs["lvlm"], Path(named), 2)
+        lvlm = shrunk.make_lvlm(plan.configs["lvlm"], Path(named), LVLM_DEPTH, 2)
         stack.enter_context(in_memory(named, lvlm))
-        parameters["lvlm"] |= {"path": named, "revision": None, "dtype": "float32", "images": IMAGES}
+        parameters["lvlm"] |= {
+            "path": named,
+            "revision": None,
+            "dtype": "float32",
+            "images": IMAGES,
+        }
         parameters["lvlm"] |= {"tau": _lvlm_tau(lvlm), "bootstrap": {"replicates": 10, "seed": 0}}
     return parameters
+
+
+def _encoder_depth(plan: Plan) -> int:
+    """As many blocks as the layers that parameters name need."""
+    named = [plan.model.layer, *(one.layer for one in plan.settings["sinks"].encoders.values())]
+    return max(DEPTH, *(abs(layer) for layer in named))
+
+
+def _text_depth(plan: Plan) -> int:
+    selectors = plan.settings["reweight"].selectors.values()
+    named = [layer for one in selectors for layer in one.options.get("layers") or ()]
+    return max(DEPTH, *(layer + 1 for layer in named)) if named else DEPTH
 
 
 def _name_encoder(parameters: dict[str, Any], plan: Plan, named: str) -> None:
@@ -137,7 +161,10 @@ def _shorten(parameters: dict[str, Any], folder: Path) -> None:
         name: {"kind": split["kind"], "images": IMAGES, "questions": 1}
         for name, split in generated.items()
         if split is not None
-    } or {name: {"kind": kinds.get(name, "questions"), "images": IMAGES, "questions": 1} for name in names}
+    } or {
+        name: {"kind": kinds.get(name, "questions"), "images": IMAGES, "questions": 1}
+        for name in names
+    }
     parameters["sinks"] |= {"every": 1, "dtype": "float32", "batch_size": 4, "shard_size": 4}
     parameters["sinks"] |= {"workers": 0, "examples": 1, "unexpected": "warn"}
     parameters["sinks"]["bootstrap"] = {"replicates": 10, "seed": 0}
@@ -152,7 +179,7 @@ def _shorten(parameters: dict[str, Any], folder: Path) -> None:
     for dose in parameters["dose"]["doses"].values():
         for level in dose["levels"] if dose is not None else ():
             level |= {"max_steps": 1} if level.get("max_steps") else {}
-    parameters["evaluate"] |= {"batch": 3, "max_new_tokens": 2, "resamples": 10}
+    parameters["evaluate"] |= {"batch": 4, "max_new_tokens": 2, "resamples": 10}
 
 
 def _pictures() -> list[Any]:
@@ -175,12 +202,10 @@ def _lvlm_tau(lvlm: Any) -> float:
     return float(norms[~norms.isnan()].quantile(0.8))
 
 
-def run_stages(
-    stages: list[str], parameters: Mapping[str, Any], folder: Path
-) -> Iterator[Check]:
+def run_stages(stages: list[str], parameters: Mapping[str, Any], folder: Path) -> Iterator[Check]:
     """Run the nodes of the stages, one after the other, on what the earlier ones made."""
     from pipelines.parameters import build
-    from pipelines.pipeline_registry import STAGES
+    from pipelines.pipeline_registry import ON_REQUEST, STAGES
 
     if not stages:
         return
@@ -190,7 +215,7 @@ def run_stages(
     made |= {"convergence": None, "benchmark_results": {}, "validation": {"rules": []}}
     for number, stage in enumerate(stages):
         start = time.perf_counter()
-        for node in STAGES[stage].create_pipeline().nodes:
+        for node in (STAGES | ON_REQUEST)[stage].create_pipeline().nodes:
             if node.name == "check_records":  # Great Expectations takes long, whatever the settings
                 continue
             try:
@@ -220,7 +245,7 @@ def said_of(stage: str, made: Mapping[str, Any]) -> str:
 def quiet() -> Iterator[None]:
     """Without what nodes print and log: it is about random weights."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield

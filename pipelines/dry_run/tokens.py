@@ -22,27 +22,24 @@ def tokens(plan: Plan) -> Iterator[Check]:
 
 
 def _trained(plan: Plan, encoder: Any, language: Any) -> Iterator[Check]:
-    counts = connector_tokens(plan)
-    visual = max(counts.values())
-    text, most = plan.text_tokens, positions(language)
-    said = f"{patches(encoder)} patches an image, {text} of text"
+    visual, text = max(connector_tokens(plan).values()), plan.text_tokens
+    said = f"{patches(encoder)} patches, {text} of text"
+    cut = []
     for name in ("align", "finetune", "reweight"):
         if name not in plan.stages:
             continue
-        where = f"{name}.max_length"
         try:
             limit = training_length(language, plan.settings[name].max_length)
         except ValueError as error:
-            yield Check(where, "wrong", str(error))
+            yield Check(f"{name}.max_length", "wrong", str(error))
             continue
-        fits = visual < limit
-        cut = ", cut there" if visual + text > limit else ""
-        remark = f"{said}: {visual + text} of {limit}{cut}"
-        yield Check(where, "ok" if fits else "wrong", remark)
+        if visual >= limit:
+            yield Check(f"{name}.max_length", "wrong", f"{visual} visual tokens of {limit}")
+        cut += [f"{name} cuts at {limit}"] if visual + text > limit else []
+    yield Check("tokens of a dialogue", "ok", "; ".join([said, *cut]))
+    most, new = positions(language), plan.evaluate.max_new_tokens
     if "evaluate" in plan.stages and most is not None:
-        new = plan.evaluate.max_new_tokens
-        total = visual + text + new
-        remark = f"{said}, {new} of an answer: {total} of {most} positions"
+        remark = f"{said}, {new} of an answer: {visual + text + new} of {most} positions"
         yield Check("evaluate.max_new_tokens", "ok" if visual + new < most else "wrong", remark)
 
 
@@ -50,14 +47,15 @@ def _lvlm(plan: Plan, config: Any) -> Check:
     most, new = positions(config), plan.evaluate.max_new_tokens
     visual = lvlm_tokens(config)
     if visual is None:
-        return Check("lvlm tokens", "not run", f"{config.model_type}: not counted by a dry run")
+        return Check("tokens of a question", "not run", f"not counted for {config.model_type}")
     total = visual + plan.text_tokens + new
     height, width = PICTURE
     remark = (
         f"{visual} for an image of {width} x {height}, {plan.text_tokens} of text, {new} of an "
         f"answer: {total} of {most or 'any number of'} positions"
     )
-    return Check("lvlm tokens", "ok" if most is None or total <= most else "wrong", remark)
+    fits = most is None or total <= most
+    return Check("tokens of a question", "ok" if fits else "wrong", remark)
 
 
 def connector_tokens(plan: Plan) -> dict[str, int]:

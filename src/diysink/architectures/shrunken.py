@@ -1,7 +1,7 @@
-"""A tiny configuration of an architecture: the same classes and the same depth, in small widths.
+"""A tiny configuration of an architecture: the same classes in small widths.
 
-A random model of it runs in a moment on a CPU, through the same code as the large one: a layer that
-does not exist there does not exist here. Images have 4 x 4 patches of 4 x 4 pixels.
+A random model of it runs in a moment on a CPU, through the same code as the large one. Images have
+4 x 4 patches of 4 x 4 pixels.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,11 @@ _FROM_HEADS = ("rope_parameters", "rope_scaling")
 
 
 def shrunken(
-    config: PreTrainedConfig, *, vocabulary: int, special: Mapping[str, int]
+    config: PreTrainedConfig,
+    *,
+    vocabulary: int,
+    special: Mapping[str, int],
+    depth: int | None = None,
 ) -> PreTrainedConfig:
     """The configuration of a tiny model of the same architecture.
 
@@ -57,14 +61,29 @@ def shrunken(
         vocabulary: tokens of the tiny tokenizer.
         special: token ids by the configuration's names (``image_token_id``, ``pad_token_id``,
             ...); a name that the configuration lacks is passed over.
+        depth: the first so many layers, if there are more; of a vision-language model, of its
+            language model. None: all.
     """
-    return AutoConfig.for_model(**_shrunken(config.to_dict(), vocabulary, special))
+    values = config.to_dict()
+    text = values["text_config"] if isinstance(values.get("text_config"), dict) else values
+    if depth is not None:
+        _cut(text, depth)
+    return AutoConfig.for_model(**_shrunken(values, vocabulary, special))
+
+
+def _cut(values: dict[str, Any], depth: int) -> None:
+    """Leave the first layers, and what is said of these, in place."""
+    before = values["num_hidden_layers"]
+    values["num_hidden_layers"] = min(before, depth)
+    for name, value in values.items():
+        if isinstance(value, list) and len(value) == before:
+            values[name] = value[:depth]
 
 
 def _shrunken(
     values: Mapping[str, Any], vocabulary: int, special: Mapping[str, int]
 ) -> dict[str, Any]:
-    small = {}
+    small: dict[str, Any] = {}
     for name, value in values.items():
         match value:
             case dict() if name.endswith("_config"):
@@ -94,4 +113,6 @@ def _rotary(value: Mapping[str, Any]) -> dict[str, Any]:
     """Rotary settings whose sections fill a head of the tiny model, where they have sections."""
     if "mrope_section" in value:
         return dict(value) | {"mrope_section": [1, 1, _HEAD // 2 - 2], "partial_rotary_factor": 1.0}
-    return dict(value) | ({"partial_rotary_factor": 0.5} if "partial_rotary_factor" in value else {})
+    return dict(value) | (
+        {"partial_rotary_factor": 0.5} if "partial_rotary_factor" in value else {}
+    )
