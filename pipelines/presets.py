@@ -25,7 +25,9 @@ class PresetLoader(OmegaConfigLoader):
         config: dict[str, Any] = super().__getitem__(key)
         if key != "parameters" or EXTENDS not in config:
             return config
-        layers, seen = [self._alone(self.env or self.default_run_env)], [self.env]
+        own, given = self.env or self.default_run_env, dict(self.runtime_params or {})
+        layers, seen = [self._alone(own, given)], [own]
+        given.pop(EXTENDS, None)  # says what the run's own preset extends, and no other
         while (name := layers[-1].pop(EXTENDS, None)) is not None:
             if name in seen:
                 raise ValueError(f"extends: the preset {name!r} extends itself")
@@ -34,17 +36,17 @@ class PresetLoader(OmegaConfigLoader):
                     f"extends is {name!r}, but {self.conf_source} has no folder of that name"
                 )
             seen.append(name)
-            layers.append(self._alone(name))
-        layers.append(self._alone(self.base_env))
+            layers.append(self._alone(name, given))
+        layers.append(self._alone(self.base_env, given))
         merged = OmegaConf.to_container(OmegaConf.merge(*reversed(layers)))
         return dict(merged)  # type: ignore[arg-type]
 
-    def _alone(self, folder: str) -> dict[str, Any]:
-        """The parameters of one folder, and of ``--params``."""
+    def _alone(self, folder: str, given: dict[str, Any]) -> dict[str, Any]:
+        """The parameters of one folder under those of ``--params``."""
         loader = OmegaConfigLoader(
             self.conf_source,
             env=folder,
-            runtime_params=self.runtime_params,
+            runtime_params=given,
             config_patterns={"parameters": self.config_patterns["parameters"]},
             base_env=folder,
             default_run_env=folder,

@@ -3,7 +3,8 @@
 Bytes of a training, for P parameters in all of them, T of which are trained, b bytes each:
 
 - weights P b, gradients T b, AdamW 2 T b: exact (a test holds them against torch);
-- autocast's copies in 16 bits: 2 T under ``bf16-mixed`` or ``16-mixed``;
+- autocast's copies in 16 bits, under ``bf16-mixed`` or ``16-mixed``: 2 T, and without gradient
+  checkpointing 2 P, because the backward keeps those of frozen weights as well;
 - activations of a micro-batch of B sequences of n tokens, in a language model of L layers of
   width h and V words: 34 B n h a layer in 16 bits, twice that in 32 (Korthikanti et al. 2022,
   arXiv 2205.05198, without attention scores, which SDPA does not keep), and B n V logits with
@@ -39,7 +40,7 @@ class Memory:
 
     def __str__(self) -> str:
         parts = asdict(self).items()
-        return ", ".join(f"{name} {size / GB:.1f}" for name, size in parts if size)
+        return ", ".join(f"{name} {rounded(size / GB)}" for name, size in parts if size)
 
 
 def training_memory(
@@ -71,12 +72,13 @@ def training_memory(
     kept = (2 if short else 4) * sequences * tokens * text.hidden_size
     layers = text.num_hidden_layers
     states = layers * kept + layer if checkpointing else layers * layer
+    copied = trained if checkpointing else parameters
     logits = sequences * tokens * text.vocab_size * ((2 if short else 4) + 4 + 4)
     return Memory(
         weights=parameters * each,
         gradients=trained * each,
         optimizer=2 * trained * each,
-        autocast=2 * trained if precision.endswith("-mixed") else 0,
+        autocast=2 * copied if precision.endswith("-mixed") else 0,
         activations=states + logits,
     )
 
@@ -115,3 +117,12 @@ def step_flops(
 def hours(flops: float, steps: int, tflops: float, mfu: float) -> float:
     """Hours of so many steps on a card of so many TFLOP/s, of which a share is reached."""
     return flops * steps / (tflops * 1e12 * mfu) / 3600
+
+
+def rounded(number: float) -> str:
+    """Two digits, or whole.
+
+    >>> rounded(0.0312), rounded(4.21), rounded(126.7)
+    ('0.031', '4.2', '127')
+    """
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}" if number < 1 else f"{number:.1f}"

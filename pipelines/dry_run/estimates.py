@@ -10,6 +10,7 @@ from pipelines.dry_run.cost import (
     answering_memory,
     forward_flops,
     hours,
+    rounded,
     step_flops,
     training_memory,
 )
@@ -43,7 +44,7 @@ def fits(plan: Plan, what: str, memory: Memory) -> Check:
     """An estimate of memory beside that of the card."""
     card = plan.settings["estimate"]
     size = memory.total / GB
-    remark = f"{size:.0f} GB of {card.memory_gb:.0f} ({memory})"
+    remark = f"{rounded(size)} GB of {card.memory_gb:.0f} ({memory})"
     if size > card.memory_gb:
         remark = f"MORE than one {card.card} has: {remark}"
     return Check(what, "estimate", remark)
@@ -134,8 +135,9 @@ class Trained:
         card = self.plan.settings["estimate"]
         each = hours(flops, steps, card.tflops, card.mfu)
         remark = (
-            f"{each * trainings:.0f} h on one {card.card}: {trainings} trainings of {steps} steps, "
-            f"{flops / 1e15:.1f} PFLOP each, {card.tflops:.0f} TFLOP/s at {card.mfu:.0%} (assumed)"
+            f"{rounded(each * trainings)} h on one {card.card}: {trainings} trainings of {steps} "
+            f"steps, {rounded(flops / 1e15)} PFLOP each, {card.tflops:.0f} TFLOP/s at "
+            f"{card.mfu:.0%} (assumed)"
         )
         return Check(f"{stage} time", "estimate", remark)
 

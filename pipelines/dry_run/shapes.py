@@ -18,6 +18,8 @@ def shapes(plan: Plan) -> Iterator[Check]:
     """Fill in ``plan.configs``; a check of each part, and of the layers that parameters name."""
     said: Mapping[str, dict[str, Any]] = plan.settings.get("architecture", {})
     for where, named, revision, part in plan.checkpoints():
+        if where.startswith("sinks.") and not part:
+            yield from _another_encoder(where, named, revision)
         if part not in ("encoder", "language", "lvlm") or part in plan.configs:
             continue
         yield from _shape(plan, where, named, revision, part, said.get(part))
@@ -75,6 +77,15 @@ def _shape(
         return
     plan.configs[part] = config
     yield Check(what, "ok", f"{described(config)}; from {source}")
+
+
+def _another_encoder(where: str, named: str, revision: str | None) -> Iterator[Check]:
+    """An encoder that is measured and that no connector reads, where its config.json is at hand."""
+    try:
+        if (config := _written(named, revision)) is not None:
+            check_family(_part(config, "encoder").model_type, "encoder")
+    except (ValueError, OSError) as error:
+        yield Check(where, "wrong", str(error))
 
 
 def check_family(kind: str, part: str) -> None:

@@ -102,6 +102,8 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     (f"{G}dvc.md", "dvc config --local core.no_scm true"): Skip("test_dvc.py runs it without git"),
     (f"{G}dvc.md", "dvc config --local cache.dir "): Skip("test_dvc.py runs it elsewhere"),
     (f"{G}gpu.md", "kedro run --env llava-1.5-7b "): Skip(f"{HUB}, and a GPU"),
+    (f"{G}gpu.md", "kedro run --env gemma3-12b "): Skip(f"{HUB}, and a GPU"),
+    (f"{G}gpu.md", "from transformers import"): Skip(HUB),
     (f"{G}inspect.md", "diysink inspect "): Skip(f"{HUB}; tests/census runs the command"),
     (f"{G}inspect.md", "import diysink\n"): Skip(f"{HUB}; tests/census calls it"),
     (f"{G}inspect.md", "kedro run --pipelines inspect "): Skip(HUB),

@@ -52,6 +52,7 @@ def test_a_preset_extends_another_which_extends_a_third(tmp_path: Path):
     preset(tmp_path, "third", "extends: second\na: {w: 4}")
     found = loaded(tmp_path, "third", a={"x": 5})
     assert found == {"a": {"x": 5, "y": 2, "z": 3, "w": 4, "v": None}}
+    assert loaded(tmp_path, "base", extends="second")["a"]["w"] == 3  # as `--params extends=...`
     assert loaded(tmp_path, "first") == {"a": {"x": 1, "y": 2, "z": 2, "w": 2, "v": 2}}
 
 

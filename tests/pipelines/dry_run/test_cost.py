@@ -71,6 +71,13 @@ def test_a_full_fine_tune_of_7b_is_sixteen_bytes_a_parameter_and_autocasts_copie
     assert memory.total == states + memory.autocast + memory.activations
 
 
+def test_frozen_weights_are_copied_where_activations_are_kept():
+    text = LlamaConfig(hidden_size=12, num_hidden_layers=3, num_attention_heads=2, vocab_size=7)
+    given = {"dtype": "float32", "precision": "bf16-mixed", "sequences": 1, "tokens": 1}
+    assert training_memory(100, 10, text, checkpointing=True, **given).autocast == 20
+    assert training_memory(100, 10, text, checkpointing=False, **given).autocast == 200
+
+
 def test_cache_of_keys_and_values_by_hand():
     text = LlamaConfig(
         hidden_size=16, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2
