@@ -26,7 +26,8 @@ class PresetLoader(OmegaConfigLoader):
         if key != "parameters" or EXTENDS not in config:
             return config
         own, given = self.env or self.default_run_env, dict(self.runtime_params or {})
-        layers, seen = [self._alone(own, given)], [own]
+        first = dict(given) if own == self.base_env else self._alone(own, given)
+        layers, seen = [first], [own]
         given.pop(EXTENDS, None)  # says what the run's own preset extends, and no other
         while (name := layers[-1].pop(EXTENDS, None)) is not None:
             if name in seen:
