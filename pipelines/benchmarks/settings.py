@@ -53,6 +53,9 @@ class Taxonomy(Settings):
         return TaxonomySettings(**self.model_dump())
 
 
+_Figures = Annotated[dict[Text, float], BeforeValidator(without_nulls)]
+
+
 class Benchmarks(Settings):
     """Which benchmarks are answered, how the work is kept, and the table that comes out."""
 
@@ -64,7 +67,7 @@ class Benchmarks(Settings):
     limit: PositiveInt | None
     columns: Annotated[dict[Text, Column], BeforeValidator(without_nulls)]
     taxonomy: Taxonomy | None
-    paper: dict[Name, dict[Text, float]] = Field(default_factory=dict)
+    paper: Annotated[dict[Name, _Figures], BeforeValidator(without_nulls)]
 
     def rows(self) -> "list[tuple[Benchmark, Path]]":
         """The benchmarks, with what is changed of each, and the folder of its files."""

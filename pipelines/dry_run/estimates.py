@@ -87,7 +87,7 @@ class Trained:
         if "reweight" in plan.stages:
             settings = plan.settings["reweight"]
             yield fits(plan, "reweight memory", self.memory(settings, 0))
-        if "evaluate" in plan.stages and plan.evaluate.variants.trained:
+        if plan.answers and plan.evaluate.variants.trained:
             new = plan.evaluate.max_new_tokens
             memory = answering_memory(
                 self.whole,

@@ -53,9 +53,14 @@ class Plan:
         return bool(set(self.stages) & set(TRAINED))
 
     @property
+    def answers(self) -> bool:
+        """Whether variants answer questions."""
+        return bool({"evaluate", "benchmarks"} & set(self.stages))
+
+    @property
     def answers_by_lvlm(self) -> bool:
         """Whether a variant is of the vision-language model."""
-        return "evaluate" in self.stages and bool(self.evaluate.variants.changed)
+        return self.answers and bool(self.evaluate.variants.changed)
 
     def checkpoints(self) -> Iterator[tuple[str, str, str | None, str]]:
         """Parameter, folder or hub id, revision and part of every checkpoint of the run."""
@@ -63,7 +68,7 @@ class Plan:
         if self.trains:
             yield "model.encoder", model.encoder, model.encoder_revision, "encoder"
             yield "model.language", model.language, model.language_revision, "language"
-        if self.trains or ("evaluate" in self.stages and self.evaluate.variants.trained):
+        if self.trains or (self.answers and self.evaluate.variants.trained):
             yield "model.sentence", model.sentence, None, "sentence"
         if "sinks" in self.stages:
             for name, one in self.settings["sinks"].encoders.items():
@@ -86,6 +91,9 @@ class Plan:
                 yield f"prepare.splits.{name}.images", split.images
         if "evaluate" in self.stages and (simple := self.evaluate.simple) is not None:
             yield "evaluate.simple.table", simple.table
+        if "benchmarks" in self.stages:
+            for row, folder in self.settings["benchmarks"].rows():
+                yield f"benchmarks.chosen.{row.name}", str(folder)
         if "analyze" in self.stages and (labels := self.settings["analyze"].labels) is not None:
             yield "analyze.labels.table", labels.table
         if "inspect" in self.stages:

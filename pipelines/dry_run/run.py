@@ -18,7 +18,8 @@ def dry_run(
 
     Args:
         parameters: of the run, as they were read.
-        pipelines: names of the run's pipelines; none: the default.
+        pipelines: names of the run's pipelines; none: the default, or ``prepare`` and ``evaluate``
+            where all variants are of the LVLM, so that nothing is trained.
         console: for the table.
 
     Raises:
@@ -37,7 +38,7 @@ def _checks(parameters: Mapping[str, Any], pipelines: Sequence[str]) -> Iterator
     from pipelines.pipeline_registry import ON_REQUEST, STAGES
     from pipelines.problems import ParameterError
 
-    names = list(pipelines) or ["__default__"]
+    names = list(pipelines) or _usual(parameters)
     stages = [one for name in names for one in (STAGES if name == "__default__" else [name])]
     if unknown := [name for name in stages if name not in STAGES | ON_REQUEST]:
         raise ValueError(
@@ -52,6 +53,17 @@ def _checks(parameters: Mapping[str, Any], pipelines: Sequence[str]) -> Iterator
         return
     yield Check("settings", "ok", f"of {len(settings)} blocks, for {', '.join(stages)}")
     yield from _of(Plan(parameters, settings, tuple(stages)))
+
+
+def _usual(parameters: Mapping[str, Any]) -> list[str]:
+    from pipelines.parameters import build
+    from pipelines.problems import ParameterError
+
+    try:
+        variants = build(parameters, [])["evaluate"].variants
+    except (ParameterError, KeyError):  # which is told of next
+        return ["__default__"]
+    return ["__default__"] if variants.trained else ["prepare", "evaluate"]
 
 
 def _of(plan: Plan) -> Iterator[Check]:

@@ -36,7 +36,8 @@ def step(plan: Plan) -> Iterator[Check]:
             yield Check("tiny model", "wrong", f"{type(error).__name__}: {error}")
             stages = []
         yield from run_stages(stages, parameters, Path(folder))
-    if rest := [name for name in plan.stages if name not in needed(plan)]:
+    stepped = {*needed(plan), *(["benchmarks"] if plan.answers else [])}
+    if rest := [name for name in plan.stages if name not in stepped]:
         yield Check("other stages", "not run", f"settings alone are checked: {', '.join(rest)}")
 
 
@@ -45,6 +46,8 @@ def needed(plan: Plan) -> list[str]:
     stages = set(plan.stages) & set(STEPPED)
     if not plan.settings["dose"].doses:
         stages -= {"dose"}
+    if "benchmarks" in plan.stages:  # the same models answer the same way
+        stages |= {"evaluate"}
     if "evaluate" in stages and plan.evaluate.variants.trained:
         stages |= {"reweight"}
     if "adopt" in plan.stages:  # in place of both stages of training

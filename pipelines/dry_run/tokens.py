@@ -38,7 +38,7 @@ def _trained(plan: Plan, encoder: Any, language: Any) -> Iterator[Check]:
         cut += [f"{name} cuts at {limit}"] if visual + text > limit else []
     yield Check("tokens of a dialogue", "ok", "; ".join([said, *cut]))
     most, new = positions(language), plan.evaluate.max_new_tokens
-    if "evaluate" in plan.stages and most is not None:
+    if plan.answers and most is not None:
         remark = f"{said}, {new} of an answer: {visual + text + new} of {most} positions"
         yield Check("evaluate.max_new_tokens", "ok" if visual + new < most else "wrong", remark)
 

@@ -26,7 +26,7 @@ from pipelines.pipeline_registry import register_pipelines
 from pipelines.problems import ParameterError
 from tests.evaluation import lvlms
 from tests.pipelines.project import ROOT
-from tests.pipelines.test_conf import changed, parameters
+from tests.pipelines.test_conf import PRESETS, changed, parameters, settings_of
 from tests.pipelines.test_evaluate import MODEL, NOWHERE, lvlm_at, own, small
 
 VARIANTS: dict[str, Any] = {
@@ -219,3 +219,28 @@ def test_runs_of_it_may_write_together_and_no_others_may():
     found = written_together(entries, pipelines["benchmarks"])
     assert found == pipelines["benchmarks"].all_outputs() | {"stage.benchmarks"}
     assert written_together(entries, pipelines["evaluate"]) == set()
+
+
+def test_presets_have_the_papers_figures_and_no_others():
+    """A preset that extends another one takes over none of its figures."""
+    papers = {env: settings_of(env)["benchmarks"].paper for env in PRESETS}
+    assert papers["llava-1.5-7b"]["single"] == {
+        "LLaVA-eval": 56.55,
+        "MME": 1781.70,
+        "MathVista": 26.0,
+    }
+    assert papers["tinyllava-3b-qwen"] == {"single": {"MathVista": 30.4}}
+    assert papers["internvl2.5-4b"]["front"]["MME"] == 2351.33
+    assert papers["qwen2.5-vl-7b"] == papers["test"] == {}
+    for env, paper in papers.items():
+        settings = settings_of(env)
+        assert paper.keys() <= settings["evaluate"].variants.chosen.keys()
+        for figures in paper.values():
+            assert figures.keys() <= settings["benchmarks"].columns.keys()
+
+
+def test_the_papers_average_is_the_mean_of_its_four_figures():
+    """Of the 0.5B model: GQA, TextVQA, and in its table of dual MLPs ScienceQA and MMMU."""
+    assert round((57.98 + 47.32 + 57.76 + 30.3) / 4, 2) == 48.34
+    numbers = settings_of("tinyllava-0.5b")["benchmarks"].columns["LLaVA-eval"].numbers
+    assert [number.split("/")[0] for number in numbers] == ["gqa", "textvqa", "scienceqa", "mmmu"]
