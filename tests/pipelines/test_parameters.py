@@ -444,7 +444,9 @@ def test_every_parameter_has_a_type_and_every_type_a_parameter(given: dict[str, 
     assert base.keys() == BLOCKS.keys()
     wired = {name for pipeline in register_pipelines().values() for name in pipeline.inputs()}
     taken = {name.removeprefix("params:") for name in wired if name.startswith("params:")}
-    assert taken | {"variant_sets"} == BLOCKS.keys()  # evaluate.variants names one
+    elsewhere = {"variant_sets", "dry_run", "estimate", "architecture"}  # no node reads these
+    assert taken | elsewhere == BLOCKS.keys()
+    assert not taken & elsewhere
 
 
 @pytest.mark.parametrize(
