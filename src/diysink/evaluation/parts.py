@@ -5,8 +5,10 @@ at, so two processes that are given the same folder each do about half. What is 
 run that is started again answers what is left.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,8 @@ from diysink.evaluation.benchmarks import Items
 from diysink.records import Record
 
 PREDICTIONS = "predictions.parquet"
+POLL = 0.5
+"""Seconds after which it is looked again whether others have finished their parts."""
 
 
 @dataclass(frozen=True)
@@ -54,40 +58,46 @@ def answer_in_parts(
         limit: the first so many items; None: all.
     """
     whole = folder / PREDICTIONS
-    if whole.is_file():
-        return pd.read_parquet(whole)
     total = len(items) if limit is None else min(limit, len(items))
     parts = {
         folder / f"part-{start:08d}.parquet": Part(items, start, min(start + size, total))
         for start in range(0, total, size)
     }
-    for wait in (False, True):  # first what nobody is at; then what others have not finished
-        for path, part in parts.items():
-            _answer_one(path, part, answer, wait=wait)
-            if whole.is_file():  # another process has put them together
-                return pd.read_parquet(whole)
-    with FileLock(folder / "whole.lock", what=str(whole)):
-        if not whole.is_file():
-            tables = [pd.read_parquet(path) for path in parts]
-            with atomic_path(whole) as temporary:
-                pd.concat(tables, ignore_index=True).to_parquet(temporary)
-        for path in parts:
-            path.unlink(missing_ok=True)
+    left = dict(parts)
+    while not whole.is_file():
+        for path, part in list(left.items()):
+            if _once(path, partial(_answer_part, path, part, answer), unless=whole):
+                del left[path]
+        if not left:
+            _once(whole, partial(_put_together, list(parts), whole))
+        if not whole.is_file():  # others are at what is left, or put it together
+            time.sleep(POLL)
     return pd.read_parquet(whole)
 
 
-def _answer_one(
-    path: Path, part: Part, answer: Callable[[Items], pd.DataFrame], *, wait: bool
-) -> None:
-    whole = path.with_name(PREDICTIONS)
-    if path.is_file() or whole.is_file():
-        return
-    lock = FileLock(path.with_suffix(".lock"), what=str(path))
-    if not lock.acquire(wait=wait):
-        return
+def _once(path: Path, make: Callable[[], None], unless: Path | None = None) -> bool:
+    """Make a file that nobody is making; whether it is there now, or is not needed any more."""
+    lock = FileLock(path.with_suffix(".lock"))
+    if not lock.acquire(wait=False):
+        return False
     try:
-        if not path.is_file() and not whole.is_file():
-            with atomic_path(path) as temporary:
-                answer(part).to_parquet(temporary)
+        if not path.is_file() and not (unless is not None and unless.is_file()):
+            make()
     finally:
         lock.release(remove=True)
+    return True
+
+
+def _answer_part(path: Path, part: Part, answer: Callable[[Items], pd.DataFrame]) -> None:
+    _write(path, answer(part))
+
+
+def _put_together(parts: Sequence[Path], whole: Path) -> None:
+    _write(whole, pd.concat([pd.read_parquet(path) for path in parts], ignore_index=True))
+    for path in parts:
+        path.unlink(missing_ok=True)
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary)
