@@ -184,3 +184,11 @@ def test_the_guide_tells_how_many_answers_lmms_eval_shares_with_us():
         runs[name]["answers other than stock"] for name in ("LLaVA, front (tau)", "DIYSink, sink")
     ]
     assert f"changes {moved[0]} answers of LLaVA, seeing sinks alone {moved[1]} of DIYSink" in page
+
+
+def test_the_guide_tells_what_evaluating_costs():
+    recorded = json.loads((RESULTS / "evaluation.json").read_text())["medium, cpu"]
+    page = (ROOT / "docs/guides/benchmarks.md").read_text()
+    assert f"takes {100 * recorded['overhead']:.1f} % of the answers' time" in page
+    assert f"likelihood of the reference {100 * recorded['likelihood']:.1f} % more" in page
+    assert max(recorded["overhead"], recorded["overhead_7b_by_flops"]) <= 0.05
