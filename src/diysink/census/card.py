@@ -19,12 +19,14 @@ from diysink.artifact import (
     load_tensors,
     write_json,
 )
-from diysink.census.metrics import METRICS, Rows
+from diysink.census.metrics import METRICS, Quantity, Rows
 from diysink.census.metrics.neurons import told
 from diysink.census.metrics.norms import LARGEST
+from diysink.census.quantities import QUANTITIES
 from diysink.census.totals import Totals
 from diysink.census.verdict import Verdict, judge
 from diysink.encoders import EncoderIdentity
+from diysink.resampling import never_certain
 from diysink.sinks import CalibrationSettings, SinkProfile, calibrate
 
 VERSION = 1
@@ -122,7 +124,10 @@ def make_card(totals: Totals, about: Mapping[str, Any], layers: list[int]) -> Ca
             replicates.setdefault(name, empty.copy()).append(value)
         for name in replicates.keys() - values.keys():
             replicates[name].append(np.full(length, np.nan))
-        metrics = {"tau": _tau(profile)} | {name: cell(rows) for name, rows in values.items()}
+        images = int(totals.norms[layer].tables["images"][0])
+        metrics = {"tau": _tau(profile)} | {
+            name: cell(rows, QUANTITIES[name], images) for name, rows in values.items()
+        }
         found.append({"layer": layer, "metrics": metrics, "threshold": _evidence(profile)})
         if (units := totals.units.get(layer)) is not None:
             found[-1]["neurons"] = told(units, totals.of(layer, "neurons"))
@@ -137,12 +142,21 @@ def make_card(totals: Totals, about: Mapping[str, Any], layers: list[int]) -> Ca
     return Card(plain, {name: np.stack(each) for name, each in replicates.items()})
 
 
-def cell(rows: Rows) -> dict[str, float] | None:
-    """A value with its 95 % interval over images; None where there is none."""
+def cell(rows: Rows, quantity: Quantity | None = None, images: int = 0) -> dict[str, float] | None:
+    """A value with its 95 % interval over images; None where there is none.
+
+    Args:
+        rows: the value, then that of each replicate.
+        quantity: what it is. A share that is 0 or 1 in every replicate is not certain: see
+            `diysink.resampling.never_certain`.
+        images: over how many images.
+    """
     if not np.isfinite(rows[0]):
         return None
     drawn = rows[1:][np.isfinite(rows[1:])]
     low, high = np.percentile(drawn, (2.5, 97.5)) if drawn.size else (np.nan, np.nan)
+    if quantity is not None and quantity.unit == "share" and images:
+        (low,), (high,) = never_certain(np.array([low]), np.array([high]), images, 0.95)
     return {
         name: float(f"{number:.6g}")
         for name, number in (("value", rows[0]), ("low", low), ("high", high))

@@ -88,7 +88,7 @@ def sweep_of(cards: Mapping[int, Card]) -> Card:
         for size, values in every.items()
     }
     layers = [one["layer"] for one in next(iter(cards.values())).plain["layers"]]
-    own = ("pixels", "grid")
+    own, images = ("pixels", "grid"), int(_first(cards).plain["images"]["count"])
     plain = {
         "kind": SWEEP,
         "version": VERSION,
@@ -103,11 +103,17 @@ def sweep_of(cards: Mapping[int, Card]) -> Card:
                 "types": [one["type"] for one in card.plain["verdict"]["types"]],
                 "onset": card.plain["verdict"]["onset"],
                 "last": card.plain["verdict"]["last"],
-                "metrics": {name: cell(found) for name, found in rows[size].items()},
+                "metrics": {
+                    name: cell(found, QUANTITIES[name], images)
+                    for name, found in rows[size].items()
+                },
                 "layers": [
                     {
                         "layer": layer,
-                        "metrics": {name: cell(every[size][name][place]) for name in BY_LAYER},
+                        "metrics": {
+                            name: cell(every[size][name][place], QUANTITIES[name], images)
+                            for name in BY_LAYER
+                        },
                     }
                     for place, layer in enumerate(layers)
                 ],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from diysink.census.card import cell
-from diysink.census.language import VERSION
+from diysink.census.language import QUANTITIES, VERSION
 from diysink.census.metrics import Rows
 from diysink.inspection.flow import QUERIES
 from diysink.inspection.sums import Sums, Values
@@ -39,8 +39,9 @@ def language_part(
             for kind, name in (("sinks", "ratio"), ("random", "ratio_random")):
                 rows[f"{query}_{name}"] = rows[f"{query}_{kind}"] / beside
                 overall[f"{query}_{name}"] = means[kind] / _over_layers(beside)
+    images = int(about["images"]["count"])
     layers = [
-        {"layer": place + 1, "metrics": {name: _cell(value[place]) for name, value in rows.items()}}
+        {"layer": place + 1, "metrics": {n: _cell(v[place], n, images) for n, v in rows.items()}}
         for place in range(len(next(iter(rows.values()))))
     ]
     single = {name: whole.mean(name)[0] for name in sorted(whole.names)}
@@ -49,9 +50,9 @@ def language_part(
         "version": VERSION,
         "lacks": None,
         **about,
-        "connector": {n: _cell(rows) for n, rows in single.items() if n not in answers},
-        "overall": {name: _cell(value) for name, value in overall.items()},
-        "answers": {n: _cell(single[n]) for n in sorted(answers)} if answers else None,
+        "connector": {n: _cell(rows, n, images) for n, rows in single.items() if n not in answers},
+        "overall": {n: _cell(value, n, images) for n, value in overall.items()},
+        "answers": {n: _cell(single[n], n, images) for n in sorted(answers)} if answers else None,
         "layers": layers,
     }
     part["lines"] = sentences(part)
@@ -132,9 +133,9 @@ def _told(found: Mapping[str, Any], scale: float = 1.0) -> str:
     return said if low is None else f"{said} [{scale * low:.3g}, {scale * high:.3g}]"
 
 
-def _cell(rows: Rows) -> Cell:
+def _cell(rows: Rows, name: str, images: int) -> Cell:
     """As in the encoder's part; an interval that there is not is null."""
-    found = cell(rows)
+    found = cell(rows, QUANTITIES.get(name), images)
     return found and {k: number if np.isfinite(number) else None for k, number in found.items()}
 
 
