@@ -10,6 +10,7 @@ from diysink.evaluation.finetuned import EncodedImages, FineTunedModel
 from diysink.evaluation.predict import AnsweringModel, predict
 from diysink.model import CachedScorer, selections_of
 from diysink.model.questions import question_batch
+from diysink.records import Turn
 from diysink.selection import CoTTrueSelection, FixedSelection
 from tests.tiny_models import tiny_generator
 
@@ -69,6 +70,24 @@ def test_another_connector_has_its_own_tokens_and_the_same_states(parts, records
     third.model.model.vision_tower.load_state_dict(second.model.model.vision_tower.state_dict())
     shared.questions(third, records[:5])
     assert shared.encoded == encoded + 1  # another encoder is encoded with
+
+
+def test_questions_of_two_benchmarks_that_have_the_same_ids_are_told_apart(parts, records):
+    """Another question, another image, another group: none is answered from what was kept."""
+    generator = tiny_generator(parts, sinks=0.5, max_new_tokens=3)
+    first, second = records[0], next(r for r in records if r.images != records[0].images)
+    asked = Turn("human", "<image>\na b c d")
+    others = (
+        dataclasses.replace(first, conversations=(asked, first.conversations[1])),
+        dataclasses.replace(first, images=second.images),
+        dataclasses.replace(first, group="another"),
+    )
+    shared = EncodedImages()
+    shared.questions(generator, [first])
+    for other in others:
+        kept, own = shared.questions(generator, [other]), question_batch(generator, [other])
+        assert (kept.texts, kept.images, kept.groups) == (own.texts, own.images, own.groups)
+        assert torch.equal(kept.visual.features, generator.model.visual_tokens(own).features)
 
 
 def test_nothing_is_kept_beyond_the_limit(parts, records):

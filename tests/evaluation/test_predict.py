@@ -6,9 +6,9 @@ import pytest
 
 from diysink.evaluation.benchmarks import BENCHMARKS
 from diysink.evaluation.finetuned import FineTunedModel
-from diysink.evaluation.predict import predict
+from diysink.evaluation.predict import Replies, predict
 from diysink.model.questions import question_batch
-from diysink.records import Record, Records, Turn, write_shards
+from diysink.records import Record, Records, Turn, question_of, write_shards
 from tests.tiny_models import tiny_generator
 
 TEXTS = {"short": "a", "long": "a b c d " * 40, "between": "a b c d"}
@@ -45,3 +45,25 @@ def test_analyses_read_the_same_beginnings(parts, split):
     assert texts[0::2] == ("a", "a b c d")
     assert texts[1] == generator.chat_encoder.fitting(TEXTS["long"].strip(), generator.longest)
     assert len(generator.chat_encoder.question(f"<image>\n{texts[1]}")) <= 62
+
+
+class Echo:
+    """Answers with the question; sees one image."""
+
+    several_images = False
+
+    def answer(self, records, max_new_tokens=None):
+        return Replies([question_of(record) for record in records])
+
+
+def test_each_item_gets_its_own_answer_whatever_its_id(tiny_records):
+    image = tiny_records[0].images
+    items = [
+        Record("same", image, (Turn("human", f"<image>\n{text}"), Turn("gpt", text)))
+        for text in ("one", "two")
+    ]
+    several = Record("same", image * 2, (Turn("human", "<image><image> x"), Turn("gpt", "x")))
+    table = predict(
+        Echo(), [several, *items], benchmark=BENCHMARKS["test"], variant="echo", batch=3
+    )
+    assert table["prediction"].tolist() == ["", "one", "two"]

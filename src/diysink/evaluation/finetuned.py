@@ -8,6 +8,7 @@ digest, never by name.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -37,7 +38,7 @@ class EncodedImages:
         self.limit = limit
         self.encoded = 0  # batches that went through a vision encoder
         self._states: dict[str, Tensor] = {}
-        self._batches: dict[tuple[str, ...], QuestionBatch] = {}
+        self._batches: dict[tuple[Any, ...], QuestionBatch] = {}
         self._generator: AnswerGenerator | None = None
         self._tower = ""
 
@@ -47,7 +48,9 @@ class EncodedImages:
         if generator is not self._generator:  # another connector: other visual tokens
             self._generator, self._batches = generator, {}
             self._tower = digest_tensors(generator.model.model.vision_tower.state_dict())
-        key = (str(generator.longest), *(record.id for record in records))
+        # Two benchmarks may number their questions alike.
+        asked = ((r.id, r.group, r.images[0].sha256, question_of(r)) for r in records)
+        key = (generator.longest, *asked)
         batch = self._batches.get(key)
         if batch is None:
             batch = question_batch(generator, records)

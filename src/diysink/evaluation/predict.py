@@ -126,11 +126,13 @@ def predict(
     cut: list[str] = []
     for start in range(0, len(records), batch):
         items = [Item.of(records[i]) for i in range(start, min(start + batch, len(records)))]
-        asked = [item for item in items if len(item.images) == 1 or model.several_images]
+        asked = [item for item in items if _is_asked(model, item)]
         replies = model.answer(asked, benchmark.max_new_tokens) if asked else Replies([])
         cut += [item.id for item, was in zip(asked, replies.cut, strict=False) if was]
-        told = {item.id: replies.of(i) for i, item in enumerate(asked)}
-        rows += [of_all | _judged(metric, item, told.get(item.id, _NOT_ASKED)) for item in items]
+        told = iter([replies.of(i) for i in range(len(asked))])
+        for item in items:
+            reply = next(told) if _is_asked(model, item) else _NOT_ASKED
+            rows.append(of_all | _judged(metric, item, reply))
     if cut:
         logger.warning(
             "%s: %d of %d questions are longer than the model reads; it read their beginnings: %s",
@@ -143,6 +145,10 @@ def predict(
 
 
 _NOT_ASKED = Replies([""]).of(0)
+
+
+def _is_asked(model: AnsweringModel, item: Item) -> bool:
+    return len(item.images) == 1 or model.several_images
 
 
 def _judged(metric: Metric, item: Item, told: dict[str, Any]) -> dict[str, Any]:
