@@ -99,3 +99,18 @@ def test_columns_are_means_of_numbers_beside_the_papers():
     numbers = number_rows(scores, "stock", BOOTSTRAP)
     assert len(numbers) == 4
     assert [row.get("difference") for row in numbers] == [None, 0.25, None, 0.25]
+
+
+def test_a_number_over_a_few_images_is_as_uncertain_as_they_are():
+    """All right in both subtasks, of 4 and of 36 images."""
+    rows = [
+        {"image": f"i{image:03d}", "correct": 1.0, "subtask": "few" if image < 4 else "many"}
+        for image in range(40)
+    ]
+    metric = METRICS["hrbench"]
+    frame = pd.DataFrame(rows).assign(unit=None)
+    scores = score_benchmark("b", {"v": {0: metric.totals(frame)}}, metric, BOOTSTRAP)
+    found = {score.number: score for score in scores}
+    for number, images in (("accuracy few", 4), ("accuracy many", 36), ("accuracy", 40)):
+        assert found[number].images == images
+        assert found[number].interval(BOOTSTRAP)[0] == pytest.approx(0.025 ** (1 / images))

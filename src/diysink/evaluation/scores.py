@@ -30,7 +30,7 @@ class Score:
         percent: whether it is a share, which tables show in percent.
         value: over all images.
         drawn: over those of each draw.
-        images: how many images it is over; None: over several benchmarks.
+        images: how many images have something to count for it; None: over several benchmarks.
     """
 
     benchmark: str
@@ -74,6 +74,7 @@ def score_benchmark(
     found = []
     for variant, by_seed in totals.items():
         numbers: dict[str, list[Float[ndarray, " draws"]]] = {}
+        counted: dict[str, int] = {}
         for table in by_seed.values():
             ordered = table.sort_index()
             if images is None:
@@ -85,15 +86,22 @@ def score_benchmark(
                 )
             sums = ordered.to_numpy(np.float64)
             draws = np.vstack([sums.sum(0), drawn_alike.sums(sums)])  # all images come first
-            with np.errstate(invalid="ignore", divide="ignore"):
-                drawn = metric.numbers(dict(zip(ordered.columns, draws.T, strict=True)))
-            for number, values in drawn.items():
+            for number, values in _numbers(metric, ordered.columns, draws).items():
                 numbers.setdefault(number, []).append(values)
+            for number, values in _numbers(metric, ordered.columns, sums).items():  # of each image
+                counted[number] = max(counted.get(number, 0), int(np.isfinite(values).sum()))
         for number, of_seeds in numbers.items():
             mean = np.mean(of_seeds, 0)
-            value, count = float(mean[0]), 0 if images is None else len(images)
+            value, count = float(mean[0]), counted[number]
             found.append(Score(name, variant, number, metric.percent, value, mean[1:], count))
     return found
+
+
+def _numbers(
+    metric: Metric, columns: pd.Index, sums: Float[ndarray, "draws columns"]
+) -> dict[str, Float[ndarray, " draws"]]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return metric.numbers(dict(zip(columns, sums.T, strict=True)))
 
 
 def mean_of(scores: Sequence[Score], benchmark: str, number: str) -> Score:
