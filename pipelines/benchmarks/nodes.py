@@ -195,6 +195,8 @@ def tabulate_benchmarks(
     }
     metrics: dict[str, Any] = {}
     for score in scores:
+        if score.value != score.value:
+            continue  # nothing to count, and JSON has no NaN
         home = metrics.setdefault(score.benchmark, {}).setdefault(score.variant, {})
         home[score.number] = score.value
     Console().print(short_table(results))

@@ -106,10 +106,12 @@ def _differences(results: Mapping[str, Any], columns: list[str]) -> list[str]:
         return []
     cells = {}
     for row in rows:
-        scale, sign = (100, "+.1f") if row["percent"] else (1, "+.1f")
-        ends = [scale * row[f"difference{end}"] for end in ("", "_low", "_high")]
-        middle, low, high = (format(round(end, 1) + 0.0, sign) for end in ends)
-        cells[row["variant"], row["column"]] = f"{middle} [{low}, {high}]"
+        scale = 100 if row["percent"] else 1
+        ends = [row[f"difference{end}"] for end in ("", "_low", "_high")]
+        shown = [format(round(scale * end, 1) + 0.0, "+.1f") for end in ends if end is not None]
+        cells[row["variant"], row["column"]] = (
+            f"{shown[0]} [{shown[1]}, {shown[2]}]" if len(shown) == 3 else shown[0]
+        )
     return ["", f"Differences to {results['baseline']}:", "", *_rows("variant", columns, cells, {})]
 
 

@@ -1,5 +1,7 @@
 """What answers come to: values by hand, intervals and differences paired over images."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,3 +116,47 @@ def test_a_number_over_a_few_images_is_as_uncertain_as_they_are():
     for number, images in (("accuracy few", 4), ("accuracy many", 36), ("accuracy", 40)):
         assert found[number].images == images
         assert found[number].interval(BOOTSTRAP)[0] == pytest.approx(0.025 ** (1 / images))
+
+
+def test_one_image_has_no_interval():
+    both = {"base": {0: totals(0)}, "more": {0: totals(1)}}
+    scores = score_benchmark("b", both, EXACT, BOOTSTRAP)
+    row = number_rows(scores, "base", BOOTSTRAP)[1]
+    assert (row["value"], row["difference"], row["images"]) == (0.5, 0.5, 1)
+    ends = ("low", "high", "difference_low", "difference_high")
+    assert [row[end] for end in ends] == [None] * 4
+
+
+def test_variants_that_are_equal_differ_by_nothing():
+    right = [0, 1, 2, 2, 1]
+    both = {"base": {0: totals(*right)}, "same": {0: totals(*right)}}
+    row = number_rows(score_benchmark("b", both, EXACT, BOOTSTRAP), "base", BOOTSTRAP)[1]
+    assert (row["difference"], row["difference_low"], row["difference_high"]) == (0, 0, 0)
+
+
+def test_rows_are_strict_json_where_there_is_nothing_to_count():
+    """No answer is yes: POPE's precision is not a number."""
+    rows = pd.DataFrame(
+        {
+            "image": [f"i{i}" for i in range(6)],
+            "subtask": "random",
+            "reference": "no",
+            "correct": 1.0,
+        }
+    )
+    pope = METRICS["pope"]
+    both = {name: {0: pope.totals(rows)} for name in ("base", "same")}
+    scores = score_benchmark("pope", both, pope, BOOTSTRAP)
+    columns = column_rows(
+        scores,
+        {"P": ["pope/precision"]},
+        ["base", "same"],
+        baseline="base",
+        bootstrap=BOOTSTRAP,
+        paper={},
+    )
+    numbers = number_rows(scores, "base", BOOTSTRAP)
+    json.dumps([*numbers, *columns], allow_nan=False)
+    precision = next(row for row in numbers if row["number"] == "precision")
+    assert precision["value"] is precision["low"] is None
+    assert columns[1]["value"] is columns[1]["difference"] is None

@@ -156,6 +156,47 @@ def test_the_table_has_our_numbers_beside_the_papers(planted, tmp_path):
     assert table_of(json.loads(json.dumps(results))) == page
 
 
+def kept(root: Path, **right: list[int]) -> dict[str, Any]:
+    """Answers to POPE as a run keeps them, an image each; no object is there."""
+    folders = {}
+    for variant, answers in right.items():
+        rows = pd.DataFrame({"correct": [float(one) for one in answers]})
+        rows["image"] = rows["id"] = [f"i{number}" for number in range(len(rows))]
+        rows = rows.assign(variant=variant, seed=0, group=None, subtask="random", reference="no")
+        rows = rows.assign(guessed=False, parsed=None)
+        folders[variant] = {"0": (root / variant).as_posix()}
+        (root / variant).mkdir()
+        rows.to_parquet(root / variant / PREDICTIONS)
+    return {
+        "protocol": "p",
+        "limit": None,
+        "benchmarks": {"pope": {"metric": "pope", "split": "coco"}},
+        "answers": {"pope": folders},
+        "refused": {},
+    }
+
+
+def test_what_cannot_be_counted_is_in_no_file(tmp_path):
+    """No answer of stock is yes, so there is no precision: JSON and MLflow know no NaN."""
+    answers = kept(tmp_path, stock=[1, 1, 1], front=[1, 0, 1])
+    benchmarks = asking(tmp_path, columns={"P": {"numbers": ["pope/precision"]}})
+    results, metrics, page = tabulate_benchmarks(answers, {}, small(VARIANTS), benchmarks, 0)
+    json.dumps([results, metrics], allow_nan=False)
+    assert "precision" not in metrics["pope"]["stock"]
+    assert metrics["pope"]["stock"]["accuracy"] == 1
+    assert metrics["pope"]["front"]["precision"] == 0
+    assert table_of(json.loads(json.dumps(results))) == page
+
+
+def test_one_image_has_a_difference_without_an_interval(tmp_path):
+    answers = kept(tmp_path, stock=[1], front=[0])
+    benchmarks = asking(tmp_path, columns={"A": {"numbers": ["pope/accuracy"]}})
+    results, _, page = tabulate_benchmarks(answers, {}, small(VARIANTS), benchmarks, 0)
+    row = next(row for row in results["columns"] if row["variant"] == "front")
+    assert (row["value"], row["difference"], row["difference_low"]) == (0, -1, None)
+    assert "| front | -100.0 |" in page
+
+
 def test_a_variant_that_cannot_be_made_is_left_out(parts, tmp_path):
     """A DIYSink model numbers its tokens itself: nothing can be carried."""
     carry = {"change": "reposition", "options": {"where": "front", "positions": "carry"}}

@@ -29,7 +29,7 @@ class Score:
         benchmark, variant, number: of which it is.
         percent: whether it is a share, which tables show in percent.
         value: over all images.
-        drawn: over those of each draw.
+        drawn: over those of each draw; NaN where fewer than two images have something to count.
         images: how many images have something to count for it; None: over several benchmarks.
     """
 
@@ -42,9 +42,9 @@ class Score:
     images: int | None
 
     def interval(self, bootstrap: Bootstrap) -> tuple[float, float]:
-        """Its lower and upper end; NaN where there is nothing to count."""
+        """Its lower and upper end; NaN where fewer than two images have something to count."""
         low, high = bootstrap.interval(self.drawn[:, None])
-        if self.percent and self.images is not None:
+        if self.percent and self.images:
             low, high = never_certain(low, high, self.images, bootstrap.level)
         return float(low[0]), float(high[0])
 
@@ -93,7 +93,9 @@ def score_benchmark(
         for number, of_seeds in numbers.items():
             mean = np.mean(of_seeds, 0)
             value, count = float(mean[0]), counted[number]
-            found.append(Score(name, variant, number, metric.percent, value, mean[1:], count))
+            # One image, drawn again, is the same image: it says nothing of others.
+            drawn = mean[1:] if count > 1 else np.full(len(mean) - 1, np.nan)
+            found.append(Score(name, variant, number, metric.percent, value, drawn, count))
     return found
 
 
