@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diysink.artifact import digest_json
+from diysink.artifact import digest_file, digest_json
 
 if TYPE_CHECKING:
     from diysink.evaluation.benchmarks import Benchmark, Questions
 
 # Of a row: what determines the answers and their judgement.
 _OF_PROTOCOL = ("name", "split", "metric", "suffix", "max_new_tokens", "group")
+_TEXTS = (".json", ".jsonl", ".tsv", ".csv", ".txt")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Asked:
         from diysink.records import SourceError
 
         described = {name: getattr(row, name) for name in _OF_PROTOCOL}
+        loader = getattr(row.load, "func", row.load)  # of a partial function, what it calls
+        described["loader"] = f"{loader.__module__}.{loader.__qualname__}"
         try:
             items = row.items(folder, download=download)
         except (FileNotFoundError, SourceError) as error:
@@ -47,11 +50,15 @@ class Asked:
 
 
 def _listing(folder: Path, row: "Benchmark") -> str:
-    """Digest of the names and sizes of its files: what they hold may be terabytes.
+    """Digest of its files: the content of texts, of others, which may be terabytes, the size.
 
-    Of files in the hub's cache, the data set's id.
+    Hidden files do not count. Of files in the hub's cache, the data set's id.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    if not files:
-        return digest_json(row.hub)
-    return digest_json([[p.relative_to(folder).as_posix(), p.stat().st_size] for p in files])
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {path.relative_to(folder): path for path in found}
+    listed = [
+        [name.as_posix(), digest_file(path) if path.suffix in _TEXTS else path.stat().st_size]
+        for name, path in files.items()
+        if not any(part.startswith(".") for part in name.parts)
+    ]
+    return digest_json(listed or row.hub)

@@ -1,12 +1,13 @@
 """What kind of question each item is, global, local or mixed, by the model at hand."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diysink.artifact import digest_folder, digest_json
+from diysink.artifact import digest_json, digest_source
 from pipelines.benchmarks.asked import Asked
 from pipelines.evaluate.models import forget_lvlm, loaded_lvlm
 from pipelines.evaluate.nodes import digested_lvlm
@@ -46,14 +47,14 @@ def label_benchmarks(
         candidate = evaluate.variants.chosen[evaluate.variants.candidate]
         folder = finetuned_models / f"{candidate.connector}/seed{seeds[0]}"
         model = lvlm.model_copy(update={"path": str(folder), "revision": None})
-        digest = [digest_folder(finetuned_models), folder.name]
+        digest = digest_source(str(folder))
     folders = {}
     for row, source in benchmarks.rows():
         asked = Asked.of(row, source, download=benchmarks.download)
         if asked.items is None:
             continue
         how = [digest, lvlm.dtype, asked.described, evaluate.plain()["cot"], rule.plain()]
-        key = digest_json([*how, benchmarks.limit, benchmarks.every])[:12]
+        key = digest_json([version("diysink"), *how, benchmarks.limit])[:12]
         place = Path(benchmarks.answers) / row.name / f"taxonomy-{key}"
         folders[row.name] = place.as_posix()
         if (place / PREDICTIONS).is_file():

@@ -1,19 +1,19 @@
 """What answers the benchmarks: variants of fine-tuned models and of the LVLM."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diysink.artifact import FileLock, atomic_path, digest_folder, digest_json, digest_source
+from diysink.artifact import FileLock, atomic_path, digest_json, digest_source, read_manifest
 from pipelines.evaluate.models import FineTuned, loaded_lvlm, lvlm_variant
 from pipelines.evaluate.nodes import digested_lvlm
 
 if TYPE_CHECKING:
     from diysink.evaluation.predict import AnsweringModel
     from pipelines.benchmarks.asked import Asked
-    from pipelines.evaluate.settings import Evaluate, Lvlm
+    from pipelines.evaluate.settings import Evaluate, Lvlm, Variant
     from pipelines.shared import Model
 
 
@@ -47,14 +47,14 @@ class Variants:
         )
         self._digests: dict[str, Any] = {"diysink": version("diysink"), "seed": seed}
         if evaluate.variants.trained:
-            self._trained = {
-                "models": digest_folder(finetuned_models),
-                "reweightings": digest_folder(reweightings) if reweightings.exists() else None,
+            self._models = read_manifest(finetuned_models)["files"]
+            self._selections = read_manifest(reweightings)["files"] if reweightings.exists() else {}
+            self._asking = {
                 "sentence": digest_source(model.sentence),
                 "cot": evaluate.plain()["cot"],
             }
         if evaluate.variants.changed:
-            self._changed = {"lvlm": digested_lvlm(lvlm)}
+            self._lvlm = digested_lvlm(lvlm)
 
     def units(self, seeds: Sequence[int]) -> list[tuple[str, int]]:
         """Variants and training seeds; those of one model follow each other."""
@@ -65,16 +65,23 @@ class Variants:
         ]
 
     def protocol(self, variant: str, training: int) -> dict[str, Any]:
-        """All of a variant that determines its answers, but for the questions."""
+        """All of a variant that determines its answers, but for the questions and their limit."""
         how = self.evaluate.variants.chosen[variant]
-        return {
-            **self._digests,
-            **(self._trained if how.connector is not None else self._changed),
-            "sinks": self.sinks.name,
-            "variant": how.plain(),
-            "training": training,
-            "max_new_tokens": self.evaluate.max_new_tokens,
-        }
+        found = {**self._digests, "variant": how.plain(), "training": training}
+        if how.connector is not None:
+            trained = {
+                "model": _files(self._models, f"{how.connector}/seed{training}"),
+                "selection": _files(self._selections, f"{how.selection}/seed{training}"),
+            }
+            return found | self._asking | trained
+        found |= {"lvlm": self._lvlm["path"], "dtype": self._lvlm["dtype"]}
+        return found | {"threshold": self._threshold()} if needs_sinks(how) else found
+
+    def _threshold(self) -> list[Any]:
+        from diysink.sinks import SinkProfile
+
+        profile = SinkProfile.load(self.sinks / "profile.json")
+        return [profile.tau, profile.relative, profile.criterion]
 
     def measure_sinks(self, folder: Path, asked: "Asked") -> None:
         """Measure which visual tokens of the LVLM are sinks, once for all processes.
@@ -87,7 +94,8 @@ class Variants:
 
         if asked.items is None:
             raise ValueError(f"benchmark {asked.row.name} has no files to measure sinks on")
-        key = digest_json([self._changed, asked.described["data"], self.lvlm.images])
+        images = [asked.described[name] for name in ("loader", "split", "data")]
+        key = digest_json([self._lvlm, *images])
         self.sinks = folder / key[:16]
         path = self.sinks / "profile.json"
         with FileLock(self.sinks.with_suffix(".lock"), what=str(path)):
@@ -122,3 +130,13 @@ class Variants:
         limit = self.evaluate.max_new_tokens
         with lvlm_variant(self.lvlm, how, self.sinks, limit, self.seed, self.device) as model:
             yield model
+
+
+def needs_sinks(variant: "Variant") -> bool:
+    """Whether it has to be known which visual tokens of the LVLM are sinks."""
+    return variant.change not in (None, "none")
+
+
+def _files(files: Mapping[str, Any], unit: str) -> dict[str, str]:
+    """Digests of the files of one model, whatever others are in the folder."""
+    return {name: facts["sha256"] for name, facts in files.items() if name.startswith(f"{unit}/")}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from diysink.artifact import check_name, digest_json
 from pipelines.benchmarks.asked import Asked
-from pipelines.benchmarks.models import Variants
+from pipelines.benchmarks.models import Variants, needs_sinks
 from pipelines.benchmarks.page import short_table, table_of
 from pipelines.evaluate.models import forget_lvlm
 
@@ -58,7 +58,7 @@ def answer_benchmarks(
         reasons = "; ".join(f"{name}: {one['not_run']}" for name, one in described.items())
         raise ValueError(f"No benchmark has its files. {reasons}")
     variants = Variants(finetuned_models, reweightings, model, lvlm, evaluate, seed, device)
-    if evaluate.variants.changed:
+    if any(map(needs_sinks, evaluate.variants.chosen.values())):
         variants.measure_sinks(Path(benchmarks.answers) / "sinks", next(iter(found.values())))
     answers: dict[str, Any] = {name: {} for name in found}
     refused: dict[str, str] = {}
@@ -95,7 +95,8 @@ def _answer(
     protocol = variants.protocol(variant, training)
     folders: dict[str, Path] = {}
     for name, one in found.items():
-        key = digest_json([protocol, one.described, benchmarks.limit, benchmarks.every])[:12]
+        tokens = one.row.max_new_tokens or variants.evaluate.max_new_tokens
+        key = digest_json([protocol, tokens, one.described, benchmarks.limit])[:12]
         unit = check_name(f"{variant}-seed{training}-{key}", "a variant")
         folders[name] = Path(benchmarks.answers) / name / unit
     if all((folder / PREDICTIONS).is_file() for folder in folders.values()):

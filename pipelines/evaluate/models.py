@@ -124,7 +124,7 @@ def lvlm_variant(
     Args:
         lvlm: which model.
         variant: says what is done.
-        sinks: folder with the model's ``profile.json``.
+        sinks: folder with the model's ``profile.json``; not read for the stock model.
         max_new_tokens: length limit of an answer.
         seed: of what is drawn.
         device: where the model runs.
@@ -143,7 +143,7 @@ def lvlm_variant(
         seed=seed,
         random_matched=variant.random_matched,
     )
-    profile = SinkProfile.load(sinks / "profile.json")
+    profile = None if change is None else SinkProfile.load(sinks / "profile.json")
     with changed(loaded_lvlm(lvlm, max_new_tokens, device), change, profile) as model:
         yield model
 

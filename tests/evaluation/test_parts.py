@@ -56,6 +56,15 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     assert third.asked == []
 
 
+def test_parts_of_another_size_are_not_taken_for_these(tmp_path):
+    """Stopped with parts of 3; then parts of 4, one of which begins where an old one does."""
+    with pytest.raises(KeyboardInterrupt):
+        answer_in_parts(tmp_path, records(20), Answering(stop_at=16), size=3)
+    again = Answering()
+    assert answer_in_parts(tmp_path, records(20), again, size=4)["id"].tolist() == list(range(20))
+    assert [path.name for path in tmp_path.glob("*.parquet")] == [PREDICTIONS]
+
+
 def test_two_at_once_share_the_parts(tmp_path):
     """Each part is answered by one of them; both get all of it."""
     together = Barrier(2)

@@ -51,7 +51,7 @@ def answer_in_parts(
 
     Args:
         folder: where the parts are kept, and ``predictions.parquet`` when all are there. It must be
-            another one for other items, another model or another size.
+            another one for other items or another model.
         items: of a benchmark.
         answer: the table of predictions of some items.
         size: items of a part, of which no more are lost when a process is stopped.
@@ -59,9 +59,10 @@ def answer_in_parts(
     """
     whole = folder / PREDICTIONS
     total = len(items) if limit is None else min(limit, len(items))
+    ends = {start: min(start + size, total) for start in range(0, total, size)}
     parts = {
-        folder / f"part-{start:08d}.parquet": Part(items, start, min(start + size, total))
-        for start in range(0, total, size)
+        folder / f"part-{start:08d}-{stop:08d}.parquet": Part(items, start, stop)
+        for start, stop in ends.items()
     }
     left = dict(parts)
     while not whole.is_file():
@@ -94,7 +95,7 @@ def _answer_part(path: Path, part: Part, answer: Callable[[Items], pd.DataFrame]
 
 def _put_together(parts: Sequence[Path], whole: Path) -> None:
     _write(whole, pd.concat([pd.read_parquet(path) for path in parts], ignore_index=True))
-    for path in parts:
+    for path in whole.parent.glob("part-*.parquet"):  # of other sizes, too
         path.unlink(missing_ok=True)
 
 
