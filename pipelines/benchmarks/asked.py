@@ -1,16 +1,19 @@
 """The benchmarks whose files are there, and what they are: part of the protocol."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diysink.artifact import digest_file, digest_json
+from diysink.artifact import FileLock, digest_file, digest_json, write_json
 
 if TYPE_CHECKING:
     from diysink.evaluation.benchmarks import Benchmark, Questions
 
+logger = logging.getLogger(__name__)
 # Of a row: what determines the answers and their judgement.
 _OF_PROTOCOL = ("name", "split", "metric", "suffix", "max_new_tokens", "group")
+_NAMED = 5
 _TEXTS = (".json", ".jsonl", ".tsv", ".csv", ".txt")
 
 
@@ -47,6 +50,46 @@ class Asked:
         except (FileNotFoundError, SourceError) as error:
             return cls(row, None, described | {"not_run": str(error)})
         return cls(row, items, described | {"items": len(items), "data": _listing(folder, row)})
+
+    def check(self, kept: Path, limit: int | None) -> None:
+        """Read every item once, and let its metric judge an empty answer, before hours are spent.
+
+        What was in order is noted below ``kept``, and is not read again for this.
+
+        Args:
+            kept: folder of all answers.
+            limit: the first so many items; None: all.
+
+        Raises:
+            ValueError: some cannot be read, asked or judged; the first of them are named.
+        """
+        from diysink.evaluation.metrics import METRICS
+        from diysink.records import answer_of
+
+        if self.items is None:
+            return
+        done = kept / self.row.name / f"read-{digest_json([self.described, limit])[:12]}.json"
+        with FileLock(done.with_suffix(".lock"), what=str(done)):
+            if done.is_file():
+                return
+            total = len(self.items) if limit is None else min(limit, len(self.items))
+            logger.info("%s: reading its %d items once", self.row.name, total)
+            wrong = []
+            for index in range(total):
+                try:
+                    item = self.items[index]
+                    answer_of(item)
+                    METRICS[self.row.metric].judge("", item)
+                except ValueError as error:
+                    wrong.append(str(error))
+            if wrong:
+                named = "; ".join([*wrong[:_NAMED], *["..."][: len(wrong) > _NAMED]])
+                raise ValueError(
+                    f"benchmark {self.row.name}: {len(wrong)} of {total} items cannot be asked. "
+                    f"{named}. Mend its files, or leave the benchmark out: "
+                    f"benchmarks.chosen.{self.row.name}=null"
+                )
+            write_json(done, {"items": total})
 
 
 def _listing(folder: Path, row: "Benchmark") -> str:

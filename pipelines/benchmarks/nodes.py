@@ -44,7 +44,8 @@ def answer_benchmarks(
         reason; ``protocol``: digest of all of it; ``limit``.
 
     Raises:
-        ValueError: no benchmark has its files.
+        ValueError: no benchmark has its files, items of one cannot be asked, or no variant can be
+            made.
     """
     from diysink.architectures import UnsupportedInterventionError
 
@@ -57,6 +58,8 @@ def answer_benchmarks(
     if not found:
         reasons = "; ".join(f"{name}: {one['not_run']}" for name, one in described.items())
         raise ValueError(f"No benchmark has its files. {reasons}")
+    for one in found.values():
+        one.check(Path(benchmarks.answers), benchmarks.limit)
     variants = Variants(finetuned_models, reweightings, model, lvlm, evaluate, seed, device)
     if any(map(needs_sinks, evaluate.variants.chosen.values())):
         variants.measure_sinks(Path(benchmarks.answers) / "sinks", next(iter(found.values())))
@@ -72,6 +75,9 @@ def answer_benchmarks(
         for name, folder in folders.items():
             answers[name].setdefault(variant, {})[str(training)] = folder.as_posix()
     forget_lvlm()
+    if len(refused) == len(evaluate.variants.chosen):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise ValueError(f"No variant can be made. {reasons}")
     return {
         "protocol": digest_json([described, answers, benchmarks.limit])[:16],
         "limit": benchmarks.limit,
@@ -158,7 +164,11 @@ def tabulate_benchmarks(
             for training, folder in by_variant[variant].items():
                 rows = pd.read_parquet(Path(folder) / PREDICTIONS)
                 totals.setdefault(variant, {})[int(training)] = metric.totals(rows)
-                tables.append(rows[["variant", "seed", "id", "image", "group", "correct"]])
+                tables.append(
+                    rows[["variant", "seed", "image", "group", "correct"]].assign(
+                        id=range(len(rows))
+                    )  # all are in one order; published ids may repeat
+                )
                 counts[name, variant, training] = {
                     "items": len(rows),
                     "images": int(rows["image"].nunique()),
@@ -169,7 +179,7 @@ def tabulate_benchmarks(
         answers = pd.concat(tables, ignore_index=True)
         if name in benchmark_labels:
             labels = pd.read_parquet(Path(benchmark_labels[name]) / PREDICTIONS)
-            answers["group"] = answers["id"].map(labels.set_index("id")["label"])
+            answers["group"] = answers["id"].map(labels["label"])
         groups += _by_group(name, answers, bootstrap)
     shown = [name for name in evaluate.variants.chosen if name not in benchmark_answers["refused"]]
     baseline = evaluate.variants.baseline

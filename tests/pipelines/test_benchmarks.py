@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from diysink.evaluation.benchmarks import BENCHMARKS, Benchmark
 from diysink.evaluation.lvlm import load_lvlm
 from diysink.evaluation.parts import PREDICTIONS
 from diysink.evaluation.predict import predict
+from diysink.records import SourceError
 from pipelines import settings
+from pipelines.benchmarks.asked import Asked
 from pipelines.benchmarks.labels import label_benchmarks
 from pipelines.benchmarks.nodes import answer_benchmarks, tabulate_benchmarks
 from pipelines.benchmarks.page import table_of
@@ -156,6 +159,51 @@ def test_the_table_has_our_numbers_beside_the_papers(planted, tmp_path):
     assert table_of(json.loads(json.dumps(results))) == page
 
 
+def test_items_that_cannot_be_asked_stop_the_run_before_any_answer(planted, tmp_path, monkeypatch):
+    """The last one, and what is read well is read once."""
+    benchmarks, read = asking(tmp_path), []
+
+    class Broken(list[Any]):
+        bad = True
+
+        def __getitem__(self, index: Any) -> Any:
+            read.append(index)
+            if self.bad and index == len(self) - 1:
+                raise SourceError("row 23: truncated JPEG")
+            return super().__getitem__(index)
+
+    items = Broken(lvlms.questions())
+    row = replace(BENCHMARKS["tiny"], load=lambda folder, split: items)
+    monkeypatch.setitem(BENCHMARKS, "tiny", row)
+    with pytest.raises(ValueError, match=rf"1 of {len(items)} items .*row 23: truncated JPEG"):
+        answered(planted, benchmarks)
+    assert not list(tmp_path.rglob("*.parquet"))
+    Broken.bad = False
+    one = Asked.of(*benchmarks.rows()[0])
+    one.check(tmp_path / "answers", 5)
+    read.clear()
+    one.check(tmp_path / "answers", 5)
+    assert read == []
+    vqa = Asked.of(replace(one.row, metric="vqa"), tmp_path / "raw/tiny")
+    with pytest.raises(ValueError, match="needs at least 4"):
+        vqa.check(tmp_path / "answers", 5)
+
+
+def test_published_ids_may_repeat(tmp_path):
+    answers = kept(tmp_path, stock=[1, 0, 1, 1], front=[0, 0, 1, 1])
+    labels = pd.DataFrame({"id": "same", "label": ["global", "global", "local", "local"]})
+    (tmp_path / "labels").mkdir()
+    labels.to_parquet(tmp_path / "labels" / PREDICTIONS)
+    for by_seed in answers["answers"]["pope"].values():
+        path = Path(by_seed["0"]) / PREDICTIONS
+        pd.read_parquet(path).assign(id="same").to_parquet(path)
+    folders = {"pope": str(tmp_path / "labels")}
+    results, _, _ = tabulate_benchmarks(answers, folders, small(VARIANTS), asking(tmp_path), 0)
+    found = {(row["variant"], row["group"]): row["accuracy"] for row in results["groups"]}
+    assert found["stock", "global"] == 0.5
+    assert (found["front", "global"], found["front", "local"]) == (0, 1)
+
+
 def kept(root: Path, **right: list[int]) -> dict[str, Any]:
     """Answers to POPE as a run keeps them, an image each; no object is there."""
     folders = {}
@@ -207,6 +255,11 @@ def test_a_variant_that_cannot_be_made_is_left_out(parts, tmp_path):
     found = answer_benchmarks(*models, benchmarks, [0], 0, "cpu")
     assert list(found["refused"]) == ["carry"]
     assert list(found["answers"]["tiny"]) == ["stock"]
+    alone = {"baseline": "carry", "candidate": "carry", "variants": {"carry": carry}}
+    with pytest.raises(ValueError, match="No variant can be made"):
+        answer_benchmarks(
+            *models[:-1], changed(evaluate, variants=alone), benchmarks, [0], 0, "cpu"
+        )
     results, _, page = tabulate_benchmarks(found, {}, evaluate, benchmarks, 0)
     assert [row["variant"] for row in results["columns"]] == ["stock", "stock"]
     assert "Left out: carry" in page
