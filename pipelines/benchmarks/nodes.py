@@ -189,7 +189,7 @@ def tabulate_benchmarks(
         "level": evaluate.level,
         "columns": column_rows(
             scores,
-            {name: column.numbers for name, column in benchmarks.columns.items()},
+            _columns(benchmarks, benchmark_answers),
             shown,
             baseline=baseline,
             bootstrap=bootstrap,
@@ -212,6 +212,21 @@ def tabulate_benchmarks(
         home[score.number] = score.value
     Console().print(short_table(results))
     return results, metrics, table_of(results)
+
+
+def _columns(
+    benchmarks: "Benchmarks", benchmark_answers: dict[str, Any]
+) -> dict[str, tuple[str, ...]]:
+    """Numbers of each column; a benchmark that is in none has a column of its headline number."""
+    from diysink.evaluation.metrics import METRICS
+
+    columns = {name: column.numbers for name, column in benchmarks.columns.items()}
+    shown = {number.partition("/")[0] for numbers in columns.values() for number in numbers}
+    for name in benchmark_answers["answers"]:
+        if name not in shown:
+            metric = METRICS[benchmark_answers["benchmarks"][name]["metric"]]
+            columns[name] = (f"{name}/{metric.headline}",)
+    return columns
 
 
 def _by_group(name: str, answers: pd.DataFrame, bootstrap: "Bootstrap") -> list[dict[str, Any]]:

@@ -91,9 +91,6 @@ class Plan:
                 yield f"prepare.splits.{name}.images", split.images
         if "evaluate" in self.stages and (simple := self.evaluate.simple) is not None:
             yield "evaluate.simple.table", simple.table
-        if "benchmarks" in self.stages:
-            for row, folder in self.settings["benchmarks"].rows():
-                yield f"benchmarks.chosen.{row.name}", str(folder)
         if "analyze" in self.stages and (labels := self.settings["analyze"].labels) is not None:
             yield "analyze.labels.table", labels.table
         if "inspect" in self.stages:

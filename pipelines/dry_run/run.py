@@ -69,10 +69,11 @@ def _usual(parameters: Mapping[str, Any]) -> list[str]:
 def _of(plan: Plan) -> Iterator[Check]:
     from pipelines.dry_run.estimates import estimates
     from pipelines.dry_run.places import places
+    from pipelines.dry_run.questions import questions
     from pipelines.dry_run.records import records
     from pipelines.dry_run.shapes import shapes
     from pipelines.dry_run.step import step
     from pipelines.dry_run.tokens import tokens
 
-    for look in (places, records, shapes, tokens, estimates, step):
+    for look in (places, questions, records, shapes, tokens, estimates, step):
         yield from look(plan)

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
 
-from pipelines.schema import Settings, Text
+from pipelines.schema import Settings, Text, without_nulls
 
 
 class Estimate(Settings):
@@ -24,5 +24,8 @@ def _with_type(values: dict[str, Any]) -> dict[str, Any]:
 
 
 Part = Literal["encoder", "language", "lvlm"]
-Architecture = dict[Part, Annotated[dict[str, Any], AfterValidator(_with_type)]]
-"""Values of the configurations of transformers of a run's parts."""
+Architecture = Annotated[
+    dict[Part, Annotated[dict[str, Any], AfterValidator(_with_type)]],
+    BeforeValidator(without_nulls),
+]
+"""Values of the configurations of transformers of a run's parts; null takes one out."""

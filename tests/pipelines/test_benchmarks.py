@@ -243,6 +243,15 @@ def test_one_image_has_a_difference_without_an_interval(tmp_path):
     row = next(row for row in results["columns"] if row["variant"] == "front")
     assert (row["value"], row["difference"], row["difference_low"]) == (0, -1, None)
     assert "| front | -100.0 |" in page
+def test_a_benchmark_that_no_column_names_has_one_of_its_own(planted, tmp_path):
+    benchmarks = asking(tmp_path, limit=20, columns={"Both": {"numbers": ["absent/accuracy"]}})
+    found = answered(planted, benchmarks)
+    results, metrics, _ = tabulate_benchmarks(found, {}, small(VARIANTS), benchmarks, 0)
+    values = {(row["column"], row["variant"]): row.get("value") for row in results["columns"]}
+    assert {column for column, _ in values} == {"Both", "tiny"}
+    assert values["tiny", "front"] == pytest.approx(metrics["tiny"]["front"]["accuracy"])
+    named, _, _ = tabulate_benchmarks(found, {}, small(VARIANTS), asking(tmp_path, limit=20), 0)
+    assert {row["column"] for row in named["columns"]} == {"Tiny", "Both"}
 
 
 def test_a_variant_that_cannot_be_made_is_left_out(parts, tmp_path):

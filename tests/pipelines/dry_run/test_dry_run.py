@@ -143,6 +143,47 @@ def test_a_misspelt_key_is_named(small: dict[str, Any]):
     assert "learning_rate" in checks["align.learning_rte"].remark
 
 
+def asking(small: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The small run's benchmarks: one of three questions that is there, one that is not."""
+    (root / "mine/images").mkdir(parents=True)
+    (root / "images/a.png").rename(root / "mine/images/a.png")
+    (root / "records.json").rename(root / "mine/test.json")
+    chosen = dict.fromkeys(small["benchmarks"]["chosen"])
+    chosen |= {"mine": {"like": "llava"}, "gqa": {}}
+    small["benchmarks"] |= {"folder": str(root), "chosen": chosen}
+    return small
+
+
+def test_benchmarks_are_opened_and_answers_counted(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("diysink.evaluation.benchmarks.benchmark.hub_folder", lambda *a, **k: None)
+    values = asking(small, tmp_path)
+    checks = checked(values, ["benchmarks"])
+    assert stopping(checks) == {"benchmarks.chosen.gqa"}
+    assert "testdev_balanced_questions.json" in checks["benchmarks.chosen.gqa"].remark
+    assert checks["benchmarks.chosen.mine"].remark == "3 questions"
+    assert checks["answers of benchmarks"].remark.startswith("57: 3 questions, asked 19 times")
+    values["benchmarks"] |= {"limit": 2, "download": True}
+    values["seeds"] = [0, 1]
+    checks = checked(values, ["benchmarks"])
+    assert checks["benchmarks.chosen.gqa"].result == "not looked up"
+    assert checks["answers of benchmarks"].remark.startswith("76: 2 questions, asked 38 times")
+
+
+def test_a_run_of_benchmarks_alone_needs_no_questions_of_a_test():
+    values = copy.deepcopy(parameters("internvl2.5-4b"))
+    values["prepare"]["splits"] = {"train": {"records": None, "images": "/nowhere"}, "test": None}
+    checks = checked(values, ["benchmarks"])
+    assert checks["stage evaluate"].result == "ok"
+    assert checked(values, EVALUATE)["evaluate.benchmarks.test.split"].result == "wrong"
+
+
+def test_null_takes_an_architecture_out():
+    values = copy.deepcopy(parameters("internvl2.5-4b"))
+    values["architecture"] = {"lvlm": None}
+    checks = checked(values, ["benchmarks"])
+    assert checks["stage evaluate"].remark == "no configuration of lvlm"
+
+
 def test_a_missing_path_is_named(small: dict[str, Any]):
     small["prepare"]["splits"]["align"]["images"] = "/nowhere"
     small["model"]["sentence"] = "/nowhere"
