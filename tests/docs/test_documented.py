@@ -102,6 +102,7 @@ def test_documented_settings_are_settings_that_there_are(
         "training-free.md": {"prepare", "evaluate"},
         "your-model.md": {"prepare", "sinks", "adopt", "evaluate"},
         "gpu.md": set(STAGES),
+        "benchmarks.md": {"align", "finetune", "reweight", "benchmarks"},
     }[Path(block.page).name]
     missing = {"lvlm": {"path": "hub/model"}} if "training-free" in block.page else {}
     build(parameters(preset, missing | said), stages)
