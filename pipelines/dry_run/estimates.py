@@ -35,7 +35,7 @@ def estimates(plan: Plan) -> Iterator[Check]:
             text,
             dtype=plan.lvlm.dtype,
             sequences=evaluate.batch,
-            tokens=visual + plan.text_tokens + evaluate.max_new_tokens,
+            tokens=visual + plan.text_tokens + plan.new_tokens,
         )
         yield fits(plan, "evaluate memory", memory)
 
@@ -88,7 +88,7 @@ class Trained:
             settings = plan.settings["reweight"]
             yield fits(plan, "reweight memory", self.memory(settings, 0))
         if plan.answers and plan.evaluate.variants.trained:
-            new = plan.evaluate.max_new_tokens
+            new = plan.new_tokens
             memory = answering_memory(
                 self.whole,
                 self.text,

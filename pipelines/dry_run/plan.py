@@ -48,6 +48,15 @@ class Plan:
         return lvlm
 
     @property
+    def new_tokens(self) -> int:
+        """The most that an answer of the run may have: some benchmarks have limits of their own."""
+        limits = {self.evaluate.max_new_tokens}
+        if "benchmarks" in self.stages:
+            rows = [row for row, _ in self.settings["benchmarks"].rows()]
+            limits |= {row.max_new_tokens for row in rows if row.max_new_tokens is not None}
+        return max(limits)
+
+    @property
     def trains(self) -> bool:
         """Whether a model is made of a vision encoder and a language model."""
         return bool(set(self.stages) & set(TRAINED))

@@ -37,14 +37,14 @@ def _trained(plan: Plan, encoder: Any, language: Any) -> Iterator[Check]:
             yield Check(f"{name}.max_length", "wrong", f"{visual} visual tokens of {limit}")
         cut += [f"{name} cuts at {limit}"] if visual + text > limit else []
     yield Check("tokens of a dialogue", "ok", "; ".join([said, *cut]))
-    most, new = positions(language), plan.evaluate.max_new_tokens
+    most, new = positions(language), plan.new_tokens
     if plan.answers and most is not None:
         remark = f"{said}, {new} of an answer: {visual + text + new} of {most} positions"
         yield Check("evaluate.max_new_tokens", "ok" if visual + new < most else "wrong", remark)
 
 
 def _lvlm(plan: Plan, config: Any) -> Check:
-    most, new = positions(config), plan.evaluate.max_new_tokens
+    most, new = positions(config), plan.new_tokens
     visual = lvlm_tokens(config)
     if visual is None:
         return Check("tokens of a question", "not run", f"not counted for {config.model_type}")

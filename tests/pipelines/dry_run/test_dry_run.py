@@ -169,6 +169,18 @@ def test_benchmarks_are_opened_and_answers_counted(small, tmp_path, monkeypatch)
     assert checks["answers of benchmarks"].remark.startswith("76: 2 questions, asked 38 times")
 
 
+def test_the_longest_answer_of_the_benchmarks_counts(monkeypatch: pytest.MonkeyPatch):
+    quick(monkeypatch)
+    values = copy.deepcopy(parameters("tinyllava-0.5b"))
+    counted = "729 patches, 128 of text, {} of an answer: {} of 32768 positions"
+    stages = ["prepare", "align", "finetune", "reweight"]
+    alone = checked(values, [*stages, "evaluate"])
+    assert alone["evaluate.max_new_tokens"].remark == counted.format(64, 921)
+    asked = checked(values, [*stages, "benchmarks"])  # MathVista's and ScienceQA's limit
+    assert asked["evaluate.max_new_tokens"].remark == counted.format(1024, 1881)
+    assert "cache 1.5" in asked["evaluate memory"].remark  # 0.72 GB x 1881 / 921
+
+
 def test_a_run_of_benchmarks_alone_needs_no_questions_of_a_test():
     values = copy.deepcopy(parameters("internvl2.5-4b"))
     values["prepare"]["splits"] = {"train": {"records": None, "images": "/nowhere"}, "test": None}
