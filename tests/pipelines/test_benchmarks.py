@@ -243,6 +243,8 @@ def test_one_image_has_a_difference_without_an_interval(tmp_path):
     row = next(row for row in results["columns"] if row["variant"] == "front")
     assert (row["value"], row["difference"], row["difference_low"]) == (0, -1, None)
     assert "| front | -100.0 |" in page
+
+
 def test_a_benchmark_that_no_column_names_has_one_of_its_own(planted, tmp_path):
     benchmarks = asking(tmp_path, limit=20, columns={"Both": {"numbers": ["absent/accuracy"]}})
     found = answered(planted, benchmarks)
