@@ -140,3 +140,13 @@ def test_a_control_is_told_what_is_true_and_the_table_what_was_said(parts, recor
     assert plain["simple"].tolist() == [False, True, None, None]
     assert plain[["cot_image", "cot_scope"]].isna().all(axis=None)
     assert plain["log_likelihood"].lt(0).all()
+
+
+def test_a_benchmarks_length_limit_ends_with_it(parts, records):
+    """Two benchmarks, the first with a limit of its own: the second has the run's again."""
+    generator = tiny_generator(parts, sinks=0.5, max_new_tokens=3)
+    model = FineTunedModel(generator, likelihoods=False)
+    own = model.answer(records[:4]).texts
+    model.answer(records[:4], 1)
+    assert generator.max_new_tokens == 3
+    assert model.answer(records[:4]).texts == own

@@ -1,11 +1,13 @@
 """Questions that are too long are counted and named when a split is evaluated."""
 
+import dataclasses
 import logging
 
 import pytest
 
 from diysink.evaluation.benchmarks import BENCHMARKS
 from diysink.evaluation.finetuned import FineTunedModel
+from diysink.evaluation.item import Item
 from diysink.evaluation.predict import Replies, predict
 from diysink.model.questions import question_batch
 from diysink.records import Record, Records, Turn, question_of, write_shards
@@ -67,3 +69,25 @@ def test_each_item_gets_its_own_answer_whatever_its_id(tiny_records):
         Echo(), [several, *items], benchmark=BENCHMARKS["test"], variant="echo", batch=3
     )
     assert table["prediction"].tolist() == ["", "one", "two"]
+
+
+def test_a_row_holds_what_the_metric_and_the_comparison_need(tiny_records):
+    limits = []
+
+    class Limited(Echo):
+        def answer(self, records, max_new_tokens=None):
+            limits.append(max_new_tokens)
+            return super().answer(records)
+
+    turns = (Turn("human", "<image>\nx"), Turn("gpt", "x"))
+    item = Item(
+        "i", tiny_records[0].images, turns, "local", "s", (), (), unit="u", labels=("l", "m")
+    )
+    benchmark = dataclasses.replace(BENCHMARKS["test"], max_new_tokens=7)
+    table = predict(
+        Limited(), [item], benchmark=benchmark, variant="v", seed=3, control="c", batch=1
+    )
+    expected = {"id": "i", "group": "local", "subtask": "s", "unit": "u", "labels": ["l", "m"]}
+    expected |= {"variant": "v", "seed": 3, "control": "c", "correct": 1, "guessed": False}
+    assert {name: table.iloc[0][name] for name in expected} == expected
+    assert limits == [7]

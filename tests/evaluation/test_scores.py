@@ -160,3 +160,11 @@ def test_rows_are_strict_json_where_there_is_nothing_to_count():
     precision = next(row for row in numbers if row["number"] == "precision")
     assert precision["value"] is precision["low"] is None
     assert columns[1]["value"] is columns[1]["difference"] is None
+
+
+def test_no_points_are_no_points():
+    """MME's points are no shares: that 0 of 2000 is not certain is not written as up to 0.97."""
+    rows = pd.DataFrame({"image": ["a", "b"], "unit": None, "subtask": "OCR", "correct": 0.0})
+    mme = METRICS["mme"]
+    scores = score_benchmark("mme", {"v": {0: mme.totals(rows)}}, mme, BOOTSTRAP)
+    assert {score.interval(BOOTSTRAP) for score in scores} == {(0.0, 0.0)}
