@@ -96,6 +96,9 @@ def test_answers_are_those_of_the_model_and_are_kept(planted, tmp_path, monkeypa
     )
     assert stock["prediction"].tolist() == expected["prediction"].tolist()
     assert stock["id"].tolist() == expected["id"].tolist()
+    # The benchmark's limit of two tokens, not the run's of three, also around an intervention.
+    front = pd.read_parquet(Path(found["answers"]["tiny"]["front"]["0"]) / PREDICTIONS)
+    assert front["prediction"].str.split().map(len).max() == 2
     # Asked again, no model is loaded; of other items, it is.
     monkeypatch.setattr("pipelines.evaluate.models.loaded_lvlm", None)
     monkeypatch.setattr("pipelines.benchmarks.models.loaded_lvlm", None)
