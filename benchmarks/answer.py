@@ -22,7 +22,8 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import (
-    BertConfig,
-    BertModel,
-    CLIPVisionConfig,
-    LlamaConfig,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from diysink.model import (
     CachedScorer,
@@ -82,6 +77,17 @@ SHAPES: dict[str, dict[str, Any]] = {
         "sentence": {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6,
                      "num_attention_heads": 12, "vocab_size": 30522},
         "lsg": (3, 6, 7, 10, 19), "batch": 1, "sink_share": 1 / 120,
+    },
+    "0.5b": {  # the paper's small model: SigLIP so400m and Qwen2-0.5B
+        "vision": {"model_type": "siglip_vision_model", "hidden_size": 1152,
+                   "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16,
+                   "image_size": 384, "patch_size": 14},
+        "text": {"model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864,
+                 "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
+                 "vocab_size": 151936, "tie_word_embeddings": True},
+        "sentence": {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6,
+                     "num_attention_heads": 12, "vocab_size": 30522},
+        "lsg": tuple(range(24)), "batch": 1, "sink_share": 1 / 120,
     },
 }  # fmt: skip
 Way = Callable[[], Any]
@@ -134,29 +140,54 @@ def words(size: int) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def build(shapes: dict[str, Any], device: str, dtype: torch.dtype, layers: int | None) -> Bench:
-    """The model, on its device; ``layers`` of its language model, or all."""
+def configured(default: str, shapes: Mapping[str, Any], **options: Any) -> Any:
+    """A configuration of transformers; ``default`` is its kind where the shapes name none."""
+    return AutoConfig.for_model(**{"model_type": default, **shapes, **options})
+
+
+@contextmanager
+def made_as(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Weights that are made inside are made on the device, in this type."""
+    with torch.device(device):
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:  # also where the memory is not enough
+            torch.set_default_dtype(torch.float32)
+
+
+def random_model(
+    shapes: Mapping[str, Any], device: str, dtype: torch.dtype
+) -> DIYSinkForConditionalGeneration:
+    """DIYSink with its dual connector and random weights, on its device."""
     torch.manual_seed(0)
+    vision = configured("clip_vision_model", shapes["vision"])
     text = {"vocab_size": 400, **shapes["text"]}
-    text["num_hidden_layers"] = layers or text["num_hidden_layers"]
-    vision = CLIPVisionConfig(**shapes["vision"])
-    tokens = (vision.image_size // vision.patch_size) ** 2
     config = DIYSinkConfig(
         vision_config=vision,
-        text_config=LlamaConfig(
-            **text, pad_token_id=0, eos_token_id=1, max_position_embeddings=2048
+        text_config=configured(
+            "llama", text, pad_token_id=0, eos_token_id=1, max_position_embeddings=2048
         ),
         image_token_index=3,
-        image_seq_length=tokens,
+        image_seq_length=(vision.image_size // vision.patch_size) ** 2,
+        vision_feature_select_strategy=(
+            "full" if vision.model_type.startswith("siglip") else "default"
+        ),
         connector="dual",
         arrangement="front",
     )
-    with torch.device(device):
-        torch.set_default_dtype(dtype)
-        model = DIYSinkForConditionalGeneration(config).eval()
+    with made_as(device, dtype):
+        return DIYSinkForConditionalGeneration(config).eval()
+
+
+def build(shapes: dict[str, Any], device: str, dtype: torch.dtype, layers: int | None) -> Bench:
+    """The model, on its device; ``layers`` of its language model, or all."""
+    depth = layers or shapes["text"]["num_hidden_layers"]
+    text = shapes["text"] | {"num_hidden_layers": depth}
+    model = random_model({**shapes, "text": text}, device, dtype)
+    with made_as(device, dtype):
         sentence = BertModel(BertConfig(**{"vocab_size": 400, **shapes["sentence"]}))
-        torch.set_default_dtype(torch.float32)
-    batch, side = shapes["batch"], vision.image_size
+    batch, side = shapes["batch"], model.config.vision_config.image_size
     pixels = torch.randn(batch, 3, side, side).to(device, dtype)
     with torch.no_grad():
         norms = model.model.visual_states(pixels).float().norm(dim=-1)
@@ -164,11 +195,10 @@ def build(shapes: dict[str, Any], device: str, dtype: torch.dtype, layers: int |
     texts = [" ".join(f"w{(7 * i + j) % 300}" for j in range(QUESTION)) for i in range(batch)]
     return Bench(
         model,
-        ChatEncoder(words(400), tokens),
+        ChatEncoder(words(400), model.config.image_seq_length),
         QuestionBatch.about(texts, pixels),
         SentenceEncoder(sentence, words(400)),
-        tuple(n for n in shapes["lsg"] if n < text["num_hidden_layers"])
-        or tuple(range(text["num_hidden_layers"])),
+        tuple(n for n in shapes["lsg"] if n < depth) or tuple(range(depth)),
     )
 
 

@@ -2,7 +2,7 @@
 
 One interleaved run on the same batch: bare forward; the census with all its metrics; and the norms
 alone. Ratios of medians, and the memory beyond the bare forward's. Reading images is in neither.
-`python -m benchmarks.census [--shape base|large] [--device cuda] [--out FILE]`.
+`python -m benchmarks.census [--shape base|large|so400m] [--device cuda] [--out FILE]`.
 """
 
 import argparse
@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from benchmarks.extraction import SHAPES, medians, record
+from benchmarks.extraction import SHAPES, medians, record, vision_model
 from diysink.census.layer import Walk
 from diysink.census.totals import Totals
 from diysink.encoders import Encoder
@@ -59,9 +58,8 @@ def main() -> None:
     cuda = args.device.startswith("cuda")
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    model = CLIPVisionModel(CLIPVisionConfig(**SHAPES[args.shape])).eval()
     dtype = torch.bfloat16 if cuda else torch.float32
-    encoder = Encoder.of(model.to(args.device, dtype), -1)
+    encoder = Encoder.of(vision_model(args.shape).to(args.device, dtype), -1)
     walk, side = Walk(encoder), SHAPES[args.shape]["image_size"]
     pixels = torch.randn(args.batch, 3, side, side)
     grid = encoder.grid(pixels)

@@ -72,8 +72,8 @@ def built() -> LVLM:
     return LVLM(model, processor, max_new_tokens=NEW)
 
 
-def questions(number: int) -> list[Record]:
-    """A question about each of some photographs' sizes, as JPEG."""
+def questions(number: int, *, words: int = 20, answer: str = "w3") -> list[Record]:
+    """A question of so many words about each of some photographs' sizes, as JPEG."""
     rng = np.random.default_rng(0)
     records = []
     for each in range(number):
@@ -82,8 +82,8 @@ def questions(number: int) -> list[Record]:
             Image.fromarray(pixels).resize((640, 480)).save(file, "JPEG")
             file.seek(0)
             data = file.read()
-        text = " ".join(f"w{word}" for word in rng.integers(0, 200, 20))
-        turns = (Turn("human", f"<image>\n{text}"), Turn("gpt", "w3"))
+        text = " ".join(f"w{word}" for word in rng.integers(0, 200, words))
+        turns = (Turn("human", f"<image>\n{text}"), Turn("gpt", answer))
         image = ImageFile(data, digest_bytes(data), "JPEG", 640, 480)
         records.append(Record(f"q{each}", (image,), turns))
     return records

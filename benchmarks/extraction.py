@@ -2,7 +2,7 @@
 
 One interleaved run on the same batches: bare forward to the layer, then the same with attention
 received and all statistics; the ratio of medians. Reading and decoding images is in neither.
-`python benchmarks/extraction.py [--shape miniature|base|large] [--device cuda] [--out FILE]`.
+`python benchmarks/extraction.py [--shape base|...] [--device cuda] [--out FILE]`.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from diysink.encoders import Encoder
 from diysink.sinks import Layout, attention_relative_to_even, measure, patch_contrast
@@ -53,14 +53,24 @@ def medians(
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
-def record(result: dict[str, Any], shape: str, cuda: bool, out: Path | None) -> None:
-    """Print a result with its machine and versions, and add it to a JSON file."""
-    machine = {
+def vision_model(shape: str) -> PreTrainedModel:
+    """A vision tower of random weights."""
+    config = AutoConfig.for_model(**{"model_type": "clip_vision_model", **SHAPES[shape]})
+    return AutoModel.from_config(config).eval()
+
+
+def machine(cuda: bool) -> dict[str, Any]:
+    """What a number was measured on, and with."""
+    return {
         "device": torch.cuda.get_device_name() if cuda else processor(),
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
     }
-    whole = result | machine
+
+
+def record(result: dict[str, Any], shape: str, cuda: bool, out: Path | None) -> None:
+    """Print a result with its machine and versions, and add it to a JSON file."""
+    whole = result | machine(cuda)
     print(json.dumps(whole, indent=2))
     if out:
         known = json.loads(out.read_text()) if out.exists() else {}
@@ -69,33 +79,26 @@ def record(result: dict[str, Any], shape: str, cuda: bool, out: Path | None) -> 
         out.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=SHAPES, default="miniature")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--out", type=Path, help="add the result to this JSON file")
-    args = parser.parse_args()
-    cuda = args.device.startswith("cuda")
+def compared(shape: str, device: str, steps: int, batch: int) -> dict[str, Any]:
+    """Seconds of the bare forward and of what is measured on top of it, on the same images."""
+    cuda = device.startswith("cuda")
     torch.manual_seed(0)
-    torch.set_num_threads(1)
-    model = CLIPVisionModel(CLIPVisionConfig(**SHAPES[args.shape])).eval()
     dtype = torch.bfloat16 if cuda else torch.float32
-    encoder = Encoder.of(model.to(args.device, dtype), -2)
-    batch, side = BATCH[args.shape], SHAPES[args.shape]["image_size"]
+    encoder = Encoder.of(vision_model(shape).to(device, dtype), -2)
+    side = SHAPES[shape]["image_size"]
     pixels = torch.randn(batch, 3, side, side)
     rows, columns = encoder.grid(pixels)
     layout = Layout(rows, columns, encoder.dim)
     names = [f"image-{index}" for index in range(batch)]
 
     def bare() -> None:
-        encoder(pixels.to(args.device, dtype)).sum().item()  # waits for the device
+        encoder(pixels.to(device, dtype)).sum().item()  # waits for the device
 
     def observed() -> None:
-        encoder.observe(pixels.to(args.device, dtype)).hidden.sum().item()
+        encoder.observe(pixels.to(device, dtype)).hidden.sum().item()
 
     def measured() -> None:
-        seen = encoder.observe(pixels.to(args.device, dtype))
+        seen = encoder.observe(pixels.to(device, dtype))
         attention = attention_relative_to_even(seen.attention, seen.tokens)
         measure(layout, seen.hidden, attention, patch_contrast(pixels, rows, columns), names)
 
@@ -105,18 +108,29 @@ def main() -> None:
         "with statistics": measured,
     }
     with torch.inference_mode():
-        median = medians(ways, args.steps, cuda, warm_up=2)
-    result = {
+        median = medians(ways, steps, cuda, warm_up=2)
+    return {
         "ratio_statistics_to_bare": median["with statistics"] / median["bare"],
         "ratio_attention_to_bare": median["with attention"] / median["bare"],
         "median_seconds": median,
         "images_per_second": batch / median["with statistics"],
         "batch": batch,
-        "steps": args.steps,
-        "shape": SHAPES[args.shape],
+        "steps": steps,
+        "shape": SHAPES[shape],
         "dtype": str(dtype).removeprefix("torch."),
     }
-    record(result, args.shape, cuda, args.out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=SHAPES, default="miniature")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--out", type=Path, help="add the result to this JSON file")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    result = compared(args.shape, args.device, args.steps, BATCH[args.shape])
+    record(result, args.shape, args.device.startswith("cuda"), args.out)
     print(f"statistics / bare forward: {result['ratio_statistics_to_bare']:.3f}")
 
 
