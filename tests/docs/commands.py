@@ -108,6 +108,7 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     (f"{G}gpu.md", "kedro run --env training-free "): Skip(f"{HUB}, and a GPU"),
     (f"{G}gpu.md", "kedro run --env gemma3-12b "): Skip(f"{HUB}, and a GPU"),
     (f"{G}gpu.md", "from transformers import"): Skip(HUB),
+    (f"{G}gpu.md", "python -m benchmarks.gpu"): Skip("a GPU; tests/benchmarks runs its tiny form"),
     (f"{G}inspect.md", "diysink inspect "): Skip(f"{HUB}; tests/census runs the command"),
     (f"{G}inspect.md", "import diysink\n"): Skip(f"{HUB}; tests/census calls it"),
     (f"{G}inspect.md", "kedro run --pipelines inspect "): Skip(HUB),

@@ -1,0 +1,1 @@
+"""Parts of `benchmarks/gpu.py`: what a card reaches in training and in answering."""
