@@ -53,6 +53,15 @@ def test_the_choice_is_the_selections(made, questions):
     assert answers.visual_tokens == [n or 9 for n in (9 - sinks).tolist()]
 
 
+def test_a_prompt_gives_the_logits_of_its_last_token_alone(made, questions):
+    lengths = []
+    made.model.lm_head.register_forward_hook(lambda m, i, out: lengths.append(out.shape[1]))
+    generator = AnswerGenerator(made.model, made.chat_encoder, made.image_processor, None, 2)
+    generator.answer_batch(questions)
+    assert lengths
+    assert set(lengths) == {1}
+
+
 def test_without_images_nothing_is_asked(made):
     blind = QuestionBatch(("a",), ("0",), (None,), ("x",))
     with pytest.raises(ValueError, match="pixel_values"):

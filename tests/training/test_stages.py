@@ -77,6 +77,14 @@ def test_stage_1_trains_both_parts_of_the_connector_and_nothing_else(made, data,
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
 
 
+def test_training_keeps_no_cache_of_keys(made, data):
+    training, caches = LanguageTraining(made.model, **options()), []
+    decoder = made.model.model.language_model
+    decoder.register_forward_hook(lambda m, i, out: caches.append(out.past_key_values))
+    training.batch_loss(data.collate([data[0], data[1]]))
+    assert caches == [None]
+
+
 def test_views_say_which_tokens_a_record_is_asked_of(made, data):
     batch = data.collate([data[0], data[1], data[2]])
     batch["groups"] = ("global", "local", None)

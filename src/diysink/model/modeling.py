@@ -153,12 +153,14 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         choice: Choice | None = None,
+        logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
     ) -> Any:
         """LLaVA's forward; with ``pixel_values``, on the spliced sequence.
 
         The logits are then those of the spliced sequence: shorter than ``input_ids`` where the
-        choice drops tokens, padded on the right.
+        choice drops tokens, padded on the right. transformers' ``generate`` asks for the last ones
+        alone, because ``logits_to_keep`` is among the arguments by name.
         """
         gates: AbstractContextManager[None] = nullcontext()
         if pixel_values is not None:
@@ -183,6 +185,7 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
                 past_key_values=past_key_values,
                 inputs_embeds=inputs_embeds,
                 labels=labels,
+                logits_to_keep=logits_to_keep,
                 **kwargs,
             )
 

@@ -157,6 +157,7 @@ class StageTraining(lightning.LightningModule, ABC):
             pixel_values=batch["pixel_values"],
             labels=batch["labels"] if has_labels else None,
             choice=choice,
+            use_cache=False,  # of keys and values: nothing is generated from them
         )
         loss: Tensor = output.loss if has_labels else output.logits.float().sum() * 0.0
         return loss
