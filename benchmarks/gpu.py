@@ -90,17 +90,23 @@ def measured(
     peak_tflops: float | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure the sections one after the other; the file is written after each of them."""
+    """Measure the sections one after the other; the file is written after each of them.
+
+    What a file already has of the same card and versions stays, but for what is measured again.
+    """
     found: dict[str, Any] = {
         "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
         "card": card(device.startswith("cuda"), peak_tflops),
-        "results": {name: {} for name in shapes},
+        "results": {},
     }
+    if out and out.exists():
+        known = json.loads(out.read_text())
+        found["results"] = known["results"] if known["card"] == found["card"] else {}
     for name in shapes:
         for section in only:
             print(f"{name}: {section} ...", flush=True)
             of_section = SECTIONS[section](name, device, steps, found["card"]["peak_tflops"])
-            found["results"][name][section] = of_section
+            found["results"].setdefault(name, {})[section] = of_section
             if out:
                 out.parent.mkdir(parents=True, exist_ok=True)
                 out.write_text(json.dumps(found, indent=2) + "\n")

@@ -146,6 +146,18 @@ def test_the_tiny_form_measures_every_section(tmp_path, few):
     assert max(map(len, lines(found))) <= 80
 
 
+def test_a_file_keeps_what_the_same_card_has_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "SECTIONS", {name: lambda *_: {"one": {}} for name in gpu.SECTIONS})
+    out = tmp_path / "gpu.json"
+    gpu.measured(["7b"], ["training"], "cpu", 1, out=out)
+    again = gpu.measured(["7b", "0.5b"], ["answers"], "cpu", 1, out=out)["results"]
+    assert {name: set(sections) for name, sections in again.items()} == {
+        "7b": {"training", "answers"}, "0.5b": {"answers"},
+    }  # fmt: skip
+    other = gpu.measured(["7b"], ["answers"], "cpu", 1, peak_tflops=5, out=out)["results"]
+    assert set(other["7b"]) == {"answers"}
+
+
 def test_the_decoder_is_compiled_in_place(hand):
     inputs = {"inputs_embeds": torch.randn(1, 5, 8), "use_cache": False}
     decoder = hand.model.language_model
