@@ -55,8 +55,8 @@ def column_rows(
 
     Returns:
         ``column, variant, percent, value, low, high, difference, difference_low, difference_high,
-        paper, missing`` (the numbers that are not there). Shares are between 0 and 1, also those of
-        the paper.
+        paper, missing`` (the numbers that are not there). Shares are between 0 and 1; the paper's
+        figures are as published, in percent.
     """
     known = {(s.variant, f"{s.benchmark}/{s.number}"): s for s in scores}
     rows = []
