@@ -257,7 +257,8 @@ def fit_records(
     distributed = is_distributed(settings.trainer)
     rows = fit(training, batches, settings.trainer, unit.scratch, None if distributed else report)
     write_json(unit.result / DIALOGUES, data.lengths.plain())
-    return [row | data.lengths.counts for row in rows]
+    # In the order that a finished unit's rows have when they are read again.
+    return [dict(sorted((row | data.lengths.counts).items())) for row in rows]
 
 
 def dialogues(rows: Sequence[Row]) -> dict[str, dict[str, int]]:

@@ -38,6 +38,7 @@ def test_files_that_decide(package, file, decides):
 def test_a_run_opens_workspaces_under_the_digest_of_the_code(tmp_path, monkeypatch):
     monkeypatch.setattr(KedroSession, "run", lambda *_, **__: Workspace(tmp_path, "a", 1).key)
     monkeypatch.setattr(session, "_settle", lambda status: None)
+    monkeypatch.setattr(session.Session, "_parameters", lambda self: {})
     keys = set()
     for code in ("one", "other"):
         monkeypatch.setattr(session, "digest_causes", lambda code=code: code)

@@ -113,7 +113,7 @@ def test_a_checkpoint_is_looked_at_before_it_is_digested(parts, tmp_path, monkey
     for enter in (
         lambda: parts_digest(changed(MODEL, encoder=str(parts / "encoder"), language=str(other))),
         lambda: parts_digest(changed(MODEL, encoder=str(other), language=str(parts / "language"))),
-        lambda: pipelines.evaluate.nodes._digested(lvlm),
+        lambda: pipelines.evaluate.nodes.digested_lvlm(lvlm),
         lambda: pipelines.adopt.nodes.adopt_checkpoint(tmp_path, MODEL, adopt, [0], str(tmp_path)),
     ):
         with pytest.raises(CheckpointError, match="adapter"):

@@ -272,7 +272,7 @@ def test_everything_goes_to_ones_own_server(whole, server, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "2 ['answer']" in done.stdout
+    assert "2 ['answer', " in done.stdout
 
 
 def _questions(project: Path) -> pd.DataFrame:
