@@ -23,6 +23,7 @@ from pipelines.benchmarks.labels import label_benchmarks
 from pipelines.benchmarks.nodes import answer_benchmarks, tabulate_benchmarks
 from pipelines.benchmarks.page import table_of
 from pipelines.benchmarks.settings import Benchmarks
+from pipelines.evaluate.models import loaded_lvlm
 from pipelines.hooks.outputs import written_together
 from pipelines.parameters import build
 from pipelines.pipeline_registry import register_pipelines
@@ -123,6 +124,8 @@ def test_two_at_once_do_the_work_once(planted, tmp_path, monkeypatch):
     benchmarks = asking(tmp_path / "together")
     stock = changed(small(), variants=only_stock())
     models = (NOWHERE, NOWHERE, MODEL, lvlm_at(planted), stock)
+    # transformers unties all models of the process for good if two threads load one at once.
+    loaded_lvlm(lvlm_at(planted), stock.max_new_tokens, "cpu")
     with ThreadPoolExecutor(2) as pool:
         runs = [
             pool.submit(answer_benchmarks, *models, benchmarks, [0], 0, "cpu") for _ in range(2)
