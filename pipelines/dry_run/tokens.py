@@ -8,7 +8,7 @@ from diysink.model.lengths import positions, training_length
 from pipelines.dry_run.check import Check
 from pipelines.dry_run.plan import Plan
 
-PICTURE = (768, 1024)
+IMAGE_SIZE = (768, 1024)
 """Height and width, in pixels, of the image that is counted where tokens depend on it."""
 
 
@@ -49,7 +49,7 @@ def _lvlm(plan: Plan, config: Any) -> Check:
     if visual is None:
         return Check("tokens of a question", "not run", f"not counted for {config.model_type}")
     total = visual + plan.text_tokens + new
-    height, width = PICTURE
+    height, width = IMAGE_SIZE
     remark = (
         f"{visual} for an image of {width} x {height}, {plan.text_tokens} of text, {new} of an "
         f"answer: {total} of {most or 'any number of'} positions"
@@ -86,9 +86,9 @@ def patches(config: Any) -> int:
 
 
 def lvlm_tokens(config: Any) -> int | None:
-    """Visual tokens of an image of `PICTURE`'s size; None for a family that is not counted."""
+    """Visual tokens of an image of `IMAGE_SIZE`'s size; None for a family that is not counted."""
     vision = config.vision_config
-    height, width = PICTURE
+    height, width = IMAGE_SIZE
     match config.model_type:
         case "llava" | "paligemma" | "deepseek_vl":
             return patches(vision)

@@ -405,3 +405,12 @@ def test_several_images_are_not_shown_to_a_model_that_takes_one(tmp_path):
     assert OneImage.asked == ["one"]
     assert table["prediction"].tolist() == ["right", ""]
     assert table["correct"].tolist() == [1, 0]
+
+
+def test_a_question_about_several_images_is_never_cut(loaded):
+    """A part of its text may have lost an image: the record is named instead."""
+    images = tuple(lvlms.picture(number) for number in range(2))
+    text = "<image> a <image> " + "b " * 2000
+    record = Record("two-long", images, (Turn("human", text), Turn("gpt", "d")))
+    with pytest.raises(ValueError, match="record 'two-long': its images and its question"):
+        loaded["llava"].answer([record])

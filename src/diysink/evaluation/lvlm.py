@@ -158,11 +158,7 @@ class LVLM:
         )
 
     def fitting(
-        self,
-        images: Sequence[Images],
-        texts: Sequence[str],
-        ids: Sequence[str],
-        tokens: int,
+        self, images: Sequence[Images], texts: Sequence[str], ids: Sequence[str], tokens: int
     ) -> list[str]:
         """Of each question the beginning that leaves room for the image and an answer.
 
@@ -178,11 +174,7 @@ class LVLM:
         return self._fitting(images, texts, ids, tokens)[0]
 
     def _fitting(
-        self,
-        images: Sequence[Images],
-        texts: Sequence[str],
-        ids: Sequence[str],
-        tokens: int,
+        self, images: Sequence[Images], texts: Sequence[str], ids: Sequence[str], tokens: int
     ) -> tuple[list[str], Mapping[str, Any]]:
         """The questions that fit, and the inputs."""
         most = positions(self.model.config.get_text_config(decoder=True))
@@ -205,19 +197,16 @@ class LVLM:
             def measured(text: str, shown: Images = images[row]) -> int:
                 return int(self.inputs([shown], [text])["input_ids"].shape[1])
 
-            if len(_several(images[row])) > 1:  # a text that is cut may have lost an image
-                raise ValueError(
-                    f"record {ids[row]!r}: its images and its question are {length} tokens, but "
-                    f"the language model has room for {max(limit, 0)} beside the answer: lower "
-                    "max_new_tokens, or leave the record out"
-                )
-            empty = measured("")
-            fit = fitting(tokenizer, short[row], empty, measured, limit)
+            # A text about several images has their places in it, and is not cut.
+            several = len(_several(images[row])) > 1
+            least = length if several else measured("")
+            fit = None if several else fitting(tokenizer, short[row], least, measured, limit)
             if fit is None:
+                what = "images and its question" if several else "image and an empty question"
                 raise ValueError(
-                    f"record {ids[row]!r}: its image and an empty question are {empty} tokens, but "
-                    f"the language model has room for {max(limit, 0)} beside the answer: lower "
-                    "max_new_tokens, or leave the record out"
+                    f"record {ids[row]!r}: its {what} are {least} tokens, but the language model "
+                    f"has room for {max(limit, 0)} beside the answer: lower max_new_tokens, or "
+                    "leave the record out"
                 )
             short[row] = fit
         return short, inputs if short == kept else self.inputs(images, short)

@@ -18,22 +18,10 @@ from diysink.evaluation.benchmarks.published import (
 )
 from diysink.evaluation.benchmarks.readers import Images, ParquetRows, Storage, StoredFile, embedded
 from diysink.evaluation.item import Item
+from diysink.evaluation.metrics.mme import COGNITION, PERCEPTION
 from diysink.records import BadItemError, ImageFile, Reason, SourceError
 from diysink.records.rejection import excerpt
 
-PERCEPTION = (
-    "existence",
-    "count",
-    "position",
-    "color",
-    "posters",
-    "celebrity",
-    "scene",
-    "landmark",
-    "artwork",
-    "OCR",
-)
-COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 GROUPS = dict.fromkeys((*COGNITION, "scene"), "global") | dict.fromkeys(
     ("count", "position", "OCR"), "local"
 )

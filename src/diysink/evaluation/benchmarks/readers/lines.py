@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import weakref
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ LONGEST = 128 * 2**20
 """Bytes of a row: an image of 64 MiB in base64, and its texts."""
 
 
-class Lines:
+class Lines(ABC):
     """The rows of a text file by number.
 
     Args:
@@ -88,8 +89,9 @@ class Lines:
         """Whether a quoted value begins in this line and goes on in the next, or ends in it."""
         return False
 
+    @abstractmethod
     def _row(self, text: str, number: int) -> dict[str, Any]:
-        raise NotImplementedError
+        """The row that a text is; ``number`` is for its errors."""
 
 
 class JSONLines(Lines):
