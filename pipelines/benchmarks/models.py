@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diysink.artifact import FileLock, atomic_path, digest_json, digest_source, read_manifest
-from pipelines.evaluate.models import FineTuned, loaded_lvlm, lvlm_variant
+from pipelines.evaluate.models import FineTuned, lvlm_norms, lvlm_variant
 from pipelines.evaluate.nodes import digested_lvlm
 
 if TYPE_CHECKING:
@@ -90,8 +90,6 @@ class Variants:
             folder: where profiles are kept.
             asked: the benchmark whose images are measured; no answers are looked at.
         """
-        from diysink.evaluation.lvlm_sinks import measure_sinks
-
         if asked.items is None:
             raise ValueError(f"benchmark {asked.row.name} has no files to measure sinks on")
         images = [asked.described[name] for name in ("loader", "split", "data")]
@@ -101,15 +99,7 @@ class Variants:
         with FileLock(self.sinks.with_suffix(".lock"), what=str(path)):
             if path.is_file():
                 return
-            statistics, profile = measure_sinks(
-                loaded_lvlm(self.lvlm, self.evaluate.max_new_tokens, self.device),
-                asked.items,
-                tau=self.lvlm.tau,
-                images=self.lvlm.images,
-                calibration=self.lvlm.calibration,
-                bootstrap=self.lvlm.bootstrap.model_dump(),
-                batch=self.evaluate.batch,
-            )
+            statistics, profile = lvlm_norms(self.lvlm, asked.items, self.evaluate, self.device)
             with atomic_path(self.sinks / "statistics.safetensors") as temporary:
                 statistics.save(temporary)
             with atomic_path(path) as temporary:

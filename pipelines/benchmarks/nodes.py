@@ -14,6 +14,7 @@ from pipelines.benchmarks.page import short_table, table_of
 from pipelines.evaluate.models import forget_lvlm
 
 if TYPE_CHECKING:
+    from diysink.evaluation.metrics import Metric
     from diysink.resampling import Bootstrap
     from pipelines.benchmarks.settings import Benchmarks
     from pipelines.evaluate.settings import Evaluate, Lvlm
@@ -148,41 +149,21 @@ def tabulate_benchmarks(
 
     from diysink.evaluation.columns import column_rows, number_rows
     from diysink.evaluation.metrics import METRICS
-    from diysink.evaluation.parts import PREDICTIONS
     from diysink.evaluation.scores import Score, score_benchmark
     from diysink.resampling import Bootstrap
 
     bootstrap = Bootstrap(evaluate.resamples, evaluate.level, seed)
+    order, baseline = list(evaluate.variants.chosen), evaluate.variants.baseline
     scores: list[Score] = []
     groups: list[dict[str, Any]] = []
-    counts = {}
-    for name, by_variant in benchmark_answers["answers"].items():
+    counts: list[dict[str, Any]] = []
+    for name, folders in benchmark_answers["answers"].items():
         metric = METRICS[benchmark_answers["benchmarks"][name]["metric"]]
-        totals: dict[str, dict[int, pd.DataFrame]] = {}
-        tables = []
-        for variant in (name for name in evaluate.variants.chosen if name in by_variant):
-            for training, folder in by_variant[variant].items():
-                rows = pd.read_parquet(Path(folder) / PREDICTIONS)
-                totals.setdefault(variant, {})[int(training)] = metric.totals(rows)
-                tables.append(
-                    rows[["variant", "seed", "image", "group", "correct"]].assign(
-                        id=range(len(rows))
-                    )  # all are in one order; published ids may repeat
-                )
-                counts[name, variant, training] = {
-                    "items": len(rows),
-                    "images": int(rows["image"].nunique()),
-                    "guessed": int(rows["guessed"].sum()),
-                    "not_understood": int(rows["parsed"].isna().sum()),
-                }
+        by_variant = {variant: folders[variant] for variant in order if variant in folders}
+        totals, answers, counted = _added_up(by_variant, metric)
         scores += score_benchmark(name, totals, metric, bootstrap)
-        answers = pd.concat(tables, ignore_index=True)
-        if name in benchmark_labels:
-            labels = pd.read_parquet(Path(benchmark_labels[name]) / PREDICTIONS)
-            answers["group"] = answers["id"].map(labels["label"])
-        groups += _by_group(name, answers, bootstrap)
-    shown = [name for name in evaluate.variants.chosen if name not in benchmark_answers["refused"]]
-    baseline = evaluate.variants.baseline
+        groups += _by_group(name, answers, benchmark_labels.get(name), bootstrap)
+        counts += [{"benchmark": name, **count} for count in counted]
     results = {
         **{key: value for key, value in benchmark_answers.items() if key != "answers"},
         "baseline": baseline,
@@ -190,7 +171,7 @@ def tabulate_benchmarks(
         "columns": column_rows(
             scores,
             _columns(benchmarks, benchmark_answers),
-            shown,
+            [name for name in order if name not in benchmark_answers["refused"]],
             baseline=baseline,
             bootstrap=bootstrap,
             paper=benchmarks.paper,
@@ -199,19 +180,43 @@ def tabulate_benchmarks(
         "groups": groups,
         "labelled": sorted(benchmark_labels),
         "numbers": number_rows(scores, baseline, bootstrap),
-        "counts": [
-            {"benchmark": name, "variant": variant, "seed": int(training), **count}
-            for (name, variant, training), count in counts.items()
-        ],
+        "counts": counts,
     }
     metrics: dict[str, Any] = {}
     for score in scores:
-        if score.value != score.value:
-            continue  # nothing to count, and JSON has no NaN
-        home = metrics.setdefault(score.benchmark, {}).setdefault(score.variant, {})
-        home[score.number] = score.value
+        if score.value == score.value:  # else there was nothing to count, and JSON has no NaN
+            of_variant = metrics.setdefault(score.benchmark, {}).setdefault(score.variant, {})
+            of_variant[score.number] = score.value
     Console().print(short_table(results))
     return results, metrics, table_of(results)
+
+
+def _added_up(
+    by_variant: dict[str, dict[str, str]], metric: "Metric"
+) -> tuple[dict[str, dict[int, pd.DataFrame]], pd.DataFrame, list[dict[str, Any]]]:
+    """One benchmark's answers, a table at a time: totals by image, scores by item, and counts."""
+    from diysink.evaluation.parts import PREDICTIONS
+
+    totals: dict[str, dict[int, pd.DataFrame]] = {}
+    answers, counts = [], []
+    for variant, by_seed in by_variant.items():
+        for training, folder in by_seed.items():
+            rows = pd.read_parquet(Path(folder) / PREDICTIONS)
+            totals.setdefault(variant, {})[int(training)] = metric.totals(rows)
+            # All tables have one order; published ids may repeat.
+            kept = rows[["variant", "seed", "image", "group", "correct"]]
+            answers.append(kept.assign(id=range(len(rows))))
+            counts.append(
+                {
+                    "variant": variant,
+                    "seed": int(training),
+                    "items": len(rows),
+                    "images": int(rows["image"].nunique()),
+                    "guessed": int(rows["guessed"].sum()),
+                    "not_understood": int(rows["parsed"].isna().sum()),
+                }
+            )
+    return totals, pd.concat(answers, ignore_index=True), counts
 
 
 def _columns(
@@ -229,10 +234,16 @@ def _columns(
     return columns
 
 
-def _by_group(name: str, answers: pd.DataFrame, bootstrap: "Bootstrap") -> list[dict[str, Any]]:
-    """Mean scores by group, where a benchmark's questions have several."""
+def _by_group(
+    name: str, answers: pd.DataFrame, labels: str | None, bootstrap: "Bootstrap"
+) -> list[dict[str, Any]]:
+    """Mean scores by kind of question: the model's label where there are some, or as published."""
     from diysink.evaluation import accuracy_table
+    from diysink.evaluation.parts import PREDICTIONS
 
+    if labels is not None:
+        label = pd.read_parquet(Path(labels) / PREDICTIONS)["label"]
+        answers = answers.assign(group=answers["id"].map(label))
     if answers["group"].nunique() < 2:
         return []
     table = accuracy_table(answers, by="group", bootstrap=bootstrap)

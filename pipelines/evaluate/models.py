@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from diysink.evaluation.benchmarks import Items
     from diysink.evaluation.lvlm import LVLM
     from diysink.evaluation.predict import AnsweringModel
     from diysink.model import AnswerGenerator
     from diysink.selection import CoTTemplates, Selection
+    from diysink.sinks import SinkProfile, Statistics
     from pipelines.evaluate.settings import Evaluate, Lvlm, Variant
 
 
@@ -146,6 +148,33 @@ def lvlm_variant(
     profile = None if change is None else SinkProfile.load(sinks / "profile.json")
     with changed(loaded_lvlm(lvlm, max_new_tokens, device), change, profile) as model:
         yield model
+
+
+def lvlm_norms(
+    lvlm: "Lvlm", items: "Items", evaluate: "Evaluate", device: str
+) -> "tuple[Statistics, SinkProfile]":
+    """Norms of the LVLM's visual tokens, and which of them are sinks.
+
+    Args:
+        lvlm: which model, and how its sinks are calibrated.
+        items: whose images are measured; no answers are looked at.
+        evaluate: names the batch.
+        device: where the model runs.
+
+    Raises:
+        NoThresholdError: the norms show no gap, and no tau was given.
+    """
+    from diysink.evaluation.lvlm_sinks import measure_sinks
+
+    return measure_sinks(
+        loaded_lvlm(lvlm, evaluate.max_new_tokens, device),
+        items,
+        tau=lvlm.tau,
+        images=lvlm.images,
+        calibration=lvlm.calibration,
+        bootstrap=lvlm.bootstrap.model_dump(),
+        batch=evaluate.batch,
+    )
 
 
 def loaded_lvlm(lvlm: "Lvlm", max_new_tokens: int, device: str) -> "LVLM":

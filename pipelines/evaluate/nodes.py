@@ -17,7 +17,7 @@ from diysink.artifact import (
     each_unit,
     write_manifest,
 )
-from pipelines.evaluate.models import FineTuned, forget_lvlm, loaded_lvlm, lvlm_variant
+from pipelines.evaluate.models import FineTuned, forget_lvlm, lvlm_norms, lvlm_variant
 from pipelines.evaluate.truth import known_images
 from pipelines.parts import check_checkpoints
 
@@ -42,7 +42,7 @@ def measure_lvlm_sinks(
         folder = Workspace(workspace, "evaluate", {"lvlm": None}).folder("sinks")
         write_manifest(folder, kind="sinks of no model")
         return folder
-    from diysink.evaluation.lvlm_sinks import measure_sinks, spread
+    from diysink.evaluation.lvlm_sinks import spread
 
     inputs = {
         "records": digest_folder(records),
@@ -53,15 +53,8 @@ def measure_lvlm_sinks(
     work = Workspace(workspace, "evaluate", {"lvlm": inputs})
     folder = work.folder("sinks")
     if work.finished("calibrated") is None:
-        statistics, profile = measure_sinks(
-            loaded_lvlm(lvlm, evaluate.max_new_tokens, device),
-            evaluate.rows()[0].items(records),
-            tau=lvlm.tau,
-            images=lvlm.images,
-            calibration=lvlm.calibration,
-            bootstrap=lvlm.bootstrap.model_dump(),
-            batch=evaluate.batch,
-        )
+        items = evaluate.rows()[0].items(records)
+        statistics, profile = lvlm_norms(lvlm, items, evaluate, device)
         statistics.save(folder / "statistics.safetensors")
         profile.save(folder / "profile.json")
         logger.info("%s Sinks: %s, tau %.3g.", spread(profile), profile.verdict, profile.tau)

@@ -102,7 +102,6 @@ def test_answers_are_those_of_the_model_and_are_kept(planted, tmp_path, monkeypa
     assert front["prediction"].str.split().map(len).max() == 2
     # Asked again, no model is loaded; of other items, it is.
     monkeypatch.setattr("pipelines.evaluate.models.loaded_lvlm", None)
-    monkeypatch.setattr("pipelines.benchmarks.models.loaded_lvlm", None)
     assert answered(planted, benchmarks) == found
     with pytest.raises(TypeError, match="NoneType"):
         answered(planted, asking(tmp_path, limit=7))

@@ -114,7 +114,6 @@ def test_killed_and_run_again_nothing_is_answered_twice(
 ) -> None:
     sinks, predictions, _, work = answered
     monkeypatch.setattr("pipelines.evaluate.models.loaded_lvlm", None)
-    monkeypatch.setattr("pipelines.evaluate.nodes.loaded_lvlm", None)
     measure_lvlm_sinks(records, lvlm_at(planted), small(), "cpu", str(work))
     again, _ = answers(records, sinks, lvlm_at(planted), small(), work)
     pd.testing.assert_frame_equal(again, predictions)
