@@ -42,7 +42,6 @@ from diysink.drawing import (
 from diysink.resampling import Bootstrap
 from diysink.sinks.criteria import MASSIVE_VALUE, has_massive_activation
 
-CRITERIA = ("norm", "massive", "ratio", "attention")
 SHARE = 0.3
 TOO_MANY = 0.5
 CELLS = ("both", "a_only", "b_only", "neither")
