@@ -44,7 +44,7 @@ $(READY): pyproject.toml constraints.txt
 	elif command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then $(BIN)/pip install --quiet torch==$(TORCH); \
 	else $(BIN)/pip install --quiet "torch==$(TORCH)+cpu" 2>/dev/null \
 	  || { echo "No CPU build of torch in pip's package sources: installing the regular one (large)."; $(BIN)/pip install --quiet torch==$(TORCH); }; fi
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[pipeline,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[pipeline,scale,dev]'
 	touch $(READY)
 
 clean:  ## remove everything a run made; the environment stays
