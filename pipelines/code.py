@@ -8,8 +8,8 @@ PACKAGE = Path(__file__).parent
 NOT_A_CAUSE = frozenset(
     f"{name}.py"
     for name in (
-        *("cli", "code", "context", "contradictions", "dvc", "ending", "interrupts", "parameters"),
-        *("pipeline_registry", "problems", "session", "store"),
+        *("cli", "code", "context", "contradictions", "dvc", "ending", "engines", "interrupts"),
+        *("monitor", "parameters", "pipeline_registry", "problems", "session", "store"),
     )
 )
 

@@ -33,8 +33,8 @@ COMMAND = (
 )
 # What DVC can show, of what is not a chart of its own: a chart loads code from the network.
 _SHOWN = {".svg", ".png", ".jpg", ".jpeg", ".gif"}
-# Where unfinished work is kept changes nothing about its result.
-_NO_PARAMETER = {"workspace", "num_processes"}
+# Where work is done, and where it is kept unfinished, changes nothing about its result.
+_NO_PARAMETER = {"workspace", "num_processes", "engine", "ray"}
 # A reference to another parameter. Resolvers (`${name:...}`) depend on no parameter.
 _REFERENCE = re.compile(r"\$\{\s*([A-Za-z_][\w.]*)\s*\}")
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from diysink.engine import EngineName
 from pipelines.adopt.settings import Adopt
 from pipelines.align.settings import Align
 from pipelines.analyze.settings import Declared
@@ -32,7 +33,7 @@ from pipelines.register.settings import Register
 from pipelines.report.settings import Report
 from pipelines.reweight.settings import Reweight
 from pipelines.schema import Device, Name, NumProcesses, Seed, Seeds, Settings, Text
-from pipelines.shared import Model
+from pipelines.shared import Model, Ray
 from pipelines.sinks.settings import Sinks
 
 T = TypeVar("T", bound=Settings)
@@ -42,6 +43,8 @@ BLOCKS: dict[str, Any] = {
     "seeds": Seeds,
     "device": Device,
     "num_processes": NumProcesses,
+    "engine": EngineName,
+    "ray": Ray,
     "workspace": Text,
     "model": Model,
     "lvlm": Lvlm,

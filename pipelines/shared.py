@@ -1,7 +1,7 @@
 """Settings that several stages share: the model's parts, and what every training has."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -33,6 +33,16 @@ class Model(Settings):
     sentence: Text
     profile: Name
     dtype: Dtype = "float32"
+
+
+class Ray(Settings):
+    """``ray`` in the parameters: the cluster and its workers, as of `diysink.engine.RayEngine`."""
+
+    address: Text | None
+    num_cpus: PositiveFloat
+    num_gpus: NonNegativeFloat
+    max_retries: NonNegativeInt
+    runtime_env: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,23 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import rich
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
-
 from diysink.artifact import Unit, Workspace, run_units, write_json
+from pipelines.engines import engine_of
+from pipelines.monitor import COUNTS, Monitor, Row, reporting
 from pipelines.schema import NumProcesses
 
 if TYPE_CHECKING:
+    from diysink.engine import EngineName
     from diysink.model import AnswerGenerator, Assembled
     from diysink.training import EncodedRecords, StageTraining
-    from pipelines.shared import Trainer, Training
+    from pipelines.shared import Ray, Trainer, Training
 
-Row = dict[str, Any]
 Report = Callable[[Row], None]
 """Takes the row of one optimizer step: step, loss, learning_rate."""
 
-_PRELOAD = ("diysink.training", "pipelines.training", "kedro.framework.cli")
 DIALOGUES = "dialogues.json"
-COUNTS = ("dialogues", "truncated", "left_out")
-_EVERY = 10  # optimizer steps between two points of a curve in MLflow
 
 
 def train_units(
@@ -40,34 +35,33 @@ def train_units(
     trainer: "Trainer",
     max_steps: int,
     num_processes: NumProcesses,
+    engine: "EngineName" = "local",
+    ray: "Ray | None" = None,
 ) -> tuple[Path, list[Row]]:
     """Train every unit that is not finished yet; return the folder of results and all curves.
 
     Args:
         stage: its name, for its metrics in MLflow.
-        work: where the stage keeps its work.
+        work: where the stage keeps its work. On Ray, a folder that all machines share.
         units: names of the trainings, ``<what>/seed<n>``.
         train: trains one, writes its result and returns its curve; can be pickled.
         trainer: settings of Lightning's trainer.
         max_steps: optimizer steps of each training.
-        num_processes: how many train at once; ``auto``: one on each core, or one on a GPU.
+        num_processes: how many train at once; ``auto``: one on each core, or one on a GPU; on Ray,
+            as many as the cluster has room for.
+        engine: where they train.
+        ray: the cluster.
 
     Raises:
         WorkerDiedError: a process was killed, perhaps for memory.
     """
-    from diysink.engine import in_processes
-
-    most = processes_of(trainer, num_processes)
     with Monitor(stage, max_steps, bars=trainer.enable_progress_bar) as monitor:
 
         def run(missing: Sequence[Unit]) -> Iterator[tuple[Unit, list[Row]]]:
-            count = min(most, len(missing))
-            for unit, rows in in_processes(
-                partial(_train, train, trainer),
-                missing,
-                count if count > 1 else 0,
-                receive=monitor.receive,
-                preload=_PRELOAD,
+            workers = workers_of(trainer, num_processes, len(missing), engine)
+            monitor.follow(missing)
+            for unit, rows in engine_of(engine, workers, ray).run(
+                partial(_train, train, trainer), missing
             ):
                 monitor.finish(unit.name, rows)
                 yield unit, rows
@@ -76,6 +70,16 @@ def train_units(
             return run_units(work, units, run)
         finally:
             _encoded.clear()
+
+
+def workers_of(
+    trainer: "Trainer", num_processes: NumProcesses, trainings: int, engine: "EngineName"
+) -> int:
+    """Workers of the engine for some trainings; one at a time is done in this process."""
+    if engine == "ray":
+        return 0 if num_processes == "auto" else num_processes
+    count = min(processes_of(trainer, num_processes), trainings)
+    return count if count > 1 else 0
 
 
 def processes_of(trainer: "Trainer", num_processes: NumProcesses) -> int:
@@ -101,81 +105,13 @@ def is_distributed(trainer: "Trainer") -> bool:
     return trainer.devices != 1 or trainer.strategy != "auto"
 
 
-def _train(
-    train: Callable[[Unit, Report], list[Row]],
-    trainer: "Trainer",
-    unit: Unit,
-    send: Callable[[Any], None],
-) -> list[Row]:
+def _train(train: Callable[[Unit, Report], list[Row]], trainer: "Trainer", unit: Unit) -> list[Row]:
     import torch
 
     from diysink.engine import threads
 
-    with threads(1 if on_cpu(trainer) else torch.get_num_threads()):
-        return train(unit, partial(_report, send, unit.name))
-
-
-def _report(send: Callable[[Any], None], name: str, row: Row) -> None:
-    send((name, row))
-
-
-class Monitor:
-    """One progress bar for each training, and its curve in the MLflow run that is open."""
-
-    def __init__(self, stage: str, max_steps: int, *, bars: bool) -> None:
-        self.stage, self.max_steps = stage, max_steps
-        self.steps: dict[str, int] = {}
-        self.tasks: dict[str, TaskID] = {}
-        self.progress = Progress(
-            "{task.description}",
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            "loss {task.fields[loss]:.3f}",
-            console=rich.get_console(),
-            disable=not bars,
-        )
-
-    def __enter__(self) -> "Monitor":
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.progress.stop()
-
-    def receive(self, message: tuple[str, Row]) -> None:
-        """Show and log one optimizer step of a training."""
-        import mlflow
-
-        name, row = message
-        step, loss = row["step"], row["loss"]
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(
-                f"{self.stage} {name}", total=self.max_steps, loss=loss
-            )
-        self.steps[name] = step
-        self.progress.update(self.tasks[name], completed=step, loss=loss)
-        if mlflow.active_run() and (step % _EVERY == 0 or step == self.max_steps):
-            prefix = f"{self.stage}-{name.replace('/', '-')}"
-            metrics = {f"{prefix}-{key}": row[key] for key in ("loss", "learning_rate")}
-            mlflow.log_metrics(metrics, step=step)
-
-    def finish(self, name: str, rows: Sequence[Row]) -> None:
-        """Log counts, and the steps that nobody reported: of a training with own processes."""
-        import mlflow
-
-        for row in rows:
-            if row["step"] > self.steps.get(name, 0):
-                self.receive((name, row))
-        if rows and mlflow.active_run():
-            prefix = f"{self.stage}-{name.replace('/', '-')}"
-            counts = {f"{prefix}-{key}": rows[-1][key] for key in COUNTS}
-            mlflow.log_metrics(counts, step=rows[-1]["step"])
+    with threads(1 if on_cpu(trainer) else torch.get_num_threads()), reporting(unit) as report:
+        return train(unit, report)
 
 
 _encoded: dict[tuple[Any, ...], "EncodedRecords"] = {}  # of this process: what was used last

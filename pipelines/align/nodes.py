@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from diysink.artifact import Unit, Workspace, digest_folder, write_manifest
+from pipelines.monitor import Row
 from pipelines.parts import parts_digest, untrained
 from pipelines.profiles import load_profile
 from pipelines.schema import NumProcesses
 from pipelines.training import (
     Report,
-    Row,
     dialogues,
     encoded_records,
     fit_records,
@@ -22,9 +22,10 @@ from pipelines.training import (
 )
 
 if TYPE_CHECKING:
+    from diysink.engine import EngineName
     from diysink.sinks import SinkProfile
     from pipelines.align.settings import Align
-    from pipelines.shared import Model
+    from pipelines.shared import Model, Ray
 
 
 def align_connectors(
@@ -35,6 +36,8 @@ def align_connectors(
     seeds: Sequence[int],
     num_processes: NumProcesses,
     workspace: str,
+    engine: "EngineName" = "local",
+    ray: "Ray | None" = None,
 ) -> tuple[Path, pd.DataFrame]:
     """Train every connector with every seed; return the folder of connectors and the curves."""
     profile = load_profile(sink_profiles, model, require=align.require_sinks, train=align.kinds)
@@ -53,6 +56,8 @@ def align_connectors(
         align.trainer,
         align.max_steps,
         num_processes,
+        engine,
+        ray,
     )
     write_manifest(results, kind="connectors", inputs=inputs, dialogues=dialogues(rows))
     return results, pd.DataFrame(rows)

@@ -19,6 +19,8 @@ def create_pipeline() -> Pipeline:
                     "params:seeds",
                     "params:num_processes",
                     "params:workspace",
+                    "params:engine",
+                    "params:ray",
                 ],
                 ["aligned_connectors", "align_curves"],
                 name="align_connectors",

@@ -19,11 +19,12 @@ from pipelines.finetune.nodes import finetune_models
 from pipelines.schema import NumProcesses
 
 if TYPE_CHECKING:
+    from diysink.engine import EngineName
     from pipelines.align.settings import Align
     from pipelines.dose.settings import Dose, Doses, Level
     from pipelines.evaluate.settings import Evaluate, Variant
     from pipelines.finetune.settings import Finetune
-    from pipelines.shared import Model
+    from pipelines.shared import Model, Ray
     from pipelines.sinks.settings import Sinks
 
 COLUMNS = ["dose", "level", "variant", "seed", "id", "image", "group", "correct"]
@@ -44,6 +45,8 @@ def measure_doses(
     num_processes: NumProcesses,
     workspace: str,
     device: str,
+    engine: "EngineName" = "local",
+    ray: "Ray | None" = None,
 ) -> pd.DataFrame:
     """Train at every level of every dose, and answer the first benchmark there.
 
@@ -60,11 +63,12 @@ def measure_doses(
             parts = model if level.profile is None else with_encoder(model, sinks, level.profile)
             trained = (records, sink_profiles)
             connectors, _ = align_connectors(
-                *trained, parts, stage_1, seeds, num_processes, workspace
+                *trained, parts, stage_1, seeds, num_processes, workspace, engine, ray
             )
             models, _, convergence = finetune_models(
-                *trained, connectors, parts, stage_2, stage_1, seeds, num_processes, workspace
-            )
+                *trained, connectors, parts, stage_2, stage_1, seeds, num_processes, workspace,
+                engine, ray,
+            )  # fmt: skip
             variants = {variant: evaluate.variants.trained[variant] for variant in one.compare}
             table = answers(
                 records, models, known_images(simple_images), variants, evaluate,

@@ -26,6 +26,8 @@ def create_pipeline() -> Pipeline:
                     "params:num_processes",
                     "params:workspace",
                     "params:device",
+                    "params:engine",
+                    "params:ray",
                 ],
                 "dose_predictions",
                 name="measure_doses",

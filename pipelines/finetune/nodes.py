@@ -18,12 +18,12 @@ from diysink.artifact import (
     write_json,
     write_manifest,
 )
+from pipelines.monitor import Row
 from pipelines.parts import parts_digest, untrained
 from pipelines.profiles import load_profile
 from pipelines.schema import NumProcesses
 from pipelines.training import (
     Report,
-    Row,
     dialogues,
     encoded_records,
     encoded_split,
@@ -33,10 +33,11 @@ from pipelines.training import (
 )
 
 if TYPE_CHECKING:
+    from diysink.engine import EngineName
     from diysink.sinks import SinkProfile
     from pipelines.align.settings import Align
     from pipelines.finetune.settings import Finetune
-    from pipelines.shared import Model
+    from pipelines.shared import Model, Ray
 
 LOSSES = "losses.json"
 
@@ -51,6 +52,8 @@ def finetune_models(
     seeds: Sequence[int],
     num_processes: NumProcesses,
     workspace: str,
+    engine: "EngineName" = "local",
+    ray: "Ray | None" = None,
 ) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
     """Fine-tune every aligned connector with its language model.
 
@@ -74,6 +77,8 @@ def finetune_models(
         finetune.trainer,
         finetune.max_steps,
         num_processes,
+        engine,
+        ray,
     )
     write_manifest(results, kind="models", inputs=inputs, dialogues=dialogues(rows))
     return results, pd.DataFrame(rows), convergence(results, finetune)

@@ -21,6 +21,8 @@ def create_pipeline() -> Pipeline:
                     "params:seeds",
                     "params:num_processes",
                     "params:workspace",
+                    "params:engine",
+                    "params:ray",
                 ],
                 ["finetuned_models", "finetune_curves", "convergence"],
                 name="finetune_models",

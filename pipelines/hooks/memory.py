@@ -26,6 +26,6 @@ def peak_bytes() -> int:
 
 def child_peak_bytes() -> int:
     """Highest resident set of any worker process so far, in bytes."""
-    engine = sys.modules.get("diysink.engine.processes")  # loaded by those who use it
+    engine = sys.modules.get("diysink.engine.worker")  # loaded by those who use it
     ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _UNIT
-    return max(ended, engine.peak_bytes if engine else 0)
+    return max(ended, engine.highest_bytes if engine else 0)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from diysink.artifact import Unit, Workspace, digest_folder, digest_source, write_manifest
+from pipelines.monitor import Row
 from pipelines.parts import check_checkpoints
 from pipelines.schema import NumProcesses
 from pipelines.training import (
     Report,
-    Row,
     dialogues,
     encoded_records,
     fit_records,
@@ -21,10 +21,11 @@ from pipelines.training import (
 )
 
 if TYPE_CHECKING:
+    from diysink.engine import EngineName
     from diysink.model import AnswerGenerator
     from diysink.selection import TrainedSelection
     from pipelines.reweight.settings import Reweight, Selector
-    from pipelines.shared import Model
+    from pipelines.shared import Model, Ray
 
 
 def train_reweighting(
@@ -35,6 +36,8 @@ def train_reweighting(
     seeds: Sequence[int],
     num_processes: NumProcesses,
     workspace: str,
+    engine: "EngineName" = "local",
+    ray: "Ray | None" = None,
 ) -> tuple[Path, pd.DataFrame]:
     """Train every selector for every seed's model; return their folder and the curves."""
     check_checkpoints(model.sentence)
@@ -59,6 +62,8 @@ def train_reweighting(
         reweight.trainer,
         max_steps,
         num_processes,
+        engine,
+        ray,
     )
     write_manifest(results, kind="reweighting", inputs=inputs, dialogues=dialogues(rows))
     return results, pd.DataFrame(rows)

@@ -19,6 +19,8 @@ def create_pipeline() -> Pipeline:
                     "params:seeds",
                     "params:num_processes",
                     "params:workspace",
+                    "params:engine",
+                    "params:ray",
                 ],
                 ["reweightings", "reweight_curves"],
                 name="train_reweighting",

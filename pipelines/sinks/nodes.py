@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diysink.artifact import Workspace, digest_source, write_manifest
+from pipelines.engines import engine_of
 
 if TYPE_CHECKING:
-    from diysink.engine import Task
+    from diysink.engine import Engine, EngineName, Task
     from diysink.records import Records
     from diysink.sinks import SinkProfile, Statistics
+    from pipelines.shared import Ray
     from pipelines.sinks.settings import Sinks
 
 logger = logging.getLogger(__name__)
@@ -22,10 +24,18 @@ class UnexpectedVerdictError(ValueError):
     """An encoder is not what the parameters expect it to be."""
 
 
-def measure_sinks(records: Path, sinks: "Sinks", device: str, workspace: str) -> Path:
+def measure_sinks(
+    records: Path,
+    sinks: "Sinks",
+    device: str,
+    workspace: str,
+    engine: "EngineName" = "local",
+    ray: "Ray | None" = None,
+) -> Path:
     """Statistics and profile of every encoder, in a folder with one sub-folder an encoder."""
-    tasks = _tasks(records, sinks, device)
+    tasks = _tasks(records, sinks, _measured_on(device, engine, ray))
     split = _split(records, sinks.split)
+    runner = engine_of(engine, sinks.workers, ray)
     work = Workspace(
         workspace,
         "sinks",
@@ -39,7 +49,9 @@ def measure_sinks(records: Path, sinks: "Sinks", device: str, workspace: str) ->
     for name, task in tasks.items():
         folder = work.folder(f"results/{name}")
         # Also after a kill: it reads what is done, and makes the shards' workspace this run's own.
-        statistics, profile = _measure(task, split, sinks, workspace)
+        statistics, profile = _measure(
+            task, split, sinks, workspace, runner, sees_device=engine == "local"
+        )
         statistics.save(folder / "statistics.safetensors")
         profile.save(folder / "profile.json")
     write_manifest(results, kind="sink profiles", records=split.digest, encoders=sorted(tasks))
@@ -141,7 +153,8 @@ def show_sinks(records: Path, sink_profiles: Path, sinks: "Sinks", device: str) 
         for image in record.images[:1]
     ]
     rows: list[dict[str, Any]] = []
-    for name, task in _tasks(records, sinks, device).items():
+    here = _measured_on(device, "local", None)
+    for name, task in _tasks(records, sinks, here).items():
         encoder, process = loaded(task)
         for identity, image in shown:
             with threads(task.threads), torch.no_grad():
@@ -172,12 +185,16 @@ def _measure(
     split: "Records",
     sinks: "Sinks",
     workspace: str,
+    engine: "Engine",
+    *,
+    sees_device: bool,
 ) -> "tuple[Statistics, SinkProfile]":
     from diysink.engine import first_image, loaded, run_shards
     from diysink.engine import split as shards_of
     from diysink.sinks import calibrate
 
-    encoder, process = loaded(task)
+    # A Ray cluster may have GPUs that this machine has not.
+    encoder, process = loaded(task if sees_device else replace(task, device="cpu"))
     rows, columns = encoder.grid(process([first_image(split).open()]))
     layout = sinks.calibration.layout(rows, columns, encoder.dim, **sinks.bootstrap.model_dump())
     shards = shards_of(task, layout, len(split), sinks.shard_size, sinks.every)
@@ -188,16 +205,26 @@ def _measure(
         "size": sinks.shard_size,
         "every": sinks.every,
     }
-    statistics = run_shards(shards, Workspace(workspace, "sinks", inputs), sinks.workers)
+    work = Workspace(workspace, "sinks", inputs)
+    statistics = run_shards(shards, work, engine, progress=True)
     return statistics, calibrate(statistics, encoder.identity, sinks.calibration)
 
 
+def _measured_on(device: str, engine: "EngineName", ray: "Ray | None") -> str:
+    """The device of the workers. On Ray, ``auto`` is theirs to have: this machine may have none."""
+    if engine == "ray" and device == "auto":
+        return "cuda" if ray is not None and ray.num_gpus else "cpu"
+    from diysink.engine import resolve_device
+
+    return str(resolve_device(device))
+
+
 def _tasks(records: Path, sinks: "Sinks", device: str) -> "dict[str, Task]":
-    from diysink.engine import Task, resolve_device
+    from diysink.engine import Task
 
     common = {
         "records": str(records / sinks.split),
-        "device": str(resolve_device(device)),
+        "device": device,
         **sinks.model_dump(include={"dtype", "batch_size", "threads"}),
     }
     return {

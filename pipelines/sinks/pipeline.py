@@ -11,7 +11,14 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 measure_sinks,
-                ["records", "params:sinks", "params:device", "params:workspace"],
+                [
+                    "records",
+                    "params:sinks",
+                    "params:device",
+                    "params:workspace",
+                    "params:engine",
+                    "params:ray",
+                ],
                 "sink_profiles",
                 name="measure_sinks",
             ),

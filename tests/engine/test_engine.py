@@ -114,13 +114,13 @@ def test_a_finished_shard_is_never_redone(specs, tmp_path, monkeypatch):
 SCRIPT = """
 import json, sys
 from diysink.artifact import Workspace
-from diysink.engine import ShardSpec, Task, run_shards
+from diysink.engine import LocalEngine, ShardSpec, Task, run_shards
 from diysink.sinks import Layout
 
 if __name__ == "__main__":
     task, layout, places = json.loads(sys.argv[1])
     specs = [ShardSpec(Task(**task), Layout(**layout), *place) for place in places]
-    run_shards(specs, Workspace(sys.argv[2], "killed", 1), workers=2)
+    run_shards(specs, Workspace(sys.argv[2], "killed", 1), LocalEngine(2))
 """
 
 

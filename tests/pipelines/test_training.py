@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from diysink.artifact import Workspace, digest_file, load_tensors, write_manifest
+from diysink.artifact import Unit, Workspace, digest_file, load_tensors, write_manifest
 from diysink.encoders import load_encoder
 from diysink.engine import threads
 from diysink.records import Records, write_shards
@@ -17,8 +17,10 @@ from diysink.sinks import SinkProfile
 from pipelines import training
 from pipelines.align.nodes import align_connectors
 from pipelines.finetune.nodes import finetune_models
+from pipelines.monitor import Monitor, reporting
 from pipelines.parts import untrained
-from pipelines.training import Monitor, encoded_records, processes_of, train_units
+from pipelines.training import encoded_records, processes_of, train_units
+from tests.engine.test_engines import until
 from tests.pipelines.test_conf import changed, parameters, settings_of
 from tests.pipelines.test_profiles import profile
 from tests.tiny_models import tiny_generator
@@ -126,15 +128,25 @@ def test_auto_is_one_training_a_core_or_one_on_a_gpu(changes, gpu, expected, mon
     assert processes_of(trainer, 2) == 2
 
 
-def test_curves_are_logged_to_the_open_run_every_tenth_step_and_at_the_end(monkeypatch):
+def test_curves_are_logged_to_the_open_run_every_tenth_step_and_at_the_end(monkeypatch, tmp_path):
+    """Steps are read while the training reports them, once each, also when it begins anew."""
     logged = []
-    monkeypatch.setattr(mlflow, "active_run", lambda: SimpleNamespace())
-    monkeypatch.setattr(mlflow, "log_metrics", lambda m, step: logged.append((step, m)))
+    run = SimpleNamespace(info=SimpleNamespace(run_id="mine"))
+    monkeypatch.setattr(mlflow, "active_run", lambda: run)
+    monkeypatch.setattr(
+        mlflow, "log_metrics", lambda m, step, run_id: logged.append((step, m)) or run_id == "mine"
+    )
     counts = {"dialogues": 9, "truncated": 1, "left_out": 2}
     rows = [{"step": s, "loss": 1 / s, "learning_rate": 0.1} | counts for s in range(1, 14)]
+    unit = Unit("dual/seed0", tmp_path, tmp_path)
+    (tmp_path / "steps.jsonl").write_text('{"of": "a run that was killed"}\n')
     with Monitor("align", 13, bars=False) as monitor:
-        for row in rows[:11]:
-            monitor.receive(("dual/seed0", row))
+        monitor.follow([unit])
+        for first in (0, 7):
+            with reporting(unit) as report:
+                for row in rows[first:11]:
+                    report(row)
+            until(lambda: monitor.steps.get("dual/seed0") == 11)
         monitor.finish("dual/seed0", rows)
     assert logged == [
         (step, {"align-dual-seed0-loss": 1 / step, "align-dual-seed0-learning_rate": 0.1})

@@ -1,7 +1,10 @@
-"""Work on this process or on local worker processes: shards of records, and any other tasks."""
+"""Pure functions on many tasks: in this process, in local processes, or on a cluster of Ray."""
 
+from diysink.engine.cluster import RayEngine
 from diysink.engine.device import resolve_device
-from diysink.engine.processes import Send, WorkerDiedError, in_processes
+from diysink.engine.engine import Engine, WorkerDiedError
+from diysink.engine.local import LocalEngine
+from diysink.engine.make import EngineName, make_engine
 from diysink.engine.shard import (
     DTYPES,
     ShardSpec,
@@ -16,14 +19,17 @@ from diysink.engine.shards import run_shards
 
 __all__ = [
     "DTYPES",
-    "Send",
+    "Engine",
+    "EngineName",
+    "LocalEngine",
+    "RayEngine",
     "ShardSpec",
     "Task",
     "WorkerDiedError",
     "encode_shard",
     "first_image",
-    "in_processes",
     "loaded",
+    "make_engine",
     "resolve_device",
     "run_shards",
     "split",

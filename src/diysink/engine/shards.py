@@ -1,32 +1,42 @@
-"""Shards to statistics, on this process or on local worker processes; what is done is never redone.
+"""Shards to statistics, on any engine; what is done is never redone.
 
-Every shard's statistics are a file in the workspace. Whatever was killed, whenever, the next run
-computes the shards that are missing, and the sum of all is the same to the last bit.
+Workers give statistics back, and this process writes those of every shard to a file in the
+workspace. Whatever was killed, whenever, the next run computes the shards that are missing, and the
+sum of all is the same to the last bit.
 """
 
 import logging
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
+
+import rich
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from diysink.artifact import Workspace
-from diysink.engine.processes import Send, in_processes
+from diysink.engine.engine import Engine
+from diysink.engine.local import LocalEngine
 from diysink.engine.shard import ShardSpec, encode_shard
 from diysink.sinks import Statistics, total
 
 logger = logging.getLogger(__name__)
 
 
-def run_shards(specs: Sequence[ShardSpec], workspace: Workspace, workers: int = 0) -> Statistics:
+def run_shards(
+    specs: Sequence[ShardSpec],
+    workspace: Workspace,
+    engine: Engine | None = None,
+    *,
+    progress: bool = False,
+) -> Statistics:
     """Statistics of all shards together.
 
     Args:
         specs: the shards, of one task.
-        workspace: keyed by all that determines the statistics (not by the number of workers).
-        workers: local processes; 0 computes here (:func:`diysink.engine.in_processes`).
+        workspace: keyed by all that determines the statistics (not by the engine).
+        engine: where shards are computed; None is this process.
+        progress: whether a bar is shown.
 
     Raises:
-        WorkerDiedError: a worker was killed, perhaps for memory. Finished shards are kept.
+        WorkerDiedError: a worker ended without an answer. Finished shards are kept.
         ValueError: no shard at all, or shards on different grids.
     """
     if not specs:
@@ -37,18 +47,19 @@ def run_shards(specs: Sequence[ShardSpec], workspace: Workspace, workers: int = 
     done = len(specs) - len(missing)
     if done:
         logger.info("%d of %d shards were done before", done, len(specs))
-    encode = partial(_encode, folder)
-    for spec, digest in in_processes(encode, missing, workers, preload=["diysink.engine"]):
-        workspace.finish(_name(spec), digest, [files[spec]])
-        done += 1
-        logger.info("shard %d of %d: records %d to %d", done, len(specs), spec.start, spec.stop - 1)
+    with Progress(
+        *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(),
+        console=rich.get_console(), disable=not progress,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("shards", total=len(specs), completed=done)
+        for spec, statistics in (engine or LocalEngine()).run(encode_shard, missing):
+            statistics.save(files[spec])
+            workspace.finish(_name(spec), statistics.digest, [files[spec]])
+            done += 1
+            bar.advance(task)
+            places = f"records {spec.start} to {spec.stop - 1}"
+            logger.info("shard %d of %d: %s", done, len(specs), places)
     return total((Statistics.load(path) for path in files.values()), specs[0].layout)
-
-
-def _encode(folder: Path, spec: ShardSpec, send: Send) -> str:
-    statistics = encode_shard(spec)
-    statistics.save(folder / f"{_name(spec)}.safetensors")
-    return statistics.digest
 
 
 def _name(spec: ShardSpec) -> str:
