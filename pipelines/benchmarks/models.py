@@ -1,17 +1,19 @@
 """What answers the benchmarks: variants of fine-tuned models and of the LVLM."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from diysink.artifact import FileLock, atomic_path, digest_json, digest_source, read_manifest
-from pipelines.evaluate.models import FineTuned, lvlm_norms, lvlm_variant
+from pipelines.evaluate.models import Models, lvlm_norms
 from pipelines.evaluate.nodes import digested_lvlm
 
 if TYPE_CHECKING:
-    from diysink.evaluation.predict import AnsweringModel
+    from diysink.evaluation.benchmarks import Benchmark, Items
     from pipelines.benchmarks.asked import Asked
     from pipelines.evaluate.settings import Evaluate, Lvlm, Variant
     from pipelines.shared import Model
@@ -42,9 +44,7 @@ class Variants:
     ) -> None:
         self.lvlm, self.evaluate, self.seed, self.device = lvlm, evaluate, seed, device
         self.sinks = Path()
-        self._finetuned = FineTuned(
-            finetuned_models, reweightings, model.sentence, evaluate, seed, {}, device
-        )
+        self._folders = finetuned_models, reweightings, model.sentence
         self._digests: dict[str, Any] = {"diysink": version("diysink"), "seed": seed}
         if evaluate.variants.trained:
             self._models = read_manifest(finetuned_models)["files"]
@@ -105,21 +105,51 @@ class Variants:
             with atomic_path(path) as temporary:
                 profile.save(temporary)
 
-    @contextmanager
-    def answering(self, variant: str, training: int) -> Iterator["AnsweringModel"]:
-        """The model of a variant, on its device.
+    @cached_property
+    def models(self) -> Models:
+        """What answers, once it is known what a sink is."""
+        models, selections, sentence = self._folders
+        return Models(
+            models,
+            selections,
+            sentence,
+            self.lvlm,
+            self.evaluate,
+            self.sinks,
+            {},
+            self.seed,
+            self.device,
+        )
 
-        Raises:
-            UnsupportedInterventionError: the change cannot be made to this model; also while it
-                answers.
-        """
-        how = self.evaluate.variants.chosen[variant]
-        if how.connector is not None:
-            yield self._finetuned.model(how, training)
-            return
-        limit = self.evaluate.max_new_tokens
-        with lvlm_variant(self.lvlm, how, self.sinks, limit, self.seed, self.device) as model:
-            yield model
+
+class Answerer:
+    """One variant's answers to parts of one benchmark, in any process.
+
+    Args:
+        models: of the run. A process that gets them makes its own, and loads a model once.
+        variant: its name.
+        training: training seed.
+        row: the benchmark.
+    """
+
+    def __init__(self, models: Models, variant: str, training: int, row: "Benchmark") -> None:
+        self.models, self.variant, self.training, self.row = models, variant, training, row
+
+    def __call__(self, items: "Items") -> pd.DataFrame:
+        """The table of predictions of some items."""
+        from diysink.evaluation.predict import predict
+
+        evaluate = self.models.evaluate
+        with self.models.answering(self.variant, self.training) as model:
+            return predict(
+                model,
+                items,
+                benchmark=self.row,
+                variant=self.variant,
+                seed=self.training,
+                control=evaluate.variants.chosen[self.variant].control,
+                batch=evaluate.batch,
+            )
 
 
 def needs_sinks(variant: "Variant") -> bool:

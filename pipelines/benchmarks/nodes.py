@@ -9,16 +9,18 @@ import pandas as pd
 
 from diysink.artifact import check_name, digest_json
 from pipelines.benchmarks.asked import Asked
-from pipelines.benchmarks.models import Variants, needs_sinks
+from pipelines.benchmarks.models import Answerer, Variants, needs_sinks
 from pipelines.benchmarks.page import short_table, table_of
+from pipelines.engines import engine_of
 from pipelines.evaluate.models import forget_lvlm
 
 if TYPE_CHECKING:
+    from diysink.engine import Engine, EngineName
     from diysink.evaluation.metrics import Metric
     from diysink.resampling import Bootstrap
     from pipelines.benchmarks.settings import Benchmarks
     from pipelines.evaluate.settings import Evaluate, Lvlm
-    from pipelines.shared import Model
+    from pipelines.shared import Model, Ray
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ def answer_benchmarks(
     seeds: Sequence[int],
     seed: int,
     device: str,
+    engine: "EngineName" = "local",
+    ray: "Ray | None" = None,
 ) -> dict[str, Any]:
     """Answers of every variant to every benchmark whose files are there, kept part by part.
 
@@ -64,11 +68,12 @@ def answer_benchmarks(
     variants = Variants(finetuned_models, reweightings, model, lvlm, evaluate, seed, device)
     if any(map(needs_sinks, evaluate.variants.chosen.values())):
         variants.measure_sinks(Path(benchmarks.answers) / "sinks", next(iter(found.values())))
+    runner = engine_of(engine, benchmarks.workers, ray)
     answers: dict[str, Any] = {name: {} for name in found}
     refused: dict[str, str] = {}
     for variant, training in variants.units(seeds):
         try:
-            folders = _answer(variants, variant, training, found, benchmarks)
+            folders = _answer(variants, variant, training, found, benchmarks, runner)
         except UnsupportedInterventionError as reason:
             logger.warning("%s is left out: %s", variant, reason)
             refused[variant] = str(reason)
@@ -94,10 +99,10 @@ def _answer(
     training: int,
     found: dict[str, Asked],
     benchmarks: "Benchmarks",
+    engine: "Engine",
 ) -> dict[str, Path]:
     """One variant's answers to all benchmarks: their folders."""
     from diysink.evaluation.parts import PREDICTIONS, answer_in_parts
-    from diysink.evaluation.predict import predict
 
     protocol = variants.protocol(variant, training)
     folders: dict[str, Path] = {}
@@ -106,28 +111,21 @@ def _answer(
         key = digest_json([protocol, tokens, one.described, benchmarks.limit])[:12]
         unit = check_name(f"{variant}-seed{training}-{key}", "a variant")
         folders[name] = Path(benchmarks.answers) / name / unit
-    if all((folder / PREDICTIONS).is_file() for folder in folders.values()):
-        return folders  # the model need not be loaded
-    with variants.answering(variant, training) as model:
-        for name, one in found.items():
-
-            def answer(items: Any, row: Any = one.row) -> pd.DataFrame:
-                return predict(
-                    model,
-                    items,
-                    benchmark=row,
-                    variant=variant,
-                    seed=training,
-                    control=variants.evaluate.variants.chosen[variant].control,
-                    batch=variants.evaluate.batch,
-                )
-
-            if one.items is None:
-                raise RuntimeError(f"benchmark {name} has no items")
-            logger.info("%s, seed %d: %s", variant, training, name)
-            answer_in_parts(
-                folders[name], one.items, answer, size=benchmarks.every, limit=benchmarks.limit
-            )
+    for name, one in found.items():
+        if (folders[name] / PREDICTIONS).is_file():
+            continue  # the model need not be loaded
+        if one.items is None:
+            raise RuntimeError(f"benchmark {name} has no items")
+        logger.info("%s, seed %d: %s", variant, training, name)
+        answer = Answerer(variants.models, variant, training, one.row)
+        answer_in_parts(
+            folders[name],
+            one.items,
+            answer,
+            size=benchmarks.every,
+            limit=benchmarks.limit,
+            engine=engine,
+        )
     return folders
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from pipelines.evaluate.settings import BenchmarkChange
 from pipelines.problems import ContradictionError, Problem
@@ -64,6 +64,7 @@ class Benchmarks(Settings):
     download: bool
     chosen: Entries[Published]
     every: PositiveInt
+    workers: NonNegativeInt
     limit: PositiveInt | None
     columns: Annotated[dict[Text, Column], BeforeValidator(without_nulls)]
     taxonomy: Taxonomy | None

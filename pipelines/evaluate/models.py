@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diysink.evaluation.benchmarks import Items
@@ -79,6 +79,68 @@ class FineTuned:
             interference=(interference, self.seed),
             simple=self.simple,
         )
+
+
+class Models:
+    """The models of variants, one at a time. Another process that gets it loads its own, once.
+
+    Args:
+        finetuned_models: folder of all models.
+        reweightings: folder of all trained selections.
+        sentence: folder or hub id of ReW's sentence encoder.
+        lvlm: the vision-language model.
+        evaluate: names the variants.
+        sinks: folder with the vision-language model's ``profile.json``.
+        simple: by digest, whether an image is simple, where it is known.
+        seed: of what is drawn.
+        device: where the models run.
+    """
+
+    def __init__(
+        self,
+        finetuned_models: Path,
+        reweightings: Path,
+        sentence: str,
+        lvlm: "Lvlm",
+        evaluate: "Evaluate",
+        sinks: Path,
+        simple: Mapping[str, bool],
+        seed: int,
+        device: str,
+    ) -> None:
+        from diysink.engine import Once
+
+        self.lvlm, self.evaluate, self.sinks = lvlm, evaluate, sinks
+        self.seed, self.device = seed, device
+        folders = finetuned_models.absolute(), reweightings.absolute(), sentence
+        self._finetuned = FineTuned(*folders, evaluate, seed, simple, device)
+        self._trained = lru_cache(maxsize=1)(self._load)
+        again = *folders, lvlm, evaluate, sinks.absolute(), simple, seed, device
+        self._source = Once(Models, again)
+
+    def __reduce__(self) -> Any:
+        from diysink.engine import made_there
+
+        return made_there(self._source)
+
+    @contextmanager
+    def answering(self, variant: str, training: int) -> Iterator["AnsweringModel"]:
+        """The model of a variant, on its device; the last one stays loaded.
+
+        Raises:
+            UnsupportedInterventionError: the change cannot be made to this model; also while it
+                answers.
+        """
+        how = self.evaluate.variants.chosen[variant]
+        if how.connector is not None:
+            yield self._trained(variant, training)
+            return
+        limit = self.evaluate.max_new_tokens
+        with lvlm_variant(self.lvlm, how, self.sinks, limit, self.seed, self.device) as model:
+            yield model
+
+    def _load(self, variant: str, training: int) -> "AnsweringModel":
+        return self._finetuned.model(self.evaluate.variants.chosen[variant], training)
 
 
 def select(

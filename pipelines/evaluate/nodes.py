@@ -1,29 +1,32 @@
 """Every variant answers the same questions; differences come with intervals and tests."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from diysink.artifact import (
+    Unit,
     Workspace,
     atomic_path,
     digest_folder,
     digest_json,
     digest_source,
-    each_unit,
+    run_units,
     write_manifest,
 )
-from pipelines.evaluate.models import FineTuned, forget_lvlm, lvlm_norms, lvlm_variant
+from pipelines.engines import engine_of
+from pipelines.evaluate.models import Models, forget_lvlm, lvlm_norms
 from pipelines.evaluate.truth import known_images
 from pipelines.parts import check_checkpoints
 
 if TYPE_CHECKING:
+    from diysink.engine import EngineName
     from pipelines.evaluate.settings import Evaluate, Lvlm, Variant
-    from pipelines.shared import Model
+    from pipelines.shared import Model, Ray
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ def predict_answers(
     seed: int,
     workspace: str,
     device: str,
+    engine: "EngineName" = "local",
+    ray: "Ray | None" = None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Generated answers of every variant and training seed to every question of the benchmarks.
 
@@ -85,10 +90,7 @@ def predict_answers(
         whether its training has ``converged``; and, by name, why a change cannot be made to the
         LVLM.
     """
-    from diysink.architectures import UnsupportedInterventionError
-    from diysink.evaluation.predict import predict
-
-    variants, benchmarks = evaluate.variants, evaluate.rows()
+    variants = evaluate.variants
     inputs: dict[str, Any] = {
         "records": digest_folder(records),
         "evaluate": evaluate.model_dump(
@@ -109,37 +111,29 @@ def predict_answers(
     if variants.changed:
         inputs |= {"lvlm": digested_lvlm(lvlm), "sinks": digest_folder(lvlm_sinks)}
     work = Workspace(workspace, "evaluate", inputs)
-    finetuned = FineTuned(
-        finetuned_models, reweightings, model.sentence, evaluate, seed, simple, device
+    models = Models(
+        finetuned_models,
+        reweightings,
+        model.sentence,
+        lvlm,
+        evaluate,
+        lvlm_sinks,
+        simple,
+        seed,
+        device,
     )
 
-    def unit(name: str, scratch: Path, result: Path) -> list[dict[str, Any]]:
-        variant, training = name.split("/seed")
-        how = variants.chosen[variant]
-        try:
-            with (
-                lvlm_variant(lvlm, how, lvlm_sinks, evaluate.max_new_tokens, seed, device)
-                if how.connector is None
-                else nullcontext(finetuned.model(how, int(training)))
-            ) as answering:
-                tables = [
-                    predict(
-                        answering,
-                        benchmark.items(records),
-                        benchmark=benchmark,
-                        variant=variant,
-                        seed=int(training),
-                        control=how.control,
-                        batch=evaluate.batch,
-                    )
-                    for benchmark in benchmarks
-                ]
-        except UnsupportedInterventionError as reason:
-            logger.warning("%s is left out: %s", variant, reason)
-            return [{"refused": str(reason)}]
-        with atomic_path(result / "predictions.parquet") as temporary:
-            pd.concat(tables, ignore_index=True).to_parquet(temporary)
-        return [{"refused": None}]
+    def run(missing: Sequence[Unit]) -> Iterator[tuple[Unit, list[dict[str, Any]]]]:
+        results = {unit.name: unit for unit in missing}
+        answer = partial(answers_of, models, records.absolute())
+        for name, table in engine_of(engine, evaluate.workers, ray).run(answer, list(results)):
+            refused = table if isinstance(table, str) else None
+            if isinstance(table, str):
+                logger.warning("%s is left out: %s", name.split("/seed")[0], refused)
+            else:
+                with atomic_path(results[name].result / "predictions.parquet") as temporary:
+                    table.to_parquet(temporary)
+            yield results[name], [{"refused": refused}]
 
     units = [f"{name}/seed{training}" for training in seeds for name in variants.trained]
     # Each model is loaded once, and the table keeps the order of the parameters.
@@ -147,7 +141,7 @@ def predict_answers(
     by_model = sorted(units, key=lambda name: order[name.split("/seed")[0]])
     by_model.sort(key=lambda name: list(seeds).index(int(name.split("/seed")[1])))
     of_lvlm = [f"{name}/seed0" for name in variants.changed]
-    results, done = each_unit(work, [*by_model, *of_lvlm], unit)
+    results, done = run_units(work, [*by_model, *of_lvlm], run)
     forget_lvlm()
     refused = {row["unit"]: row["refused"] for row in done if row["refused"] is not None}
     tables = [
@@ -159,6 +153,38 @@ def predict_answers(
     if not tables:
         raise ValueError(f"No variant can be evaluated: {reasons}")
     return with_model(pd.concat(tables, ignore_index=True), variants.chosen, convergence), reasons
+
+
+def answers_of(models: Models, records: Path, unit: str) -> pd.DataFrame | str:
+    """One variant's answers to all benchmarks, or why its change cannot be made.
+
+    Args:
+        models: of the run.
+        records: folder of all splits.
+        unit: ``<variant>/seed<n>``.
+    """
+    from diysink.architectures import UnsupportedInterventionError
+    from diysink.evaluation.predict import predict
+
+    variant, training = unit.split("/seed")
+    evaluate = models.evaluate
+    try:
+        with models.answering(variant, int(training)) as answering:
+            tables = [
+                predict(
+                    answering,
+                    benchmark.items(records),
+                    benchmark=benchmark,
+                    variant=variant,
+                    seed=int(training),
+                    control=evaluate.variants.chosen[variant].control,
+                    batch=evaluate.batch,
+                )
+                for benchmark in evaluate.rows()
+            ]
+    except UnsupportedInterventionError as reason:
+        return str(reason)
+    return pd.concat(tables, ignore_index=True)
 
 
 def with_model(

@@ -44,6 +44,8 @@ def create_pipeline() -> Pipeline:
                     "params:seed",
                     "params:workspace",
                     "params:device",
+                    "params:engine",
+                    "params:ray",
                 ],
                 ["predictions", "refused_variants"],
                 name="predict_answers",

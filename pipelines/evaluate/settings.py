@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from diysink.connector import Arrangement
 from diysink.selection import CoTTemplates
@@ -133,6 +133,7 @@ class Evaluate(Settings):
     variants: VariantSet
     benchmarks: Annotated[Entries[BenchmarkChange], Field(min_length=1)]
     batch: PositiveInt
+    workers: NonNegativeInt
     max_new_tokens: PositiveInt
     level: Level
     margin: Share

@@ -11,7 +11,13 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 inspect_model,
-                ["params:inspect", "params:workspace", "params:device"],
+                [
+                    "params:inspect",
+                    "params:workspace",
+                    "params:device",
+                    "params:engine",
+                    "params:ray",
+                ],
                 "census",
                 name="inspect_model",
             )

@@ -18,6 +18,8 @@ class Inspect(Settings):
     sizes: tuple[PositiveInt, ...] | None
     dtype: Literal["float32", "bfloat16", "float16"]
     batch_size: PositiveInt
+    workers: NonNegativeInt
+    threads: PositiveInt | None
     examples: NonNegativeInt
     replicates: PositiveInt
     seed: Seed

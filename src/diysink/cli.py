@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _inspect(given: argparse.Namespace) -> None:
+    from diysink.engine import LocalEngine
     from diysink.inspection import inspect
 
     out = given.out or Path("census") / Path(given.model).resolve().name
@@ -48,6 +49,7 @@ def _inspect(given: argparse.Namespace) -> None:
         device=given.device,
         dtype=given.dtype,
         batch_size=given.batch_size,
+        engine=LocalEngine(given.workers),
         language=not given.encoder_only,
         question=given.question,
         answers=given.answers,
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     look.add_argument("--dtype", default="float32", help="float32, bfloat16, float16")
     look.add_argument("--batch-size", type=int, default=16, help="images to a forward pass")
+    look.add_argument("--workers", type=int, default=0, help="processes (default: this one alone)")
     look.add_argument(
         "--causes", action="store_true", help="intervene on the largest-norm patch of 64 images"
     )

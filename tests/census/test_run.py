@@ -20,6 +20,7 @@ from diysink.miniature.weights import path
 from diysink.miniature.world import render, sample_scene
 from diysink.records import SourceError
 from tests.encoders.towers import PROCESSORS, make
+from tests.engine.posted import Posted
 
 COUNT = 48
 
@@ -103,6 +104,31 @@ def test_a_stopped_census_goes_on_to_the_same_card(folder, tmp_path, monkeypatch
     assert again == [16]
     assert card.plain == cards["encoder"].plain
     assert not (tmp_path / WORK).exists()
+
+
+def test_workers_measure_the_same_in_any_order(folder, cards):
+    engine = Posted()
+    card = diysink.inspect(path("encoder"), folder, engine=engine, progress=False)
+    assert engine.sent == 3
+    assert card.plain == cards["encoder"].plain
+    assert card.replicates.keys() == cards["encoder"].replicates.keys()
+    for name, rows in card.replicates.items():
+        np.testing.assert_array_equal(rows, cards["encoder"].replicates[name])
+
+
+def test_units_are_chosen_before_workers_need_them(folder):
+    """Four images at a time: the first four batches choose, the others measure."""
+    options = {"batch_size": 4, "progress": False}
+    engine = Posted()
+    card = diysink.inspect(path("encoder"), folder, engine=engine, **options)
+    assert engine.sent == 12
+    assert card.plain == diysink.inspect(path("encoder"), folder, **options).plain
+
+
+def test_a_model_in_memory_is_not_sent_to_workers(folder):
+    tower, processor = make("siglip"), PROCESSORS["siglip"]()
+    with pytest.raises(ValueError, match="in memory"):
+        diysink.inspect(tower, folder, processor=processor, engine=Posted(), progress=False)
 
 
 def test_sums_of_other_images_are_not_gone_on_with(folder, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from diysink.evaluation.lvlm import load_lvlm
 from diysink.inspection import Flow
 from diysink.interventions import visual_states
 from diysink.model import from_llava
+from tests.engine.posted import Posted
 from tests.evaluation import lvlms
 from tests.inspection.planted import QUESTION, TAU, planted, saved
 from tests.report.test_page import Page
@@ -190,6 +191,23 @@ def test_a_stopped_run_goes_on_to_the_same_card(folder, photos, tmp_path, monkey
     assert len(again) == IMAGES - 5
     assert not set(again) & set(seen)
     assert card.plain == Card.load(made).plain
+
+
+def test_workers_measure_the_same(folder, photos, made):
+    engine = Posted()
+    options = {"question": QUESTION, "tau": TAU, "answers": True, "progress": False}
+    card = diysink.inspect(folder, photos, engine=engine, **options)
+    assert card.plain == Card.load(made).plain
+    assert engine.sent == 1 + IMAGES  # a batch of the encoder, and each image for its answers
+
+
+def test_workers_measure_an_encoder_inside_its_model(tmp_path, photos):
+    folder = lvlms.idefics3(tmp_path)
+    options = {"limit": 3, "progress": False}
+    engine = Posted()
+    card = diysink.inspect(folder, photos, engine=engine, **options)
+    assert card.plain == diysink.inspect(folder, photos, **options).plain
+    assert engine.sent >= 4
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from diysink.artifact import write_manifest
+from diysink.engine import LocalEngine
 from diysink.evaluation.benchmarks import BENCHMARKS
 from diysink.evaluation.benchmarks.llava_json import llava_json
 from pipelines.benchmarks.asked import Asked
@@ -17,7 +17,6 @@ from pipelines.benchmarks.labels import label_benchmarks
 from pipelines.benchmarks.models import Variants
 from pipelines.benchmarks.nodes import _answer
 from pipelines.benchmarks.settings import Benchmarks
-from pipelines.evaluate.models import FineTuned
 from pipelines.evaluate.settings import Lvlm
 from pipelines.shared import Model
 from tests.pipelines.test_conf import changed, parameters
@@ -75,7 +74,7 @@ class Run:
         found = {row.name: Asked.of(row, folder) for row, folder in benchmarks.rows()}
         name = next(iter(found))
         return {
-            variant: _answer(variants, variant, 0, found, benchmarks)[name]
+            variant: _answer(variants, variant, 0, found, benchmarks, LocalEngine())[name]
             for variant in self.variants
         }
 
@@ -83,8 +82,6 @@ class Run:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr("diysink.evaluation.parts.answer_in_parts", lambda *a, **more: None)
-    monkeypatch.setattr("pipelines.benchmarks.models.lvlm_variant", lambda *a: nullcontext())
-    monkeypatch.setattr(FineTuned, "model", lambda *a: None)
     monkeypatch.setitem(BENCHMARKS, "llava-too", replace(BENCHMARKS["llava"], load=too))
     return Run(tmp_path)
 

@@ -28,6 +28,7 @@ from pipelines.hooks.outputs import written_together
 from pipelines.parameters import build
 from pipelines.pipeline_registry import register_pipelines
 from pipelines.problems import ParameterError
+from tests.engine.posted import Posted
 from tests.evaluation import lvlms
 from tests.pipelines.project import ROOT
 from tests.pipelines.test_conf import PRESETS, changed, parameters, settings_of
@@ -135,6 +136,28 @@ def test_two_at_once_do_the_work_once(planted, tmp_path, monkeypatch):
     folders = [Path(run["answers"]["tiny"]["stock"]["0"]) / PREDICTIONS for run in (one, alone)]
     tables = [pd.read_parquet(folder) for folder in folders]
     assert tables[0]["prediction"].tolist() == tables[1]["prediction"].tolist()
+
+
+def test_workers_answer_and_label_the_same(planted, tmp_path, monkeypatch):
+    """They get no model but its folder, and leave nothing changed in it between two parts."""
+    rule = {"local": 0.3, "whole": 0.7, "complexity": 0.0}
+
+    def tables(root: Path) -> list[pd.DataFrame]:
+        benchmarks = asking(root, taxonomy=rule)
+        found = answered(planted, benchmarks)["answers"]["tiny"]
+        labels = label_benchmarks(
+            NOWHERE, lvlm_at(planted), small(VARIANTS), benchmarks, [0], "cpu"
+        )
+        folders = [*(found[name]["0"] for name in VARIANTS), labels["tiny"]]
+        return [pd.read_parquet(Path(folder) / PREDICTIONS) for folder in folders]
+
+    here, engine = tables(tmp_path / "here"), Posted()
+    for module in ("nodes", "labels"):
+        monkeypatch.setattr(f"pipelines.benchmarks.{module}.engine_of", lambda *_: engine)
+    there = tables(tmp_path / "there")
+    assert engine.sent == 4 * -(-len(lvlms.questions()) // 10)
+    for one, other in zip(here, there, strict=True):
+        pd.testing.assert_frame_equal(one, other)
 
 
 def only_stock() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,11 +22,11 @@ from diysink.census.examples import Example
 from diysink.census.images import Images, LeftOut, read_images
 from diysink.census.layer import Walk
 from diysink.census.metrics import METRICS
-from diysink.census.passes import Pass
+from diysink.census.passes import Batch, Pass
 from diysink.census.show import example_of
 from diysink.census.totals import Totals
 from diysink.encoders import Encoder, load_encoder, stock_image_processor, to_pixels
-from diysink.engine import DTYPES, resolve_device
+from diysink.engine import DTYPES, Engine, Once, made_there, resolve_device, threads
 from diysink.records import ImageFile
 from diysink.sinks import patch_contrast
 
@@ -44,6 +45,8 @@ class Options:
         size: side in pixels that images are prepared to; None: the checkpoint's own.
         device: ``auto``, ``cpu``, ``cuda``, ...
         dtype: ``float32``, ``bfloat16`` or ``float16``.
+        threads: of torch, in each process; None: as they are set here. Another number may change
+            the last bit of a float.
         batch_size: images to a forward pass.
         save_every: batches between two looks at the disk.
         examples: images that the page shows, spread over those that were measured.
@@ -58,6 +61,7 @@ class Options:
     size: int | None = None
     device: str = "auto"
     dtype: str = "float32"
+    threads: int | None = None
     batch_size: int = 16
     save_every: int = 8
     examples: int = 6
@@ -68,11 +72,16 @@ class Options:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype is {self.dtype!r}; it must be one of {', '.join(DTYPES)}.")
-        wanted = (self.batch_size, self.save_every, self.replicates, self.limit, self.size)
-        if min(1 if one is None else one for one in wanted) < 1:
-            raise ValueError(
-                "limit, size, batch_size, save_every and replicates must be at least 1."
-            )
+        wanted = {
+            name: getattr(self, name)
+            for name in ("limit", "size", "threads", "batch_size", "save_every", "replicates")
+        }
+        if min(1 if one is None else one for one in wanted.values()) < 1:
+            raise ValueError(f"{', '.join(wanted)} must be at least 1.")
+
+    def in_threads(self) -> AbstractContextManager[None]:
+        """While torch has as many threads as were asked for."""
+        return nullcontext() if self.threads is None else threads(self.threads)
 
 
 class Census:
@@ -82,13 +91,21 @@ class Census:
         encoder: with all its blocks (``layer=-1``).
         processor: an image processor of transformers.
         options: how.
+        source: makes it again in another process; None: it cannot be sent to one.
 
     Raises:
         ValueError: a layer that does not exist, or a size that the encoder cannot take.
     """
 
-    def __init__(self, encoder: Encoder, processor: Any, options: Options) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        processor: Any,
+        options: Options,
+        source: "Once[Any] | None" = None,
+    ) -> None:
         self.options = options
+        self.source = source
         self.encoder = encoder.to(resolve_device(options.device), DTYPES[options.dtype]).eval()
         self.processor = processor if options.size is None else sized(processor, options.size)
         self.process = to_pixels(self.processor)
@@ -98,6 +115,21 @@ class Census:
         if outside := [layer for layer in wanted if not -count <= layer < count]:
             raise ValueError(f"layers {outside}: {encoder.name} has layers 0 to {count - 1}.")
         self.layers = sorted({layer % count for layer in wanted})
+
+    def __reduce__(self) -> Any:
+        return made_there(self.source)
+
+    def at(self, size: int) -> "Census":
+        """The same, on images that are prepared to another size.
+
+        Raises:
+            ValueError: as for a new one.
+        """
+        options = replace(self.options, size=size)
+        source = None
+        if self.source is not None:
+            source = Once(_at, (self.source, size))
+        return Census(self.encoder, self.processor, options, source)
 
     @property
     def all_layers(self) -> bool:
@@ -123,6 +155,12 @@ class Census:
                 grid = self.encoder.grid(pixels)
                 totals.add(seen, grid, self.options.replicates, self.options.seed)
 
+    def measure(self, batch: Batch[Totals]) -> Totals:
+        """The sums of a batch."""
+        with self.options.in_threads():
+            self.add(batch.sums, batch.images)
+        return batch.sums
+
     def about(self) -> dict[str, Any]:
         """What the card says of the model."""
         pixels = self.process([Image.new("RGB", (64, 64))])
@@ -142,7 +180,12 @@ class Census:
         }
 
     def run(
-        self, images: Images, workspace: Path | str | None = None, *, progress: bool = False
+        self,
+        images: Images,
+        workspace: Path | str | None = None,
+        *,
+        engine: Engine | None = None,
+        progress: bool = False,
     ) -> Card:
         """Measure all images.
 
@@ -150,19 +193,21 @@ class Census:
             images: see `diysink.census.read_images`.
             workspace: folder in which the sums are kept on the way, so that a run that was stopped
                 goes on; None: nothing is kept.
+            engine: where batches are measured; None: in this process.
             progress: whether a bar is shown.
 
         Raises:
             SourceError: there is no image.
             NonFiniteError: the encoder gave infinite states.
+            ValueError: workers, and a model that is only in this process's memory.
         """
         about = self.about()
         work = None if workspace is None else self._workspace(workspace, about)
         file = None if work is None else work.path / SUMS
         begun = Totals.load(file) if file is not None and file.exists() else Totals()
         options = self.options
-        way = Pass(images, options.limit, options.batch_size, options.save_every, progress)
-        totals = way.run(begun, Totals, self.add, file, "images")
+        way = Pass(images, options.limit, options.batch_size, options.save_every, progress, engine)
+        totals = way.run(begun, Totals, self.measure, file, "images")
         card = make_card(totals, described(about, way.about(totals), options), self.layers)
         return self._with_causes(card, images) if options.causes else card
 
@@ -256,15 +301,27 @@ def census_of(
         UnsupportedModelError: an architecture that is not supported.
         ValueError: options that do not fit.
     """
+    settings = options or Options()
+    source: Once[Census] | None = None
     if isinstance(model, str | Path):
+        name = str(model)
         encoder = load_encoder(model, layer=-1, revision=revision)
-        source = str(model)
+        if processor is None:
+            source = Once(_census_of, (name, settings, revision))
     else:
         encoder = Encoder.of(model, layer=-1)
-        source = str(model.config.name_or_path)
+        name = str(model.config.name_or_path)
     if processor is None:
-        processor = stock_image_processor(source, revision)
-    return Census(encoder, processor, options or Options())
+        processor = stock_image_processor(name, revision)
+    return Census(encoder, processor, settings, source)
+
+
+def _at(source: Once[Census], size: int) -> Census:
+    return source().at(size)
+
+
+def _census_of(model: str, options: Options, revision: str | None) -> Census:
+    return census_of(model, options, revision=revision)
 
 
 def sized(processor: Any, side: int) -> Any:

@@ -45,6 +45,23 @@ class Totals:
     count: int = 0
     chain: str = ""
 
+    @property
+    def settled(self) -> bool:
+        """Whether the units of all layers are chosen."""
+        return self.count > 0 and not self.choosing
+
+    def begin(self) -> "Totals":
+        """No image yet, but what is chosen so far."""
+        return Totals({}, {}, dict(self.choosing), dict(self.units), self.count)
+
+    def add_sums(self, other: "Totals") -> None:
+        """Add sums that were begun by these."""
+        for key, table in other.tables.items():
+            self.tables[key] = self.tables[key] + table if key in self.tables else table
+        for layer, found in other.norms.items():
+            self.add_norms(layer, found)
+        self.choosing, self.units = other.choosing, other.units
+
     def add(self, seen: SeenLayer, grid: tuple[int, int], replicates: int, seed: int) -> None:
         """Add one layer of a batch; `Pass` counts its images after all layers."""
         seen = self._with_units(seen, seed)

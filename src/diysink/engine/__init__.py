@@ -5,6 +5,7 @@ from diysink.engine.device import resolve_device
 from diysink.engine.engine import Engine, WorkerDiedError
 from diysink.engine.local import LocalEngine
 from diysink.engine.make import EngineName, make_engine
+from diysink.engine.once import Once, made_there
 from diysink.engine.shard import (
     DTYPES,
     ShardSpec,
@@ -22,6 +23,7 @@ __all__ = [
     "Engine",
     "EngineName",
     "LocalEngine",
+    "Once",
     "RayEngine",
     "ShardSpec",
     "Task",
@@ -29,6 +31,7 @@ __all__ = [
     "encode_shard",
     "first_image",
     "loaded",
+    "made_there",
     "make_engine",
     "resolve_device",
     "run_shards",

@@ -6,7 +6,7 @@ run that is started again answers what is left.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from diysink.artifact import FileLock, atomic_path
+from diysink.engine import Engine, LocalEngine
 from diysink.evaluation.benchmarks import Items
 from diysink.records import Record
 
@@ -42,55 +43,71 @@ class Part:
 def answer_in_parts(
     folder: Path,
     items: Items,
-    answer: Callable[[Items], pd.DataFrame],
+    answer: Callable[[Part], pd.DataFrame],
     *,
     size: int,
     limit: int | None = None,
+    engine: Engine | None = None,
 ) -> pd.DataFrame:
     """The answers to all items, from this process and from others at the same folder.
 
     Args:
         folder: where the parts are kept, and ``predictions.parquet`` when all are there. It must be
             another one for other items or another model.
-        items: of a benchmark.
-        answer: the table of predictions of some items.
+        items: of a benchmark; for an engine with workers they can be pickled.
+        answer: the table of predictions of some items; for workers it can be pickled, too.
         size: items of a part, of which no more are lost when a process is stopped.
         limit: the first so many items; None: all.
+        engine: where parts are answered; None: in this process. This process alone writes them.
     """
     whole = folder / PREDICTIONS
     total = len(items) if limit is None else min(limit, len(items))
     ends = {start: min(start + size, total) for start in range(0, total, size)}
-    parts = {
-        folder / f"part-{start:08d}-{stop:08d}.parquet": Part(items, start, stop)
-        for start, stop in ends.items()
-    }
-    left = dict(parts)
+    parts = {start: folder / f"part-{start:08d}-{stop:08d}.parquet" for start, stop in ends.items()}
+    left, locks = dict(parts), dict[int, FileLock]()
+
+    def free() -> Iterator[Part]:
+        """Parts that nobody has finished or is at; each is this process's until it is written."""
+        for start, path in list(left.items()):
+            if whole.is_file():
+                return
+            lock = FileLock(path.with_suffix(".lock"))
+            if not lock.acquire(wait=False):
+                continue
+            if path.is_file() or whole.is_file():
+                lock.release(remove=True)
+                del left[start]
+                continue
+            locks[start] = lock
+            yield Part(items, start, ends[start])
+
     while not whole.is_file():
-        for path, part in list(left.items()):
-            if _once(path, partial(_answer_part, path, part, answer), unless=whole):
-                del left[path]
+        try:
+            for part, table in (engine or LocalEngine()).run(answer, free()):
+                _write(parts[part.start], table)
+                locks.pop(part.start).release(remove=True)
+                del left[part.start]
+        finally:
+            for lock in locks.values():
+                lock.release(remove=True)
+            locks.clear()
         if not left:
-            _once(whole, partial(_put_together, list(parts), whole))
+            _once(whole, partial(_put_together, list(parts.values()), whole))
         if not whole.is_file():  # others are at what is left, or put it together
             time.sleep(POLL)
     return pd.read_parquet(whole)
 
 
-def _once(path: Path, make: Callable[[], None], unless: Path | None = None) -> bool:
-    """Make a file that nobody is making; whether it is there now, or is not needed any more."""
+def _once(path: Path, make: Callable[[], None]) -> None:
+    """Make a file that nobody is making."""
     lock = FileLock(path.with_suffix(".lock"))
     if not lock.acquire(wait=False):
-        return False
+        return
     try:
-        if not path.is_file() and not (unless is not None and unless.is_file()):
+        if not path.is_file():
             make()
     finally:
         lock.release(remove=True)
-    return True
-
-
-def _answer_part(path: Path, part: Part, answer: Callable[[Items], pd.DataFrame]) -> None:
-    _write(path, answer(part))
 
 
 def _put_together(parts: Sequence[Path], whole: Path) -> None:

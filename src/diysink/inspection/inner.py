@@ -19,7 +19,9 @@ from diysink.architectures.hooks import on_hidden_states
 from diysink.census import Options
 from diysink.census.heads import Heads, heads_of, output_basis
 from diysink.census.layer import SeenLayer
+from diysink.census.passes import Batch
 from diysink.census.totals import Totals
+from diysink.engine import Once, made_there
 from diysink.inspection.grids import patch_side
 from diysink.interventions.reading import encoder_identity, image_arguments
 from diysink.records import ImageFile
@@ -58,9 +60,17 @@ class InnerCensus:
         subject: the model, with its processor.
         processor: its image processor; None: not known.
         options: of the census: replicates, seed, limit, examples.
+        source: makes it again in another process; None: it cannot be sent to one.
     """
 
-    def __init__(self, subject: StockSubject, processor: Any, options: Options) -> None:
+    def __init__(
+        self,
+        subject: StockSubject,
+        processor: Any,
+        options: Options,
+        source: Once[Any] | None = None,
+    ) -> None:
+        self.source = source
         self.subject = subject
         self.processor = processor
         self.options = options
@@ -70,6 +80,9 @@ class InnerCensus:
         self.heads = _first_of(tower.config, "num_attention_heads", "num_heads")
         self.patch = patch_side(tower.config)
         self._bases: dict[int, Tensor | None] = {}
+
+    def __reduce__(self) -> Any:
+        return made_there(self.source)
 
     def about(self, name: str, dtype: str) -> dict[str, Any]:
         """What the card says of the encoder."""
@@ -87,6 +100,12 @@ class InnerCensus:
             "grid": None,
             "prefix": ["class", *["register"] * self.prefix][: self.prefix],
         }
+
+    def measure(self, batch: Batch[Totals]) -> Totals:
+        """The sums of a batch: of one image."""
+        with self.options.in_threads():
+            self.add(batch.sums, batch.images)
+        return batch.sums
 
     @torch.no_grad()
     def layers(self, image: ImageFile, look: Callable[[Layer], None]) -> None:

@@ -16,6 +16,7 @@ from diysink.encoders import (
     model_type_of,
     stock_image_processor,
 )
+from diysink.engine import Once, made_there
 from diysink.evaluation.lvlm import LVLM, load_lvlm
 from diysink.model.generation import load
 
@@ -29,12 +30,17 @@ class LoadedModel:
         name: what people call it.
         kind: its ``model_type``.
         images: an image processor of transformers; None: not known.
+        source: loads it in another process; None: it is in memory alone.
     """
 
     subject: StockSubject | DIYSinkSubject
     name: str
     kind: str
     images: Any
+    source: Once[Any] | None = None
+
+    def __reduce__(self) -> Any:
+        return made_there(self.source)
 
     @property
     def model(self) -> Any:
@@ -100,19 +106,22 @@ def load_model(
     if not isinstance(model, str | Path):
         return _in_memory(model, kind, processor)
     name = Path(model).resolve().name if Path(model).is_dir() else str(model)
+    source = None
+    if processor is None:
+        source = Once(load_model, (str(model), revision, None, dtype, device))
     try:
         if kind == "diysink":
             generator = load(model, device=str(device))
             generator.model.to(dtype)
             images = stock_image_processor(model, revision)
-            return LoadedModel(DIYSinkSubject(generator), name, kind, images)
+            return LoadedModel(DIYSinkSubject(generator), name, kind, images, source)
         lvlm = load_lvlm(model, revision, dtype=dtype, device=device)
     except (CheckpointError, BrokenFileError):
         raise
     except (ValueError, OSError, ImportError) as error:  # no processor, no chat template, ...
         return NotLoaded(str(error))
     images = getattr(lvlm.processor, "image_processor", None)
-    return LoadedModel(StockSubject(lvlm, tau=float("inf")), name, kind, images)
+    return LoadedModel(StockSubject(lvlm, tau=float("inf")), name, kind, images, source)
 
 
 def _in_memory(model: Any, kind: str, processor: Any) -> LoadedModel | NotLoaded:

@@ -10,8 +10,9 @@ from diysink.analysis.stock import StockSubject
 from diysink.architectures import UnsupportedModelError, recurrent_layers
 from diysink.artifact import Workspace
 from diysink.census import Card, Images, LeftOut, Options, read_images
-from diysink.census.passes import Pass
+from diysink.census.passes import Batch, Pass
 from diysink.census.run import SUMS
+from diysink.engine import Engine, Once, made_there
 from diysink.inspection.answers import TOKENS, answers_without
 from diysink.inspection.flow import Flow
 from diysink.inspection.language import language_part
@@ -43,12 +44,70 @@ class LanguageOptions:
     options: Options
 
 
+class LanguageReader:
+    """Shows images to a model and sums up what is measured.
+
+    Args:
+        whole: the model.
+        threshold: from which norm a visual token is a V-sink; None: see `Flow`.
+        asked: what is asked.
+    """
+
+    def __init__(
+        self, whole: LoadedModel, threshold: Threshold | None, asked: LanguageOptions
+    ) -> None:
+        self.whole, self.threshold, self.asked = whole, threshold, asked
+        self.flow = Flow(whole.subject, whole.decoder, threshold, seed=asked.options.seed)
+        source = whole.source
+        self.source = source and Once(_reader_of, (source, threshold, asked))
+
+    def __reduce__(self) -> Any:
+        return made_there(self.source)
+
+    def measure(self, batch: Batch[Sums]) -> Sums:
+        """The sums of a batch."""
+        with self.asked.options.in_threads():
+            self._add(batch.sums, batch.images)
+        return batch.sums
+
+    def _add(self, sums: Sums, images: Sequence[ImageFile]) -> None:
+        flow, asked = self.flow, self.asked
+        try:
+            shown = flow.show(images)
+        except UnsupportedModelError:
+            if len(images) == 1:
+                raise
+            for image in images:  # of several sizes
+                self._add(sums, [image])
+            return
+        singles = flow.connector(shown)
+        if asked.answers:  # one image at a time
+            whole, seed = self.whole, asked.options.seed
+            singles[0] |= answers_without(
+                whole.subject, shown, asked.question, whole.width, flow.rule, seed
+            )
+        layers = flow.layerwise(shown, [asked.question] * len(images))
+        for image, layer, single in zip(images, layers, singles, strict=True):
+            sums.add(
+                image.sha256,
+                {f"layer/{name}": value for name, value in layer.items()}
+                | {f"whole/{name}": value for name, value in single.items()},
+            )
+
+
+def _reader_of(
+    source: Once[LoadedModel], threshold: Threshold | None, asked: LanguageOptions
+) -> LanguageReader:
+    return LanguageReader(source(), threshold, asked)
+
+
 def measured_language(
     whole: LoadedModel,
     card: Card,
     images: Images,
     asked: LanguageOptions,
     work: Path | None,
+    engine: Engine | None,
     progress: bool,
 ) -> tuple[dict[str, Any], dict[str, Values]]:
     """The language part of a card, and its replicates.
@@ -59,6 +118,7 @@ def measured_language(
         images: those of the card.
         asked: what is asked.
         work: folder for the sums on the way; None: nothing is kept.
+        engine: where images are shown to the model; None: in this process.
         progress: whether a bar is shown.
 
     Raises:
@@ -72,29 +132,7 @@ def measured_language(
         )
     threshold, about = threshold_of(whole, card, asked.tau)
     options = asked.options
-    flow = Flow(whole.subject, whole.decoder, threshold, seed=options.seed)
-
-    def add(sums: Sums, images: Sequence[ImageFile]) -> None:
-        try:
-            shown = flow.show(images)
-        except UnsupportedModelError:
-            if len(images) == 1:
-                raise
-            for image in images:  # of several sizes
-                add(sums, [image])
-            return
-        singles = flow.connector(shown)
-        if asked.answers:  # one image at a time
-            singles[0] |= answers_without(
-                whole.subject, shown, asked.question, whole.width, flow.rule, options.seed
-            )
-        layers = flow.layerwise(shown, [asked.question] * len(images))
-        for image, layer, single in zip(images, layers, singles, strict=True):
-            sums.add(
-                image.sha256,
-                {f"layer/{name}": value for name, value in layer.items()}
-                | {f"whole/{name}": value for name, value in single.items()},
-            )
+    reader = LanguageReader(whole, threshold, asked)
 
     def fresh() -> Sums:
         return Sums(options.replicates, options.seed)
@@ -103,7 +141,7 @@ def measured_language(
         "model": {
             "name": whole.name,
             "family": whole.kind,
-            "layers": len(flow.layers),
+            "layers": len(reader.flow.layers),
             "heads": int(config.num_attention_heads),
             "width": whole.width,
         },
@@ -117,9 +155,9 @@ def measured_language(
     if space is not None:
         file = space.path / SUMS
         begun = Sums.load(file) if file.exists() else begun
-    together = 1 if asked.answers else at_a_time(whole, flow, images, asked)
-    way = Pass(images, options.limit, together, options.save_every, progress)
-    sums = way.run(begun, fresh, add, file, "language")
+    together = 1 if asked.answers else at_a_time(whole, reader.flow, images, asked)
+    way = Pass(images, options.limit, together, options.save_every, progress, engine)
+    sums = way.run(begun, fresh, reader.measure, file, "language")
     counted = {"count": sums.count, "digest": sums.chain}
     return language_part(sums.part("layer/"), sums.part("whole/"), facts | {"images": counted})
 

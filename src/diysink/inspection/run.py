@@ -20,7 +20,7 @@ from diysink.census.passes import Pass
 from diysink.census.run import SUMS, described
 from diysink.census.totals import Totals
 from diysink.encoders import Encoder, to_pixels
-from diysink.engine import DTYPES, resolve_device
+from diysink.engine import DTYPES, Engine, Once, resolve_device
 from diysink.inspection.inner import InnerCensus
 from diysink.inspection.loading import LoadedModel, NotLoaded, load_model
 from diysink.inspection.measured import QUESTION, LanguageOptions, measured_language
@@ -42,6 +42,7 @@ def inspect(
     question: str = QUESTION,
     answers: bool = False,
     tau: float | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Card:
@@ -69,6 +70,8 @@ def inspect(
             three answers an image.
         tau: from which norm a visual token is a V-sink; None: the threshold of the encoder's part,
             or, where there is none, the 1 % of largest norm of each image.
+        engine: where batches are measured, such as `diysink.engine.LocalEngine(2)`; None: in this
+            process. Workers load the model themselves, so it must be a folder or a hub id.
         progress: whether a bar is shown.
         options: of `diysink.census.Options`, but for its size.
 
@@ -83,7 +86,8 @@ def inspect(
     if several and sizes is not None:
         return inspect_sizes(
             model, images, sizes, settings, out=None if out is None else Path(out),
-            revision=revision, processor=processor, language=language, progress=progress,
+            revision=revision, processor=processor, language=language, engine=engine,
+            progress=progress,
         )  # fmt: skip
     work = None if out is None else Path(out) / WORK
     whole: LoadedModel | NotLoaded | None = None
@@ -95,16 +99,16 @@ def inspect(
         asked = LanguageOptions(question, answers, tau, _as_loaded(settings, whole))
         census = alone(whole, asked.options) or inside(whole, asked.options)
         if isinstance(census, InnerCensus):
-            card = _inside(census, whole.name, images, work, progress)
+            card = _inside(census, whole.name, images, work, engine, progress)
         else:
-            card = census.run(images, work, progress=progress)
-        card = _with_measured(card, whole, images, asked, work, progress)
+            card = census.run(images, work, engine=engine, progress=progress)
+        card = _with_measured(card, whole, images, asked, work, engine, progress)
     else:
         tower: Any = model
         if isinstance(whole, NotLoaded) and not isinstance(model, str | Path):
             tower = model.base_model.vision_tower
         census = census_of(tower, settings, revision=revision, processor=processor)
-        card = census.run(images, work, progress=progress)
+        card = census.run(images, work, engine=engine, progress=progress)
         if whole is not None:
             logger.warning("The language part is left out: %s", whole.reason)
             card = with_language(card, {"version": VERSION, "lacks": whole.reason}, {})
@@ -146,7 +150,16 @@ def alone(whole: LoadedModel, settings: Options) -> Census | None:
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         logger.info("The vision encoder is measured while its model runs it: %s", error)
         return None
-    return Census(encoder, whole.images, settings)
+    source = Once(_alone, (whole.source, settings)) if whole.source else None
+    return Census(encoder, whole.images, settings, source)
+
+
+def _alone(source: Once[LoadedModel], settings: Options) -> Census | None:
+    return alone(source(), settings)
+
+
+def _inside_of(source: Once[LoadedModel], settings: Options) -> InnerCensus:
+    return inside(source(), settings)
 
 
 def inside(whole: LoadedModel, settings: Options) -> InnerCensus:
@@ -161,11 +174,17 @@ def inside(whole: LoadedModel, settings: Options) -> InnerCensus:
             f"{' and '.join(asked) or 'Its encoder'}: the vision encoder of {whole.name} runs only "
             "inside its model, as the model prepares images: leave these options out."
         )
-    return InnerCensus(whole.subject, whole.images, settings)
+    source = Once(_inside_of, (whole.source, settings)) if whole.source else None
+    return InnerCensus(whole.subject, whole.images, settings, source)
 
 
 def _inside(
-    inner: InnerCensus, name: str, images: Images, work: Path | None, progress: bool
+    inner: InnerCensus,
+    name: str,
+    images: Images,
+    work: Path | None,
+    engine: Engine | None,
+    progress: bool,
 ) -> Card:
     """The encoder's part where only the model can run the encoder."""
     settings = inner.options
@@ -176,8 +195,8 @@ def _inside(
     if space is not None:
         file = space.path / SUMS
         begun = Totals.load(file) if file.exists() else begun
-    way = Pass(images, settings.limit, save_every=settings.save_every, progress=progress)
-    totals = way.run(begun, Totals, inner.add, file, "encoder")
+    way = Pass(images, settings.limit, 1, settings.save_every, progress, engine)
+    totals = way.run(begun, Totals, inner.measure, file, "encoder")
     everything = described(about, way.about(totals), settings)
     return make_card(totals, everything, list(range(len(inner.blocks) + 1)))
 
@@ -188,10 +207,11 @@ def _with_measured(
     images: Images,
     asked: LanguageOptions,
     work: Path | None,
+    engine: Engine | None,
     progress: bool,
 ) -> Card:
     try:
-        part, replicates = measured_language(whole, card, images, asked, work, progress)
+        part, replicates = measured_language(whole, card, images, asked, work, engine, progress)
     except UnsupportedModelError as error:
         logger.warning("The language part is left out: %s", error)
         return with_language(card, {"version": VERSION, "lacks": str(error)}, {})

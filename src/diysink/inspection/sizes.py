@@ -3,7 +3,6 @@
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from PIL import Image
 from diysink.architectures import LVLMS
 from diysink.census import Card, Census, Images, Options, census_of, sweep_of, write_sweep_page
 from diysink.encoders import Encoder
+from diysink.engine import Engine
 from diysink.inspection.loading import kind_of
 from diysink.inspection.output import PAGE, WORK, write_outputs
 
@@ -29,6 +29,7 @@ def inspect_sizes(
     revision: str | None,
     processor: Any,
     language: bool,
+    engine: Engine | None,
     progress: bool,
 ) -> Card:
     """The card of a sweep.
@@ -44,6 +45,7 @@ def inspect_sizes(
         revision: of a hub id.
         processor: of a model in memory.
         language: whether a language part is asked for, which no sweep has.
+        engine: where batches are measured; None: in this process.
         progress: whether a bar is shown.
 
     Raises:
@@ -56,16 +58,13 @@ def inspect_sizes(
             "(language=False)."
         )
     one = census_of(model, options, revision=revision, processor=processor)
-    each = {
-        size: Census(one.encoder, one.processor, replace(options, size=size))
-        for size in sorted(set(sizes))
-    }
+    each = {size: one.at(size) for size in sorted(set(sizes))}
     check_sizes(each)
     cards = {}
     for size, census in each.items():
         logger.info("%d pixels", size)
         folder = None if out is None else out / str(size)
-        cards[size] = census.run(images, folder and folder / WORK, progress=progress)
+        cards[size] = census.run(images, folder and folder / WORK, engine=engine, progress=progress)
         if folder is not None:
             write_outputs(cards[size], census, images, folder)
     card = sweep_of(cards)

@@ -39,6 +39,17 @@ class Sums:
     count: int = 0
     chain: str = ""
 
+    settled = True  # nothing is chosen on the first images
+
+    def begin(self) -> "Sums":
+        """No image yet."""
+        return Sums(self.replicates, self.seed)
+
+    def add_sums(self, other: "Sums") -> None:
+        """Add the sums of more images."""
+        for key, table in other.tables.items():
+            self.tables[key] = self.tables[key] + table if key in self.tables else table
+
     def add(self, image: str, values: Mapping[str, Float[Tensor, " places"]]) -> None:
         """Add one image; `Pass` counts it.
 

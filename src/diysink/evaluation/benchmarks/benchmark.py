@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from diysink.engine import Once, made_there
 from diysink.evaluation.benchmarks.hub import hub_folder
 from diysink.evaluation.benchmarks.published import MissingFilesError
 from diysink.evaluation.item import Item
@@ -102,7 +103,8 @@ class Benchmark:
         Raises:
             SourceError: the published files are nowhere, or cannot be read.
         """
-        return Questions(self._load(folder, download), self.suffix, self.group)
+        source = Once(_questions, (self, folder, download))
+        return Questions(self._load(folder, download), self.suffix, self.group, source)
 
     def _load(self, folder: Path, download: bool) -> Items:
         try:
@@ -130,11 +132,22 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Questions:
-    """The items of a benchmark as they are asked; each is made when it is read."""
+    """The items of a benchmark as they are asked; each is made when it is read.
+
+    Attributes:
+        inner: as they are published.
+        suffix: added to every question.
+        group: of items that name none.
+        source: opens them again in another process.
+    """
 
     inner: Items
     suffix: str = ""
     group: str | None = None
+    source: "Once[Questions] | None" = field(default=None, compare=False)
+
+    def __reduce__(self) -> Any:
+        return made_there(self.source)
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -144,3 +157,7 @@ class Questions:
         question, *rest = item.conversations
         asked = Turn(question.speaker, question.text + self.suffix)
         return replace(item, conversations=(asked, *rest), group=item.group or self.group)
+
+
+def _questions(benchmark: Benchmark, folder: Path, download: bool) -> Questions:
+    return benchmark.items(folder, download=download)
