@@ -67,8 +67,14 @@ class LocalEngine:
             _used.pop().shutdown(wait=True, kill_workers=True)
 
     def _executor(self) -> Any:
+        # Each has its share of the cores: with all of them, workers stand in each other's way.
+        share = str(max(1, (os.cpu_count() or 1) // self.workers))
         executor = get_reusable_executor(
-            self.workers, timeout=_IDLE, initializer=begin, initargs=(os.getpid(),)
+            self.workers,
+            timeout=_IDLE,
+            initializer=begin,
+            initargs=(os.getpid(),),
+            env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)},
         )
         _used[:] = [executor]
         return executor
