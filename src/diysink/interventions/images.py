@@ -123,7 +123,10 @@ def levels_of(output: Any) -> list[Float[Tensor, "total _"]]:
 
 
 def with_levels(output: Any, levels: Sequence[Float[Tensor, "total _"]]) -> Any:
-    """The output of an image encoding with other features, in the same containers."""
+    """The output of an image encoding with other features, in the same containers.
+
+    Where there are fewer, all images' are in one, as transformers hands over parts of a prompt.
+    """
     known = {field.name for field in fields(output)}
     copy = type(output)(**{name: part for name, part in output.items() if name in known})
     copy.pooler_output = _shaped(levels[0], output.pooler_output)
@@ -144,6 +147,8 @@ def _flat(features: Any) -> Float[Tensor, "total dim"]:
 
 
 def _shaped(flat: Float[Tensor, "total dim"], like: Any) -> Any:
+    if len(flat) != sum(part.shape[:-1].numel() for part in like):
+        return flat[None] if isinstance(like, Tensor) else [flat]
     if isinstance(like, Tensor):
         return flat.reshape(like.shape)
     sizes = [part.shape[:-1].numel() for part in like]

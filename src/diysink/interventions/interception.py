@@ -1,8 +1,9 @@
 """Interventions on the seam that the supported families share: features handed to ``forward``.
 
 A call's images are encoded as ever; their features, changed, go on as ``mm_encoder_outputs``, which
-is how ``generate`` itself hands them over. Where tokens are dropped or position ids carried along,
-mask and positions of the call change too; where not, the rest of the call is the stock one.
+is how ``generate`` itself hands them over. Where tokens are dropped, the call is shortened (`_kept`
+says when they are masked instead); where position ids are carried along, they change too. Where
+neither, the rest of the call is the stock one.
 """
 
 import inspect
@@ -11,7 +12,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import Cache
 
@@ -19,6 +20,7 @@ from diysink.architectures import UnsupportedInterventionError, lvlm_family, rec
 from diysink.interventions.changes import Intervention
 from diysink.interventions.images import assigned, changed, levels_of, with_levels
 from diysink.interventions.layout import LAYOUT_ON_CACHE, Layout
+from diysink.interventions.pruning import Columns, own_length, remember, shortened, spread
 from diysink.interventions.reading import Seen, arguments_of, image_arguments, read
 from diysink.interventions.var import VAR, Redistribution
 from diysink.sinks import Threshold
@@ -76,10 +78,9 @@ class Interception:
             if known is None
             else known.extended(batch, past, length)
         )
-        features = self._encoded(call)
+        features, levels = self._encoded(call), list[Tensor]()
         if features is not None:
-            layout, features = self._changed(features, call["input_ids"], layout, past)
-            call = call | {"pixel_values": None, "mm_encoder_outputs": {"image": features}}
+            layout, levels = self._changed(features, call["input_ids"], layout, past)
         attention = str(self.inner.get_decoder().config._attn_implementation)
         if layout.carries and "flash" in attention:
             raise UnsupportedInterventionError(
@@ -87,31 +88,88 @@ class Interception:
                 "carried along as those of several sequences. Load the model with "
                 "attn_implementation='sdpa', or use positions='reindex'."
             )
-        kinds = recurrent_layers(self.inner.get_decoder())
-        if kinds and layout.dropped.any():
-            raise UnsupportedInterventionError(
-                f"The language model has layers that do not attend ({', '.join(kinds)}), and a "
-                "dropped token, which is masked, passes through them all the same. Move, replace "
-                "or scale tokens instead."
-            )
+        columns = kept = None
         if layout.unlike_stock:
             before = self._positions(call, past, tokens)
             call["position_ids"] = layout.positions(
                 before, past, coordinates=self.family.coordinates
             )
             call["attention_mask"] = layout.mask(call.get("attention_mask"))
+            columns = Columns.cached(cache, batch, past)
+            kept = self._kept(call, layout, past)
+        if columns is None and kept is not None:
+            columns = Columns.all(batch, past, tokens.device)
+        if columns is not None:
+            every = torch.ones_like(layout.dropped[:, past:])
+            columns = columns.then(every if kept is None else kept)
+            call["attention_mask"] = columns.mask(call["attention_mask"])
+            if kept is not None:
+                read = kept[self._placeholders(call["input_ids"])]
+                levels = [level[read.to(level.device)] for level in levels]
+                filler = int(self.inner.config.image_token_id == 0)
+                call = shortened(call, columns, kept, filler)
+        if features is not None:
+            features = with_levels(features, levels)
+            call |= {"pixel_values": None, "mm_encoder_outputs": {"image": features}}
         active = None
         if self.var is not None:
             layers = len(self.inner.get_decoder().layers)
             active = Redistribution.resumed(self.var, layout, past, layers, cache)
-        with active.running() if active is not None else nullcontext():
+        with own_length(cache), active.running() if active is not None else nullcontext():
             output = original(**call)
         for written in (cache, *_caches(output)):
             if written is not None:
                 setattr(written, LAYOUT_ON_CACHE, layout)
+                if columns is not None:
+                    remember(written, columns)
                 if active is not None:
                     active.remember(written)
-        return output
+        return output if kept is None else spread(output, kept)
+
+    def _kept(
+        self, call: dict[str, Any], layout: Layout, past: int
+    ) -> Bool[Tensor, "batch length"] | None:
+        """Which of a call's columns the language model reads; None: all, dropped ones masked.
+
+        Raises:
+            UnsupportedInterventionError: tokens would have to be masked, and the language model has
+                layers through which a masked token passes all the same.
+        """
+        if not layout.dropped[:, past:].any():
+            return None
+        language = self.inner.get_decoder()
+        kept: Bool[Tensor, "batch length"] = call["attention_mask"][:, past:].bool()
+        kinds = recurrent_layers(language)
+        shown = ("output_attentions", "output_hidden_states")
+        # To flash attention, a gap between positions is the end of a sequence.
+        gaps = call["position_ids"].dim() == 2 and (
+            self.family.coordinates or bool((layout.dropped & ~layout.closed).any())
+        )
+        reasons = {
+            "VAR counts in the columns of the whole prompt": self.var is not None,
+            "attentions or hidden states are asked for, those of the whole prompt": any(
+                call.get(name) or getattr(language.config, name, False) for name in shown
+            ),
+            "a static cache has the columns of the whole prompt": getattr(
+                call.get("past_key_values"), "is_compileable", False
+            ),
+            "flash attention would read positions with gaps as those of several sequences": gaps
+            and "flash" in str(language.config._attn_implementation),
+            "sequences that go on from a cache lose different numbers of tokens": bool(kinds)
+            and past > 0
+            and kept.sum(1).unique().numel() > 1,
+            "nothing else is in the call": not kept.any(),
+        }
+        reason = next((reason for reason, holds in reasons.items() if holds), None)
+        if reason is None:
+            return kept
+        if kinds:
+            raise UnsupportedInterventionError(
+                f"Here dropped tokens can only be masked ({reason}), and the language model has "
+                f"layers that do not attend ({', '.join(kinds)}), through which a masked token "
+                "passes all the same. Move, replace or scale tokens instead."
+            )
+        return None
 
     def _encoded(self, call: dict[str, Any]) -> Any:
         """Features of the call's images, encoded now if they were not before; None without any.
@@ -146,8 +204,8 @@ class Interception:
 
     def _changed(
         self, features: Any, input_ids: Int[Tensor, "batch length"], layout: Layout, past: int
-    ) -> tuple[Layout, Any]:
-        placeholders = input_ids == self.inner.config.image_token_id
+    ) -> tuple[Layout, list[Float[Tensor, "total _"]]]:
+        placeholders = self._placeholders(input_ids)
         seen: list[Seen] = features[SEEN_ON_FEATURES]
         images = assigned(seen, placeholders, one_run=self.family.one_run)
         tokens = changed(images, levels_of(features), self.changes, self.threshold)
@@ -155,7 +213,10 @@ class Interception:
             tokens, [image.row for image in images], [image.columns + past for image in images]
         )
         levels = [torch.cat(level) for level in zip(*(one.features for one in tokens), strict=True)]
-        return layout, with_levels(features, levels)
+        return layout, levels
+
+    def _placeholders(self, input_ids: Int[Tensor, "batch length"]) -> Bool[Tensor, "batch length"]:
+        return input_ids == self.inner.config.image_token_id
 
     def _positions(
         self, call: dict[str, Any], past: int, tokens: Tensor

@@ -1,8 +1,8 @@
 """Where changed visual tokens stand in a batch of sequences: attention mask and position ids.
 
-The caller's sequences keep their length: a dropped token stays where it is and is masked, in this
-call and, through a record on the call's own cache, in every call that goes on from it. So
-``generate``, labels and logits need no translation; dropping saves no time.
+All is told in the caller's columns, in which a dropped token stays where it is. It is known in the
+call that drops it and, through a record on the call's own cache, in every call that goes on from
+there. `diysink.interventions.pruning` takes the dropped columns out.
 """
 
 from collections.abc import Sequence
@@ -142,7 +142,8 @@ class Layout:
         if before.dim() == 3:
             axes = before[-3:].expand(3, batch, -1)
             moved = axes.gather(2, (source - past).expand(3, -1, -1))
-            return torch.cat([before[:-3].expand(-1, batch, -1), moved], 0)
+            gone = (self.dropped.long().cumsum(1) - self.dropped.long())[:, past:]
+            return torch.cat([before[:-3].expand(-1, batch, -1) - gone, moved], 0)
         moved = before.expand(batch, -1).gather(1, source - past)
         if coordinates:
             return moved
