@@ -8,7 +8,6 @@ import torch
 from diysink.architectures import (
     ENCODERS,
     LVLMS,
-    UnsupportedInterventionError,
     encoder_family,
     recurrent_layers,
 )
@@ -104,9 +103,6 @@ def test_permuted_and_back_is_stock_and_permuted_is_not(tiny):
 )
 def test_generation_is_what_a_call_without_cache_computes(tiny, interventions):
     prompt = tiny.inputs["input_ids"].shape[1]
-    if tiny.name in RECURRENT:  # nothing can be dropped
-        moves = [one for one in interventions if isinstance(one, Reposition)]
-        interventions = moves or [Reposition("front")]
     with torch.no_grad(), intervene(tiny.model, interventions, tau=middle(tiny)):
         asked = {
             "max_new_tokens": NEW,
@@ -179,16 +175,9 @@ def test_front_is_what_stock_makes_of_tokens_in_that_order(tiny, positions):
         assert torch.equal(logits(tiny, position_ids=stay), expected)
 
 
-def test_masked_is_compacted(tiny):
+def test_shortened_is_compacted(tiny):
     """The second sequence, its dropped placeholders taken out and the rest read by itself."""
     row, inputs = 1, tiny.inputs
-    if tiny.name in RECURRENT:
-        with (
-            intervene(tiny.model, Drop("sink"), tau=middle(tiny)),
-            pytest.raises(UnsupportedInterventionError, match="layers that do not attend"),
-        ):
-            logits(tiny)
-        return
     per_image = visual_norms(tiny.model, **inputs)
     tau = 1.001 * max(float(norms.nan_to_num(1e9).min()) for norms in per_image)  # none is emptied
     image = inputs["input_ids"] == IMAGE
@@ -196,7 +185,7 @@ def test_masked_is_compacted(tiny):
     kept[image] = ~(torch.cat(per_image) >= tau)
     positions = stock_positions(tiny)
     with intervene(tiny.model, Drop("sink"), tau=tau):
-        masked = logits(tiny, position_ids=positions)[row, kept[row]]
+        ours = logits(tiny, position_ids=positions)[row, kept[row]]
     here = image.clone()
     here[1 - row] = False
     short = {
@@ -213,7 +202,9 @@ def test_masked_is_compacted(tiny):
     with torch.no_grad():
         compact = tiny.model(**short, mm_encoder_outputs=encoded(tiny, (here & kept)[image]))
     assert 0 < length < int(inputs["attention_mask"][row].sum())
-    torch.testing.assert_close(masked, compact.logits[0], atol=1e-5, rtol=1e-5)
+    # Experts multiply groups of tokens at once: 2e-5 in float32, 3e-16 in float64.
+    near = 1e-4 if tiny.name == "qwen3_5_moe" else 1e-5
+    torch.testing.assert_close(ours, compact.logits[0], atol=near, rtol=1e-5)
 
 
 def test_norms_are_those_of_the_states_that_each_token_reads(tiny):

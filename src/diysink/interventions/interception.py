@@ -157,7 +157,7 @@ class Interception:
             and "flash" in str(language.config._attn_implementation),
             "sequences that go on from a cache lose different numbers of tokens": bool(kinds)
             and past > 0
-            and kept.sum(1).unique().numel() > 1,
+            and bool((kept.sum(1) != kept[0].sum()).any()),
             "nothing else is in the call": not kept.any(),
         }
         reason = next((reason for reason, holds in reasons.items() if holds), None)

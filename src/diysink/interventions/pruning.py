@@ -152,15 +152,15 @@ def own_length(cache: Cache | None) -> Iterator[None]:
     try:
         yield
     finally:
-        if told is not None:
-            cache.get_seq_length = told  # type: ignore[union-attr, method-assign]
+        if cache is not None and told is not None:
+            cache.get_seq_length = told
 
 
 def remember(cache: Cache, read: Columns) -> None:
     """Keep with a cache which columns it holds, and let it tell the caller's number of columns."""
     setattr(cache, COLUMNS_ON_CACHE, read)
     # A method of the instance, which a deep copy of the cache gets for itself.
-    cache.get_seq_length = MethodType(_of_the_caller, cache)  # type: ignore[method-assign]
+    cache.get_seq_length = MethodType(_of_the_caller, cache)
 
 
 def _of_the_caller(cache: Any, layer_idx: int = 0) -> int:
