@@ -27,8 +27,11 @@ SHAPES = {
              "num_attention_heads": 12, "image_size": 224, "patch_size": 16},
     "large": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
               "num_attention_heads": 16, "image_size": 336, "patch_size": 14},
+    "so400m": {"model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 4304,
+               "num_hidden_layers": 27, "num_attention_heads": 16, "image_size": 384,
+               "patch_size": 14},
 }  # fmt: skip
-BATCH = {"miniature": 64, "base": 8, "large": 32}
+BATCH = {"miniature": 64, "base": 8, "large": 32, "so400m": 32}
 
 
 def processor() -> str:

@@ -8,14 +8,17 @@ and writes everything to `benchmarks/results/gpu.json` (on a CPU only where `--o
   in `benchmarks/card/flops.py`), memory; with and without gradient checkpointing, torch.compile of
   the decoder and flash attention;
 - extraction: images a second with attention and statistics, as a share of the bare encoder's;
-- answers: plain, sinks in front, ReW, CoT cached, sinks only; compiled, and by attention.
+- answers: plain, sinks in front, ReW, CoT cached, sinks only; compiled, and by attention;
+- stock: a LLaVA that knows nothing of sinks, plain and with `Keep("sink")` around it.
 
     python -m benchmarks.gpu                              # everything, on the first card
     python -m benchmarks.gpu --shapes 7b --only answers
     python -m benchmarks.gpu --shapes tiny --device cpu   # a minute: does the script work?
+    python -m benchmarks.gpu --shapes 0.5b --device cpu --only extraction,answers,stock --steps 3
 
 What fails, for memory or another reason, is recorded with its error, and the rest goes on. Times
-are medians after a warm-up. A target is judged at 7B shapes on a card alone.
+are medians after a warm-up; on a CPU, of the processor time of one thread. A target is judged at 7B
+shapes on a card alone.
 """
 
 import argparse
@@ -28,10 +31,12 @@ from typing import Any
 import torch
 
 from benchmarks.answer import SHAPES
-from benchmarks.card.answers import LOADS, answered
+from benchmarks.card.answers import LOADS, answered, loads
+from benchmarks.card.answers import stock as stock_answered
 from benchmarks.card.cards import attempt, card
 from benchmarks.card.table import lines
 from benchmarks.card.training import RECIPES, cases, trained, utilisation
+from benchmarks.card.variants import attentions
 from benchmarks.extraction import BATCH, compared
 
 ENCODERS = {"7b": "large", "0.5b": "so400m", "tiny": "miniature"}
@@ -54,29 +59,47 @@ def training(shapes: str, device: str, steps: int, peak_tflops: float | None) ->
 def extraction(shapes: str, device: str, steps: int, peak_tflops: float | None) -> dict[str, Any]:
     """The encoder of these shapes: images a second, and their share of the bare encoder's."""
     name = ENCODERS[shapes]
+    whole = device.startswith("cuda") or shapes == "tiny"
+    batch = BATCH[name] if whole else 1
 
     def one() -> dict[str, Any]:
-        result = compared(name, device, steps, BATCH[name])
+        result = compared(name, device, steps, batch)
         return result | {"share": 1 / result["ratio_statistics_to_bare"]}
 
-    return {"one encoder": {f"{name}, batch {BATCH[name]}": attempt(one)}}
+    return {"one encoder": {f"{name}, batch {batch}": attempt(one)}}
 
 
 def answers(shapes: str, device: str, steps: int, peak_tflops: float | None) -> dict[str, Any]:
-    """Every load; the first one also compiled."""
-    first, *rest = LOADS[shapes]
-    asked = [(first, False), (first, True), *((load, False) for load in rest)]
+    """Every load; the first one also compiled and by kinds of attention, but on a slow CPU."""
+    first, *rest = loads(shapes, device)
+    varied = device.startswith("cuda") or shapes == "tiny"
+    kinds = attentions() if varied else ()
+    asked = [(first, False), *[(first, True)] * varied, *((load, False) for load in rest)]
     return {
         f"{load}{', compiled' if compiled else ''}": attempt(
-            lambda load=load, c=compiled: answered(SHAPES[shapes], load, device, steps, compiled=c)
+            lambda load=load, c=compiled: answered(
+                SHAPES[shapes], load, device, steps, compiled=c, kinds=kinds
+            )
         )
         for load, compiled in asked
+    }
+
+
+def stock(shapes: str, device: str, steps: int, peak_tflops: float | None) -> dict[str, Any]:
+    """A stock LLaVA, in every load."""
+    share = SHAPES[shapes]["sink_share"]
+    return {
+        str(load): attempt(
+            lambda load=load: stock_answered(SHAPES[shapes], load, device, steps, share=share)
+        )
+        for load in loads(shapes, device)
     }
 
 
 SECTIONS: dict[str, Callable[[str, str, int, float | None], dict[str, Any]]] = {
     "extraction": extraction,
     "answers": answers,
+    "stock": stock,
     "training": training,
 }
 
@@ -135,6 +158,8 @@ def main() -> None:
     cuda = args.device.startswith("cuda")
     if cuda and not torch.cuda.is_available():
         parser.error("torch finds no CUDA device; to try the script: --shapes tiny --device cpu")
+    if not cuda:
+        torch.set_num_threads(1)
     steps = args.steps or (5 if cuda else 1)
     out = args.out or (OUT if cuda else None)
     found = measured(

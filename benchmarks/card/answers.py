@@ -7,7 +7,7 @@ prompt gets shorter, and writing an answer, token by token, does not. So there a
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,12 @@ import torch
 
 from benchmarks.answer import Bench, Way, build, peak, run_ways, timed
 from benchmarks.card.cards import attempt
-from benchmarks.card.variants import attention, attentions, compile_decoder
+from benchmarks.card.stock import llava
+from benchmarks.card.stock import ways as stock_ways
+from benchmarks.card.variants import attention, compile_decoder
 
 WAYS = ("base", "front", "reweight", "cot, cached: both", "cot, cached: sink", "sinks only")
+ENCODER = "encoder alone"  # what no way of answering is without
 
 
 @dataclass(frozen=True)
@@ -38,54 +41,90 @@ LOADS = {
 }
 
 
-def tokens_read(bench: Bench, way: Way) -> int:
-    """Tokens of the longest sequence that the language model reads at once."""
+def loads(shapes: str, device: str) -> tuple[Load, ...]:
+    """What is asked at once; of a model of some size, a CPU is asked one question alone."""
+    found = LOADS[shapes]
+    return found if device.startswith("cuda") else found[:1]
+
+
+def tokens_read(language_model: Any, way: Way) -> int:
+    """Tokens of the longest sequence that a language model reads at once; 0: none."""
     lengths: list[int] = []
 
     def note(module: Any, positional: Any, given: dict[str, Any]) -> None:
         embeds = given.get("inputs_embeds")
         lengths.append(given["input_ids"].shape[1] if embeds is None else embeds.shape[1])
 
-    hook = bench.model.model.language_model.register_forward_pre_hook(note, with_kwargs=True)
+    hook = language_model.register_forward_pre_hook(note, with_kwargs=True)
     try:
         way()
     finally:
         hook.remove()
-    return max(lengths)
+    return max(lengths, default=0)
 
 
 @torch.no_grad()
 def answered(
-    shapes: dict[str, Any], load: Load, device: str, rounds: int, *, compiled: bool = False
+    shapes: dict[str, Any],
+    load: Load,
+    device: str,
+    rounds: int,
+    *,
+    compiled: bool = False,
+    kinds: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Of each way: seconds, its ratio to a plain answer, tokens read, memory beyond the weights.
 
-    The uncompiled model also gives the plain answer by each kind of attention; of the compiled one
-    the plain answer and sinks only are asked for.
+    Args:
+        shapes: of the model.
+        load: what is asked.
+        device: where.
+        rounds: in each of which every way is timed.
+        compiled: the decoder is, and the plain answer and sinks only are asked for.
+        kinds: of attention, by which the uncompiled model gives the plain answer, too.
     """
-    cuda = device.startswith("cuda")
-    dtype = torch.bfloat16 if cuda else torch.float32
+    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     bench = build(shapes | {"batch": load.batch}, device, dtype, None)
     all_ways = run_ways(bench, load.new_tokens)
     if compiled:
         run = {name: all_ways[name] for name in ("base", "sinks only")}
     else:
         run = {name: all_ways[name] for name in WAYS}
-        run |= {f"base, {kind}": under(bench, all_ways["base"], kind) for kind in attentions()}
-    read = {name: attempt(lambda way=way: {"tokens_read": tokens_read(bench, way)})
+        run[ENCODER] = lambda: bench.model.model.visual_states(bench.questions.pixel_values)
+        run |= {f"base, {kind}": under(bench, all_ways["base"], kind) for kind in kinds}
+    language = bench.model.model.language_model
+    read = {name: attempt(lambda way=way: {"tokens_read": tokens_read(language, way)})
             for name, way in run.items()}  # fmt: skip
     if compiled:  # only now: the hooks above are not for compiled modules
         compile_decoder(bench.model)
     works = {name: way for name, way in run.items() if "error" not in read[name]}
     for way in [*works.values()] * (2 * compiled):  # a length is compiled for, then any length
         way()
-    measured = timed(works, rounds, device)
-    for name, row in measured.items():
+    return with_seconds(read, works, rounds, device)
+
+
+def stock(
+    shapes: dict[str, Any], load: Load, device: str, rounds: int, *, share: float
+) -> dict[str, Any]:
+    """The same of a stock LLaVA: plain, sinks alone, and those with the others masked."""
+    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    model, inputs = llava(shapes, device, dtype, load.batch)
+    run = stock_ways(model, inputs, share, load.new_tokens)
+    language = model.model.language_model
+    read = {name: {"tokens_read": tokens_read(language, way)} for name, way in run.items()}
+    return with_seconds(read, run, rounds, device)
+
+
+def with_seconds(
+    read: dict[str, dict[str, Any]], run: dict[str, Way], rounds: int, device: str
+) -> dict[str, dict[str, Any]]:
+    """What is known of each way, with its seconds, ratios to a plain answer, and peak memory."""
+    for name, row in timed(run, rounds, device).items():
         read[name] |= {
             "seconds": row["seconds"],
             "ratio": statistics.median(row["ratios"]),
             "ratios": row["ratios"],
-            "peak_gb": peak(works[name], device) / 1e9 if cuda else None,
+            "peak_gb": peak(run[name], device) / 1e9 if device.startswith("cuda") else None,
         }
     return read
 

@@ -21,12 +21,13 @@ COLUMNS: dict[str, dict[str, tuple[str, str, float]]] = {  # key, format and fac
         "peak GB": ("peak_gb", ".1f", 1),
     },
 }
-JUDGED = {"training": "mfu", "extraction": "share", "answers": "ratio"}
+COLUMNS["stock"] = COLUMNS["answers"]
+JUDGED = {"training": "mfu", "extraction": "share", "answers": "ratio", "stock": "ratio"}
 
 
 def target(section: str, name: str) -> Target | None:
     """What a measurement is to reach; answers have one for each way."""
-    return TARGETS.get(name if section == "answers" else section)
+    return TARGETS.get(name if section in ("answers", "stock") else section)
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
