@@ -253,19 +253,21 @@ def run_ways(bench: Bench, new_tokens: int) -> dict[str, Way]:
     return {name: call(name, selection) for name, selection in ways(bench).items()}
 
 
-def timed(run: dict[str, Way], rounds: int, device: str) -> dict[str, dict[str, Any]]:
+def timed(
+    run: dict[str, Way], rounds: int, device: str, *, warm_up: int = 1
+) -> dict[str, dict[str, Any]]:
     """Median seconds of each way, and in each round its ratio to base."""
     # On a CPU: processor time of one thread, which a busy machine disturbs least.
     clock = time.perf_counter if device.startswith("cuda") else time.process_time
     seconds: dict[str, list[float]] = {name: [] for name in run}
-    for turn in range(rounds + 1):
+    for turn in range(rounds + warm_up):
         # In another order each round: what runs after a large one finds colder caches.
         for name in random.Random(turn).sample(list(run), len(run)):
             start = clock()
             run[name]()
             if device.startswith("cuda"):
                 torch.cuda.synchronize()
-            if turn:  # the first round warms up
+            if turn >= warm_up:
                 seconds[name].append(clock() - start)
     return {
         name: {

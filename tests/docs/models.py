@@ -51,7 +51,6 @@ def lvlms() -> Iterator[tuple[str, ...]]:
         "a token's norm",
         "tiles",
         "positions",
-        "interventions",
         "attention shown",
         "a visual token is",
     )
@@ -64,7 +63,6 @@ def lvlms() -> Iterator[tuple[str, ...]]:
             family.mapping,
             _yes(family.tiles),
             "coordinates (M-RoPE)" if family.coordinates else "places",
-            "all" if family.attends else "all but dropping",
             _shown(family, config),
             family.note,
         )

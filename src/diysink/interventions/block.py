@@ -30,9 +30,10 @@ def intervene(
 
     ``model.generate(...)``, a pipeline or a plain call go on unchanged: batches, several images,
     cached decoding, beams. Leaving the block restores the model, also after an error. Threads may
-    share one block. Inside it, calls raise ValueError for videos and for images that were encoded
-    outside the block, and UnsupportedInterventionError for what the model cannot do: dropping under
-    an expanded attention mask, carried positions under flash attention.
+    share one block. The language model does not read dropped tokens; the caller's columns stay
+    (`diysink.interventions.pruning`). Inside the block, calls raise ValueError for videos and for
+    images that were encoded outside it, and UnsupportedInterventionError for what the model cannot
+    do: dropping under an expanded attention mask, carried positions under flash attention.
 
     Args:
         model: any model of `diysink.architectures.LVLMS`, bare or under PEFT.
