@@ -95,19 +95,16 @@ class Interception:
                 before, past, coordinates=self.family.coordinates
             )
             call["attention_mask"] = layout.mask(call.get("attention_mask"))
-            columns = Columns.cached(cache, batch, past)
+        if layout.dropped.any():
             kept = self._kept(call, layout, past)
-        if columns is None and kept is not None:
-            columns = Columns.all(batch, past, tokens.device)
-        if columns is not None:
             every = torch.ones_like(layout.dropped[:, past:])
+            columns = Columns.cached(cache, batch, past, tokens.device)
             columns = columns.then(every if kept is None else kept)
             call["attention_mask"] = columns.mask(call["attention_mask"])
-            if kept is not None:
-                read = kept[self._placeholders(call["input_ids"])]
-                levels = [level[read.to(level.device)] for level in levels]
-                filler = int(self.inner.config.image_token_id == 0)
-                call = shortened(call, columns, kept, filler)
+        if columns is not None and kept is not None:
+            read = kept[self._placeholders(call["input_ids"])]
+            levels = [level[read.to(level.device)] for level in levels]
+            call = shortened(call, columns, kept, filler=int(self.inner.config.image_token_id == 0))
         if features is not None:
             features = with_levels(features, levels)
             call |= {"pixel_values": None, "mm_encoder_outputs": {"image": features}}
@@ -120,8 +117,7 @@ class Interception:
         for written in (cache, *_caches(output)):
             if written is not None:
                 setattr(written, LAYOUT_ON_CACHE, layout)
-                if columns is not None:
-                    remember(written, columns)
+                remember(written, columns)
                 if active is not None:
                     active.remember(written)
         return output if kept is None else spread(output, kept)

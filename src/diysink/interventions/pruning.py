@@ -48,20 +48,21 @@ class Columns:
         return cls(index, torch.ones_like(index, dtype=torch.bool), total)
 
     @classmethod
-    def cached(cls, cache: Cache | None, batch: int, past: int) -> "Columns | None":
-        """Those that a cache holds; None: all.
+    def cached(cls, cache: Cache | None, batch: int, past: int, device: torch.device) -> "Columns":
+        """Those that a cache holds.
 
         Args:
             cache: of the call.
             batch: sequences in the call; the cache's may have been multiplied since.
             past: columns that the caller has written there.
+            device: of the call.
 
         Raises:
             ValueError: the cache has been cropped to a length amid columns that it does not hold.
         """
         known: Columns | None = getattr(cache, COLUMNS_ON_CACHE, None)
         if known is None or cache is None or not past:
-            return None
+            return cls.all(batch, past, device)
         with own_length(cache):
             held = int(cache.get_seq_length())
         ends = torch.arange(past, known.total, device=known.index.device)
@@ -156,8 +157,17 @@ def own_length(cache: Cache | None) -> Iterator[None]:
             cache.get_seq_length = told
 
 
-def remember(cache: Cache, read: Columns) -> None:
-    """Keep with a cache which columns it holds, and let it tell the caller's number of columns."""
+def remember(cache: Cache, read: Columns | None) -> None:
+    """Keep with a cache which columns it holds, and let it tell the caller's number of columns.
+
+    Args:
+        cache: after a call.
+        read: None: all, whatever a cache held that has been emptied since.
+    """
+    if read is None:
+        vars(cache).pop(COLUMNS_ON_CACHE, None)
+        vars(cache).pop("get_seq_length", None)
+        return
     setattr(cache, COLUMNS_ON_CACHE, read)
     # A method of the instance, which a deep copy of the cache gets for itself.
     cache.get_seq_length = MethodType(_of_the_caller, cache)
