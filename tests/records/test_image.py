@@ -209,3 +209,38 @@ def test_damaged_files_give_an_image_or_a_reason(form, data):
         warnings.simplefilter("ignore")
         image = ImageFile.of(bytes(damaged))
         assert image.open().size == (image.width, image.height)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_blocks": 3}],
+    ids=["plain", "progressive", "444", "restarts"],
+)
+def test_damage_in_a_jpeg_is_found_as_by_decoding_every_pixel(encoded, options):
+    """A check computes a pixel of 64; 30,000 files were tried so (benchmarks/prepare.py has it)."""
+    draws = np.random.default_rng(5)
+    noise = Image.fromarray(draws.integers(0, 255, (50, 70, 3), dtype=np.uint8))
+    whole = encoded(noise, "JPEG", **options)
+    found = []
+    for number in range(150):
+        data = bytearray(whole)
+        place = int(draws.integers(4, len(data)))
+        if number % 3 == 0:
+            del data[place:]
+        elif number % 3 == 1:
+            data[place] ^= 1 << int(draws.integers(8))
+        else:
+            del data[place : place + int(draws.integers(1, 200))]
+        try:
+            Image.open(BytesIO(data), formats=["JPEG"]).convert("RGB")
+            decodes = True
+        except Exception:
+            decodes = False
+        try:
+            ImageFile.of(bytes(data))
+            taken = True
+        except BadItemError:
+            taken = False
+        assert taken == decodes
+        found.append(taken)
+    assert 20 < sum(found) < 130

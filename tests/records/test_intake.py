@@ -6,10 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from diysink.artifact import Workspace
+from diysink.artifact import Workspace, read_manifest
 from diysink.records import (
     ImageFile,
     ImageLimits,
@@ -130,6 +132,28 @@ def test_workers_change_nothing(hostile, tmp_path):
     three = take(root, tmp_path / "3", records_per_shard=4, workers=3)
     assert one.rejections == three.rejections
     assert Records(one.folder).digest == Records(three.folder).digest
+
+
+def test_a_shard_holds_so_many_bytes_of_images_at_most(tmp_path, monkeypatch, item, picture):
+    """Where a source has the images in it, and not in files, a shard of them is held in memory."""
+    data = picture()
+    monkeypatch.setattr(intake, "_MAX_HELD", 3 * len(data))
+    rows = [item(id=f"{n}", image=data) for n in range(8)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data.parquet")
+    (tmp_path / "images").mkdir()
+    source = open_source(tmp_path / "data.parquet", tmp_path / "images")
+    taken = take_in(source, Workspace(tmp_path, "prepare", {}), "train", records_per_shard=5)
+    assert [shard["records"] for shard in read_manifest(taken.folder)["shards"]] == [3, 3, 2]
+
+
+def test_long_ids_are_told_apart(tmp_path, item):
+    ids = ["a" * 3000, "a" * 3000 + "b", "a" * 3000]
+    (tmp_path / "images").mkdir()
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    items = [item(id=each, image=None, conversations=turns) for each in ids]
+    (tmp_path / "data.json").write_text(json.dumps(items))
+    taken = take(tmp_path, tmp_path / "work")
+    assert [(r.index, r.reason) for r in taken.rejections] == [(2, Reason.DUPLICATE_ID)]
 
 
 class Killed(BaseException):

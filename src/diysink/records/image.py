@@ -7,6 +7,9 @@ applied, 16-bit grey is scaled (not clipped, as Pillow would), transparent pixel
 
 Metadata is not judged: a file that does not decode is tried again without it, and only pixels
 that are damaged make it broken.
+
+A check reads a JPEG's data to the end, as seeing it does, and computes one pixel of 64 from them
+(libjpeg's scaling, `draft` in Pillow): damage shows in the data, so what is found is the same.
 """
 
 import re
@@ -14,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -37,6 +41,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_ITS_SIDE = (5, 6, 7, 8)
+Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class ImageFile:
 
     @classmethod
     def of(cls, data: bytes, limits: ImageLimits | None = None) -> "ImageFile":
-        """Check and decode ``data`` in full.
+        """Check ``data`` and decode it to its end.
 
         Raises:
             BadItemError: empty, too large, not an image of a known format, or broken.
@@ -114,8 +120,19 @@ class ImageFile:
             raise BadItemError(
                 Reason.FILE_TOO_LARGE, f"{len(data)} bytes, at most {limits.max_bytes}"
             )
-        image, form = _opened(data, lambda image: limits.check(*image.size))
-        return cls(data, digest_bytes(data), form, *image.size)
+
+        def checked(image: Image.Image) -> tuple[str, tuple[int, int]]:
+            limits.check(*image.size)
+            # A JPEG with previews attached (most phones) calls itself MPO; its first is a JPEG.
+            form = "JPEG" if image.format == "MPO" else str(image.format)
+            width, height = image.size
+            image.draft(None, (1, 1))
+            _decode(image)
+            turned = _orientation(image) in _ON_ITS_SIDE
+            return form, (height, width) if turned else (width, height)
+
+        form, size = _opened(data, checked)
+        return cls(data, digest_bytes(data), form, *size)
 
     def open(self) -> Image.Image:
         """The picture: upright, RGB, 8 bits.
@@ -123,21 +140,23 @@ class ImageFile:
         Raises:
             BadItemError: the bytes do not decode, or not to the recorded size.
         """
-        return _opened(self.data, self._check_size)[0]
 
-    def _check_size(self, image: Image.Image) -> None:
-        # The recorded size passed the limits once; held to it, the bytes cannot become a bomb.
-        if sorted(image.size) != sorted((self.width, self.height)):
-            raise BadItemError(
-                Reason.BROKEN_IMAGE,
-                f"size {image.size}, recorded as {(self.width, self.height)}",
-            )
+        def seen(image: Image.Image) -> Image.Image:
+            # The recorded size passed the limits once; held to it, the bytes cannot become a bomb.
+            if sorted(image.size) != sorted((self.width, self.height)):
+                raise BadItemError(
+                    Reason.BROKEN_IMAGE,
+                    f"size {image.size}, recorded as {(self.width, self.height)}",
+                )
+            return _decode(image)
+
+        return _opened(self.data, seen)
 
 
-def _opened(data: bytes, check: Callable[[Image.Image], None]) -> tuple[Image.Image, str]:
-    """The picture and its format; of a file that does not decode, the one without metadata."""
+def _opened(data: bytes, look: Callable[[Image.Image], Seen]) -> Seen:
+    """What ``look`` makes of a file; of one that does not decode, of it without metadata."""
     try:
-        return _decoded(data, check)
+        return look(_header(data))
     except BadItemError as error:
         if error.reason != Reason.BROKEN_IMAGE:
             raise
@@ -145,16 +164,8 @@ def _opened(data: bytes, check: Callable[[Image.Image], None]) -> tuple[Image.Im
             bare = without_metadata(data, orientation=orientation)
             if bare is not None and bare != data:
                 with suppress(BadItemError):
-                    return _decoded(bare, check)
+                    return look(_header(bare))
         raise
-
-
-def _decoded(data: bytes, check: Callable[[Image.Image], None]) -> tuple[Image.Image, str]:
-    image = _header(data)
-    check(image)
-    # A JPEG with previews attached (most phones) calls itself MPO; its first picture is a JPEG.
-    form = "JPEG" if image.format == "MPO" else str(image.format)
-    return _decode(image), form
 
 
 def _header(data: bytes) -> Image.Image:
@@ -185,12 +196,15 @@ def _decode(image: Image.Image) -> Image.Image:
         raise BadItemError(Reason.BROKEN_IMAGE, f"{type(error).__name__}: {error}") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> Any:
     try:
-        orientation = image.getexif().get(0x0112, 1)
+        return image.getexif().get(0x0112, 1)
     except Exception:  # unreadable EXIF says nothing about the pixels: as stored
-        return image
-    method = _UPRIGHT.get(orientation)
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    method = _UPRIGHT.get(_orientation(image))
     return image if method is None else image.transpose(method)
 
 

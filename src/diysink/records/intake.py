@@ -1,16 +1,20 @@
 """Takes a user's items in: checked, decoded, sharded; what cannot be taken is listed with a reason.
 
-Work is done a shard at a time and recorded in a `Workspace`, so that a killed run goes on where
-it was. A finished shard is used again only if its items, and the size and time of their image
+Items are read and their texts checked here, in their order; a shard of them at a time goes to a
+worker process, which reads and checks the images and writes the file: memory does not grow with the
+source, but for its ids. What is done is recorded in a `Workspace`, so that a killed run goes on
+where it was. A finished shard is used again only if its items, and the size and time of their image
 files, are what they were.
 """
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from joblib import Parallel, delayed
 
 from diysink.artifact import Workspace, digest_file, digest_json
 from diysink.records.cache import image_state, read_image
@@ -19,19 +23,14 @@ from diysink.records.folder import ImageFolder, SourceError
 from diysink.records.image import ImageFile, ImageLimits
 from diysink.records.record import Record
 from diysink.records.rejection import BadItemError, Reason, Rejection, excerpt
-from diysink.records.shards import (
-    RECORDS_PER_SHARD,
-    ROW_GROUP,
-    pieces,
-    seal,
-    shard_name,
-    write_shard,
-)
+from diysink.records.shards import RECORDS_PER_SHARD, seal, shard_name, write_shard
 from diysink.records.source import Source
 
 Checked = Draft | Rejection
 # The quarantine table is held in memory. A source with this many bad items is of another format.
 MAX_REJECTIONS = 500_000
+# Encoded images that a source holds itself (parquet), in the items of one shard.
+_MAX_HELD = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,27 @@ class Intake:
     rejections: tuple[Rejection, ...]
 
 
+@dataclass(frozen=True)
+class ShardTask:
+    """The items of one shard, on their way into its file.
+
+    Attributes:
+        path: of its file.
+        first: place of its first item in the source.
+        items: their texts are checked, their images are not.
+        images: where the images are.
+        limits: of an image.
+        done: what `write_items` gave before, if it was finished in an earlier run.
+    """
+
+    path: Path
+    first: int
+    items: list[Checked]
+    images: ImageFolder
+    limits: ImageLimits
+    done: dict[str, Any] | None
+
+
 def take_in(
     source: Source,
     workspace: Workspace,
@@ -66,14 +86,16 @@ def take_in(
 
     Args:
         source: see `open_source`.
-        workspace: keyed by all the arguments below, since they change the result.
+        workspace: keyed by all the arguments below but ``workers``, since they change the result.
         split: the split's name.
         limits: of an image.
         max_text_bytes: of all texts of an item together.
         duplicate_ids: "quarantine" the second item with an id and all after it, or "number" them
             (``a``, ``a#2``, ``a#3``: LLaVA's own mixture repeats ids with other conversations).
-        records_per_shard: items of the source to a shard, the unit of resuming.
-        workers: threads that read and decode images; the result is the same for any number.
+        records_per_shard: items of the source to a shard, the unit of resuming; fewer where they
+            come with 64 MiB of images (parquet).
+        workers: processes that read and check images and write shards; 1: this one does. The
+            result is the same for any number.
 
     Raises:
         SourceError: the source cannot be read, holds nothing, or holds too many bad items.
@@ -81,8 +103,10 @@ def take_in(
     """
     if duplicate_ids not in ("quarantine", "number"):
         raise ValueError(f"duplicate_ids={duplicate_ids!r}; it must be 'quarantine' or 'number'")
-    if workers < 1:
-        raise ValueError(f"workers={workers}; at least 1")
+    if workers < 1 or records_per_shard < 1:
+        raise ValueError(
+            f"workers={workers}, records_per_shard={records_per_shard}; both must be at least 1"
+        )
     folder = workspace.folder(f"records/{split}")
     bounds = limits or ImageLimits()
     ids = _Ids(numbered=duplicate_ids == "number")
@@ -90,36 +114,33 @@ def take_in(
         _check(index, item, source, max_text_bytes, ids)
         for index, item in enumerate(source.items())
     )
+
+    def tasks() -> Iterator[ShardTask]:
+        first = 0
+        for number, items in enumerate(_of_a_shard(checked, records_per_shard)):
+            done = workspace.finished(f"{split}-{number:05d}")
+            path = folder / shard_name(number)
+            yield ShardTask(path, first, items, source.images, bounds, done)
+            first += len(items)
+
+    # In the order of the shards; only a few of them are read ahead.
+    written = Parallel(workers, return_as="generator", batch_size=1, pre_dispatch=workers + 1)(
+        delayed(write_items)(task) for task in tasks()
+    )
     items, shards, rejections = 0, [], []
-    with ThreadPoolExecutor(workers) as pool:
-        for number, piece in enumerate(pieces(checked, records_per_shard)):
-            unit, name = f"{split}-{number:05d}", shard_name(number)
-            key = digest_json([_state(each, source.images) for each in piece])
-            done = workspace.finished(unit)
-            if done is None or done["key"] != key or not _is_whole(folder / name, done):
-                finish = _finisher(source.images, bounds)
-                refused: list[Rejection] = []
-                # A row group at a time: a whole shard of decoded files need not fit in memory.
-                results = (
-                    result
-                    for part in pieces(enumerate(piece, items), ROW_GROUP)
-                    for result in pool.map(finish, part)
-                )
-                shard = write_shard(folder / name, _accepted(results, refused))
-                rows = [[r.id, r.index, r.reason, r.detail] for r in refused]
-                digest = digest_file(folder / name)
-                done = {"key": key, "shard": shard, "sha256": digest, "rejections": rows}
-                workspace.finish(unit, done, [folder / name])
-            items += len(piece)
-            shards.append(done["shard"])
-            rejections += [Rejection(i, n, Reason(r), d) for i, n, r, d in done["rejections"]]
-            if len(rejections) > MAX_REJECTIONS:
-                last = rejections[-1]
-                raise SourceError(
-                    f"split {split!r}: {len(rejections)} of the first {items} items are bad; more "
-                    f"than {MAX_REJECTIONS} are not listed. The last one: item {last.index}: "
-                    f"{last.reason} ({last.detail}). Is the source in the format that was named?"
-                )
+    for number, (done, is_new) in enumerate(written):
+        if is_new:
+            workspace.finish(f"{split}-{number:05d}", done, [folder / shard_name(number)])
+        items += done["items"]
+        shards.append(done["shard"])
+        rejections += [Rejection(i, n, Reason(r), d) for i, n, r, d in done["rejections"]]
+        if len(rejections) > MAX_REJECTIONS:
+            last = rejections[-1]
+            raise SourceError(
+                f"split {split!r}: {len(rejections)} of the first {items} items are bad; more "
+                f"than {MAX_REJECTIONS} are not listed. The last one: item {last.index}: "
+                f"{last.reason} ({last.detail}). Is the source in the format that was named?"
+            )
     if not items:
         raise SourceError(f"split {split!r}: the source is empty; it must hold at least one item")
     for stale in set(folder.iterdir()) - {folder / shard["file"] for shard in shards}:
@@ -128,25 +149,61 @@ def take_in(
     return Intake(folder, items, manifest["records"], tuple(rejections))
 
 
+def write_items(task: ShardTask) -> tuple[dict[str, Any], bool]:
+    """Read the images of a shard's items and write its file, unless it is there already.
+
+    Returns:
+        What `Workspace` keeps of it (key, number of items, shard, SHA-256, rejections), and whether
+        that is new.
+    """
+    key = digest_json([_state(each, task.images) for each in task.items])
+    if task.done is not None and task.done["key"] == key and _is_whole(task.path, task.done):
+        return task.done, False
+    refused: list[Rejection] = []
+    shard = write_shard(task.path, _records(task, refused))
+    rows = [[r.id, r.index, r.reason, r.detail] for r in refused]
+    done = {"key": key, "items": len(task.items), "shard": shard, "rejections": rows}
+    return done | {"sha256": digest_file(task.path)}, True
+
+
 def _is_whole(shard: Path, done: dict[str, Any]) -> bool:
     """Whether a finished shard is still there as it was written: it gets its manifest from here."""
     return shard.is_file() and digest_file(shard) == done.get("sha256")
+
+
+def _of_a_shard(checked: Iterable[Checked], most: int) -> Iterator[list[Checked]]:
+    """Items by the shard: so many, or fewer where they bring their images with them."""
+    items: list[Checked] = []
+    held = 0
+    for each in checked:
+        items.append(each)
+        if isinstance(each, Draft):
+            held += sum(len(image) for image in each.images if isinstance(image, bytes))
+        if len(items) == most or held >= _MAX_HELD:
+            yield items
+            items, held = [], 0
+    if items:
+        yield items
 
 
 class _Ids:
     """The ids met so far. An id is taken by the first item that has it, whatever becomes of it."""
 
     def __init__(self, *, numbered: bool) -> None:
-        self._met: Counter[str] = Counter()
+        self._met: set[str | bytes] = set()
+        self._again: Counter[str] = Counter()  # of those that were met more than once
         self._numbered = numbered
 
     def claim(self, identity: str) -> str:
-        self._met[identity] += 1
-        if self._met[identity] == 1:
+        # A million long ids would be gigabytes.
+        kept = identity if len(identity) <= 64 else hashlib.sha256(identity.encode()).digest()
+        if kept not in self._met:
+            self._met.add(kept)
             return identity
         if not self._numbered:
             raise BadItemError(Reason.DUPLICATE_ID, f"{excerpt(identity)} was met before")
-        return self.claim(f"{identity}#{self._met[identity]}")
+        self._again[identity] += 1
+        return self.claim(f"{identity}#{self._again[identity] + 1}")
 
 
 def _check(index: int, item: object, source: Source, max_text_bytes: int, ids: _Ids) -> Checked:
@@ -171,38 +228,31 @@ def _state(checked: Checked, images: ImageFolder) -> list[Any]:
     return [checked.id, refs, turns, checked.group, checked.subtask]
 
 
-def _finisher(
-    images: ImageFolder, limits: ImageLimits
-) -> Callable[[tuple[int, Checked]], Record | Rejection]:
-    def finish(numbered: tuple[int, Checked]) -> Record | Rejection:
-        index, checked = numbered
+def _records(task: ShardTask, refused: list[Rejection]) -> Iterator[Record]:
+    """The items that can be taken; the others go to ``refused``."""
+    for index, checked in enumerate(task.items, task.first):
         if isinstance(checked, Rejection):
-            return checked
+            refused.append(checked)
+            continue
         try:
-            files: list[ImageFile] = []
-            size = 0
-            for ref in checked.images:
-                data = read_image(ref, images, limits.max_bytes)
-                size += len(data)
-                if files and size > limits.max_bytes:  # an item is held in memory as a whole
-                    raise BadItemError(
-                        Reason.FILE_TOO_LARGE,
-                        f"image {len(files) + 1} of {len(checked.images)}: more than "
-                        f"{limits.max_bytes} bytes of images in one item",
-                    )
-                files.append(ImageFile.of(data, limits))
+            files = _files(checked, task.images, task.limits)
         except BadItemError as error:
-            return Rejection(checked.id, index, error.reason, error.detail)
-        return Record(
-            checked.id, tuple(files), checked.conversations, checked.group, checked.subtask
-        )
-
-    return finish
+            refused.append(Rejection(checked.id, index, error.reason, error.detail))
+            continue
+        yield Record(checked.id, files, checked.conversations, checked.group, checked.subtask)
 
 
-def _accepted(results: Iterator[Record | Rejection], refused: list[Rejection]) -> Iterator[Record]:
-    for result in results:
-        if isinstance(result, Rejection):
-            refused.append(result)
-        else:
-            yield result
+def _files(checked: Draft, images: ImageFolder, limits: ImageLimits) -> tuple[ImageFile, ...]:
+    files: list[ImageFile] = []
+    size = 0
+    for ref in checked.images:
+        data = read_image(ref, images, limits.max_bytes)
+        size += len(data)
+        if files and size > limits.max_bytes:  # an item is held in memory as a whole
+            raise BadItemError(
+                Reason.FILE_TOO_LARGE,
+                f"image {len(files) + 1} of {len(checked.images)}: more than "
+                f"{limits.max_bytes} bytes of images in one item",
+            )
+        files.append(ImageFile.of(data, limits))
+    return tuple(files)
