@@ -4,17 +4,23 @@ They are computed from the parquet files and not by the code that checked the it
 in, so that the suites also watch that code.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from diysink.records import GROUPS, PLACEHOLDER, BadItemError, Records, reading
 from pipelines.prepare.settings import GENERATED_SHARE, Prepare
 
 QUARANTINE = "quarantine"
+# As Python's own strip() has it: what the intake calls empty is empty here.
+_WHITE = "".join(chr(point) for point in range(sys.maxunicode + 1) if chr(point).isspace())
 _COLUMNS = [
     "id",
     *(f"images.list.element.{name}" for name in ("sha256", "width", "height")),
@@ -57,54 +63,82 @@ def record_table(folder: Path) -> pd.DataFrame:
     images ask for (none where there is no conversation); ``shortest`` the characters of the
     shortest answer, without white space around it.
     """
-    rows = []
-    for row in _rows(folder):
-        turns = row["conversations"]
-        answers = [len((turn["value"] or "").strip()) for turn in turns if turn["from"] == "gpt"]
-        rows.append(
-            {
-                "id": row["id"] or None,
-                "speakers": "".join((turn["from"] or "?")[:1] for turn in turns),
-                "placeholders": sum((turn["value"] or "").count(PLACEHOLDER) for turn in turns),
-                "expected": len(row["images"]) if turns else 0,
-                "shortest": min(answers, default=None),
-                "group": row["group"],
-            }
-        )
+    names = ["id", "speakers", "placeholders", "expected", "shortest", "group"]
+    parts = [_of_records(batch) for batch in _batches(folder)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)
+
+
+def _of_records(batch: pa.RecordBatch) -> pd.DataFrame:
+    conversations = batch["conversations"]
+    turns = conversations.flatten()
+    first_letters = pc.utf8_slice_codeunits(turns.field("from"), 0, 1)
+    letters = pc.fill_null(pc.replace_substring_regex(first_letters, "^$", "?"), "?")
+    offsets = pc.subtract(conversations.offsets, conversations.offsets[0])
+    texts = pc.fill_null(turns.field("value"), "")
+    lengths = pc.utf8_length(pc.utf8_trim(texts, characters=_WHITE))
+    is_answer = pc.equal(turns.field("from"), "gpt")
+    of_turns = pd.DataFrame(
+        {
+            "placeholders": pc.count_substring(texts, PLACEHOLDER).to_numpy(),
+            "shortest": pc.if_else(is_answer, lengths, None).to_numpy(zero_copy_only=False),
+        }
+    ).groupby(pc.list_parent_indices(conversations).to_numpy())
+    rows = range(len(batch))
+    has_turns = pc.greater(pc.fill_null(pc.list_value_length(conversations), 0), 0)
+    images = pc.fill_null(pc.list_value_length(batch["images"]), 0)
+    speakers = pc.binary_join(pa.ListArray.from_arrays(offsets, letters), "")
     return pd.DataFrame(
-        rows, columns=["id", "speakers", "placeholders", "expected", "shortest", "group"]
+        {
+            "id": _texts(pc.if_else(pc.equal(batch["id"], ""), None, batch["id"])),
+            "speakers": _texts(speakers),
+            "placeholders": of_turns["placeholders"].sum().reindex(rows, fill_value=0),
+            "expected": pc.if_else(has_turns, images, 0).to_numpy(),
+            "shortest": of_turns["shortest"].min().reindex(rows).astype("float64"),
+            "group": _texts(batch["group"]),
+        }
     )
 
 
 def image_table(folder: Path, decode_again: int) -> pd.DataFrame:
     """A row for each image. ``decodes`` is ``yes``, the error, or None where it was not tried."""
+    names = ["id", "sha256", "short_side", "pixels", "aspect", "decodes"]
     tried = _decoded(folder, decode_again)
-    rows = [
-        {
-            "id": row["id"],
-            "sha256": image["sha256"],
-            "short_side": min(image["width"], image["height"]),
-            "pixels": image["width"] * image["height"],
-            "aspect": max(image["width"], image["height"])
-            / max(1, min(image["width"], image["height"])),
-            "decodes": tried.get(number),
-        }
-        for number, row in enumerate(_rows(folder))
-        for image in row["images"]
-    ]
+    parts, first = [], 0
+    for batch in _batches(folder):
+        parts.append(_of_images(batch, first, tried))
+        first += len(batch)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)
+
+
+def _of_images(batch: pa.RecordBatch, first: int, tried: dict[int, str]) -> pd.DataFrame:
+    images, rows = batch["images"].flatten(), pc.list_parent_indices(batch["images"])
+    sides = [images.field(name).to_numpy(zero_copy_only=False) for name in ("width", "height")]
+    short, long = np.minimum(*sides), np.maximum(*sides)
+    decodes = [tried.get(first + row) for row in rows.to_pylist()]
     return pd.DataFrame(
-        rows, columns=["id", "sha256", "short_side", "pixels", "aspect", "decodes"]
-    ).astype({"decodes": "object"})
+        {
+            "id": _texts(batch["id"].take(rows)),
+            "sha256": _texts(images.field("sha256")),
+            "short_side": short,
+            "pixels": short.astype("int64") * long,
+            "aspect": long / np.maximum(1, short),
+            "decodes": pd.Series(decodes, dtype="object"),
+        }
+    )
+
+
+def _texts(array: pa.Array) -> pd.Series:
+    return pd.Series(array, dtype="str")
 
 
 def shared_with(split: str, pictures: dict[str, pd.DataFrame]) -> pd.Series:
     """For each image of ``split`` the first other split that has the same file, or None."""
-    elsewhere: dict[str, str] = {}
+    mine = pictures[split]["sha256"]
+    found = pd.Series(None, index=mine.index, dtype="object")
     for name, table in pictures.items():
         if name != split:
-            elsewhere |= dict.fromkeys(table["sha256"], name) | elsewhere
-    found = [elsewhere.get(digest) for digest in pictures[split]["sha256"]]
-    return pd.Series(found, index=pictures[split].index, dtype="object")
+            found[found.isna() & mine.isin(table["sha256"])] = name
+    return found
 
 
 def group_table(records: pd.DataFrame) -> pd.DataFrame:
@@ -158,11 +192,11 @@ def quarantine_table(splits: dict[str, dict[str, int]], quarantine: pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
+    """What the rules are about, some thousand records at a time; no image."""
     for path in sorted(folder.glob("*.parquet")):
         with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(batch_size=1024, columns=_COLUMNS):
-                yield from batch.to_pylist()
+            yield from file.iter_batches(batch_size=8192, columns=_COLUMNS, use_threads=False)
 
 
 def _decoded(folder: Path, wanted: int) -> dict[int, str]:
