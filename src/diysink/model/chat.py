@@ -55,6 +55,7 @@ class ChatEncoder:
         self.template = template
         self.image_tokens = image_tokens
         self._empty: int | None = None  # length of a prompt with an empty question
+        self._frames: dict[int, int] = {}
 
     def dialogue(self, turns: Sequence[Turn]) -> Encoded:
         """A dialogue; the answers (and the end-of-turn after each) have labels.
@@ -95,10 +96,20 @@ class ChatEncoder:
             turns: of the dialogue, human and gpt.
             limit: how many tokens it may have, visual ones included.
         """
-        if self._fits(turns, limit):
+        if self._surely_fits(turns, limit) or self._fits(turns, limit):
             return len(turns)
         rounds = range(1, len(turns) // 2)
         return 2 * bisect_left(rounds, True, key=lambda n: not self._fits(turns[: 2 * n], limit))
+
+    def _surely_fits(self, turns: Sequence[Turn], limit: int) -> bool:
+        """Whether not even as many tokens as bytes are too many; nothing is rendered for it."""
+        number = len(turns)
+        if number not in self._frames:  # bytes of the template around so many turns
+            shortest = [Turn(turn.speaker, "a") for turn in turns]
+            self._frames[number] = len(self._render(_messages(shortest)).encode())
+        visual = self.image_tokens * sum(turn.text.count(IMAGE) for turn in turns)
+        size = sum(len(turn.text.encode()) for turn in turns)
+        return self._frames[number] + size + visual + 8 <= limit
 
     def _fits(self, turns: Sequence[Turn], limit: int) -> bool:
         text = self._render(_messages(turns))

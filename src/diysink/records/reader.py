@@ -71,6 +71,11 @@ class Records:
         """SHA-256 over the digests of the shards, in order: it changes with any record."""
         return self._digest
 
+    @property
+    def shard_ends(self) -> tuple[int, ...]:
+        """For each shard how many records there are up to its end."""
+        return tuple(self._ends)
+
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 

@@ -1,6 +1,6 @@
 """Training with Lightning: what each stage trains, on which batches, resumable at any moment."""
 
-from diysink.training.batches import BatchSchedule, EncodedRecords, RecordsDataModule
+from diysink.training.batches import EncodedRecords, RecordsDataModule
 from diysink.training.fit import FitSettings, fit, validation_loss
 from diysink.training.lengths import Lengths, TooLong, fitting_lengths
 from diysink.training.modules import (
@@ -10,6 +10,7 @@ from diysink.training.modules import (
     StageTraining,
     Views,
 )
+from diysink.training.schedule import BatchSchedule
 
 __all__ = [
     "BatchSchedule",

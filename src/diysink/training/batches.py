@@ -1,76 +1,18 @@
-"""Batches that are a pure function of (seed, step, rank, world size), so that resuming is exact.
+"""Records as batches of tokens, labels and pixels, in an order that a killed run goes on with."""
 
-A run is one long sequence of batches, taken from one shuffle of the records after another. Nothing
-is remembered but the step: the batch at step 731 is the same in a run that started at 0 and in one
-that was killed and resumed at 700.
-"""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from diysink.encoders import ImageProcessor
 from diysink.model import IGNORE, ChatEncoder
 from diysink.records import PLACEHOLDER, Record, Records
 from diysink.training.lengths import TooLong, fitting_lengths
-
-
-@dataclass
-class BatchSchedule(Sampler[list[int]]):
-    """Indices of every micro-batch of a run, for one of ``world_size`` processes.
-
-    Attributes:
-        items: number of records.
-        batch_size: records per micro-batch and process.
-        num_batches: micro-batches of the whole run.
-        seed: seed of the shuffles.
-        rank: this process.
-        world_size: number of processes.
-        start: first micro-batch to yield; set when a run resumes.
-
-    Raises:
-        ValueError: fewer records than one global batch needs.
-    """
-
-    items: int
-    batch_size: int
-    num_batches: int
-    seed: int
-    rank: int = 0
-    world_size: int = 1
-    start: int = field(default=0, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.items < self.batch_size * self.world_size:
-            raise ValueError(
-                f"{self.items} records are fewer than one global batch of {self.batch_size} x "
-                f"{self.world_size}: give more records or a smaller batch"
-            )
-
-    @property
-    def per_epoch(self) -> int:
-        """Micro-batches in one shuffle; the records left over wait for the next one."""
-        return self.items // (self.batch_size * self.world_size)
-
-    def at(self, step: int) -> list[int]:
-        """Indices of this process's micro-batch number ``step``."""
-        epoch, offset = divmod(step, self.per_epoch)
-        shuffled = np.random.default_rng([self.seed, epoch]).permutation(self.items)
-        first = (offset * self.world_size + self.rank) * self.batch_size
-        return [int(i) for i in shuffled[first : first + self.batch_size]]
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.start, self.num_batches):
-            yield self.at(step)
-
-    def __len__(self) -> int:
-        """Of the whole run: Lightning goes on counting where the checkpoint stopped."""
-        return self.num_batches
+from diysink.training.schedule import BatchSchedule
 
 
 class EncodedRecords(Dataset[dict[str, Any]]):
@@ -112,10 +54,16 @@ class EncodedRecords(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.lengths.indices)
 
+    @property
+    def shard_ends(self) -> tuple[int, ...]:
+        """For each shard of the records how many are trained on up to its end."""
+        ends = np.searchsorted(self.lengths.indices, self.records.shard_ends)
+        return tuple(ends.tolist())
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         if index in self._cache:
             return self._cache[index]
-        place = self.lengths.indices[index]
+        place = int(self.lengths.indices[index])
         record = self.records[place]
         turns = record.conversations[: self.lengths.turns.get(place)]
         encoded = self.chat_encoder.dialogue(turns)
@@ -169,7 +117,8 @@ class RecordsDataModule(lightning.LightningDataModule):
         batch_size: records per micro-batch and process.
         num_batches: micro-batches of the whole run.
         seed: seed of the shuffles.
-        num_workers: loader processes (0 = in this one).
+        num_workers: loader processes, which read, decode and encode ahead (0 = in this one).
+        group_by_length: whether batches have dialogues of about one length; see `BatchSchedule`.
     """
 
     def __init__(
@@ -180,11 +129,13 @@ class RecordsDataModule(lightning.LightningDataModule):
         num_batches: int,
         seed: int,
         num_workers: int = 0,
+        group_by_length: bool = False,
     ) -> None:
         super().__init__()
         self.data = data
         self.batch_size, self.num_batches, self.seed = batch_size, num_batches, seed
         self.num_workers = num_workers
+        self.group_by_length = group_by_length
         self.start = 0
 
     def schedule(self) -> BatchSchedule:
@@ -192,7 +143,15 @@ class RecordsDataModule(lightning.LightningDataModule):
         trainer = self.trainer
         rank, world = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
         return BatchSchedule(
-            len(self.data), self.batch_size, self.num_batches, self.seed, rank, world, self.start
+            len(self.data),
+            self.batch_size,
+            self.num_batches,
+            self.seed,
+            rank,
+            world,
+            self.start,
+            ends=self.data.shard_ends,
+            lengths=self.data.lengths.tokens if self.group_by_length else None,
         )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -203,6 +162,7 @@ class RecordsDataModule(lightning.LightningDataModule):
             collate_fn=self.data.collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def state_dict(self) -> dict[str, int]:

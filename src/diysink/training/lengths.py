@@ -7,11 +7,16 @@ for. Only texts are read for it, and most are seen to fit without being tokenise
 """
 
 import logging
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Int
+
 from diysink.model import ChatEncoder
-from diysink.records import Records
+from diysink.records import PLACEHOLDER, Records, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +30,14 @@ class Lengths:
 
     Attributes:
         indices: of the records that are.
+        tokens: of each of them, estimated: visual ones, and one for four characters of text.
         turns: how many turns of a record are kept, where that is not all of them; by its index.
         truncated: ids of these records.
         left_out: ids of the records that are left out.
     """
 
-    indices: tuple[int, ...]
+    indices: Int[np.ndarray, " dialogues"]
+    tokens: Int[np.ndarray, " dialogues"]
     turns: dict[int, int]
     truncated: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -67,19 +74,20 @@ def fitting_lengths(
     Raises:
         ValueError: no dialogue fits.
     """
-    if max_length is None:
-        return Lengths(tuple(range(len(records))), {}, (), ())
-    indices: list[int] = []
+    indices, tokens = array("i"), array("i")
     turns: dict[int, int] = {}
     truncated: list[str] = []
     left_out: list[str] = []
     for index, (name, conversations) in enumerate(records.dialogues()):
-        kept = chat_encoder.fitting_turns(conversations, max_length)
+        kept = len(conversations)
+        if max_length is not None:
+            kept = chat_encoder.fitting_turns(conversations, max_length)
         whole = kept == len(conversations)
         if not whole and (too_long == "quarantine" or not kept):
             left_out.append(name)
             continue
         indices.append(index)
+        tokens.append(_estimated(conversations[:kept], chat_encoder.image_tokens))
         if not whole:
             turns[index] = kept
             truncated.append(name)
@@ -96,4 +104,15 @@ def fitting_lengths(
                 "%d of %d dialogues are longer than %d tokens (max_length) and are %s: %s",
                 len(ids), len(records), max_length, what, shown,
             )  # fmt: skip
-    return Lengths(tuple(indices), turns, tuple(truncated), tuple(left_out))
+    return Lengths(
+        np.array(indices, dtype=np.int32),
+        np.array(tokens, dtype=np.int32),
+        turns,
+        tuple(truncated),
+        tuple(left_out),
+    )
+
+
+def _estimated(turns: Sequence[Turn], image_tokens: int) -> int:
+    images = sum(turn.text.count(PLACEHOLDER) for turn in turns)
+    return images * image_tokens + sum(len(turn.text) for turn in turns) // 4
