@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from diysink.encoders import ImageBackend
 from diysink.training import FitSettings
 from pipelines.schema import Devices, Dtype, Name, Settings, Share, Strategy, Text
 
@@ -64,6 +65,9 @@ class Training(Settings):
         weight_decay: of AdamW.
         betas: of AdamW.
         num_workers: loader processes.
+        group_by_length: whether batches have dialogues of about one length.
+        image_backend: what resizes images, ``pil`` or ``torch``.
+        decode: ``exact``, or ``draft``: large JPEGs at a part of their size.
         max_length: tokens of a dialogue. None: what the language model takes.
         too_long: what is done with a longer one; see ``diysink.training.lengths``.
         trainer: for Lightning.
@@ -76,6 +80,9 @@ class Training(Settings):
     weight_decay: NonNegativeFloat
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
     num_workers: NonNegativeInt
+    group_by_length: bool = False
+    image_backend: ImageBackend = "pil"
+    decode: Literal["exact", "draft"] = "exact"
     max_length: PositiveInt | None
     too_long: Literal["truncate", "quarantine"]
     trainer: Trainer

@@ -132,7 +132,8 @@ def encoded_records(
     from diysink.model import training_length
 
     max_length = training_length(model.model.config, settings.max_length)
-    key = (records, settings.split, max_length, model.chat_encoder.image_tokens)
+    images = settings.image_backend, settings.decode
+    key = (records, settings.split, max_length, model.chat_encoder.image_tokens, images)
     if key not in _encoded:
         _encoded.clear()
         _encoded[key] = encoded_split(records / settings.split, settings, model, cache_size)
@@ -150,13 +151,24 @@ def encoded_split(
         model: whose tokens and pixels.
         cache_size: how many encoded records stay in memory.
     """
+    from diysink.encoders import Pixels
     from diysink.model import training_length
     from diysink.records import Records
     from diysink.training import EncodedRecords
 
-    max_length = training_length(model.model.config, settings.max_length)
-    encoders = model.chat_encoder, model.image_processor
-    return EncodedRecords(Records(split), *encoders, cache_size, max_length, settings.too_long)
+    images, draft = model.image_processor, None
+    if isinstance(images, Pixels):
+        draft = images.side if settings.decode == "draft" else None
+        images = images.on(settings.image_backend)
+    return EncodedRecords(
+        Records(split),
+        model.chat_encoder,
+        images,
+        cache_size,
+        training_length(model.model.config, settings.max_length),
+        settings.too_long,
+        draft,
+    )
 
 
 def fit_records(
@@ -188,6 +200,7 @@ def fit_records(
         num_batches=training.max_steps * settings.trainer.accumulate_grad_batches,
         seed=seed,
         num_workers=settings.num_workers,
+        group_by_length=settings.group_by_length,
     )
     # A training's own processes have no way back to the display.
     distributed = is_distributed(settings.trainer)

@@ -244,3 +244,13 @@ def test_damage_in_a_jpeg_is_found_as_by_decoding_every_pixel(encoded, options):
         assert taken == decodes
         found.append(taken)
     assert 20 < sum(found) < 130
+
+
+def test_a_draft_is_smaller_and_never_below_what_is_needed(encoded):
+    picture = Image.fromarray(np.full((200, 300, 3), 90, dtype=np.uint8))
+    image = ImageFile.of(encoded(picture, "JPEG", quality=95))
+    assert [image.open(side).size for side in (40, 50, 100, 101)] == [
+        (75, 50), (75, 50), (150, 100), (300, 200),
+    ]  # fmt: skip
+    assert np.ptp(np.asarray(image.open(50)).astype(int) - 90) <= 1
+    assert ImageFile.of(encoded(picture)).open(50).size == (300, 200)  # PNG has no draft

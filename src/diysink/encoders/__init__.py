@@ -4,13 +4,9 @@ from diysink.encoders.checkpoint import check_weights, checkpoint_source, model_
 from diysink.encoders.encoder import Encoder, Observation
 from diysink.encoders.formats import CheckpointError
 from diysink.encoders.identity import EncoderIdentity
-from diysink.encoders.images import (
-    ImageProcessor,
-    load_image_processor,
-    stock_image_processor,
-    to_pixels,
-)
+from diysink.encoders.images import load_image_processor, stock_image_processor, to_pixels
 from diysink.encoders.loading import let_auto_model_build, load_encoder, load_vision_tower
+from diysink.encoders.pixels import ImageBackend, ImageProcessor, Pixels
 from diysink.encoders.pretrained import (
     load_pretrained,
     load_tokenizer,
@@ -23,8 +19,10 @@ __all__ = [
     "CheckpointError",
     "Encoder",
     "EncoderIdentity",
+    "ImageBackend",
     "ImageProcessor",
     "Observation",
+    "Pixels",
     "check_weights",
     "checkpoint_source",
     "exchanged",

@@ -1,13 +1,8 @@
 """Images to pixels as a checkpoint wants them, without torchvision."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor
 from transformers import (
     AutoConfig,
     BeitImageProcessorPil,
@@ -23,9 +18,8 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from diysink.encoders.checkpoint import checkpoint_source
 from diysink.encoders.formats import CheckpointError
+from diysink.encoders.pixels import ImageProcessor, Pixels
 from diysink.encoders.pretrained import naming_damage
-
-ImageProcessor = Callable[[Sequence[Image.Image]], Float[Tensor, "batch channels height width"]]
 
 _PROCESSORS = {
     "BeitImageProcessor": BeitImageProcessorPil,
@@ -49,14 +43,9 @@ def load_image_processor(path_or_id: str | Path, revision: str | None = None) ->
     return to_pixels(stock_image_processor(path_or_id, revision))
 
 
-def to_pixels(processor: Any) -> ImageProcessor:
+def to_pixels(processor: Any) -> Pixels:
     """An image processor of transformers as a function from RGB images to float32 pixels."""
-
-    def process(images: Sequence[Image.Image]) -> Float[Tensor, "batch channels height width"]:
-        pixels: Tensor = processor(images=list(images), return_tensors="pt")["pixel_values"]
-        return pixels.to(torch.float32)
-
-    return process
+    return Pixels(processor)
 
 
 def stock_image_processor(path_or_id: str | Path, revision: str | None = None) -> Any:

@@ -26,6 +26,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         max_length: how many tokens a dialogue may have, visual ones included. None: no limit. See
             :func:`diysink.model.training_length`.
         too_long: what is done with a longer one; see :mod:`diysink.training.lengths`.
+        draft: as of :meth:`diysink.records.ImageFile.open`.
 
     Attributes:
         lengths: which records are trained on, and how much of each.
@@ -42,12 +43,14 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         cache_size: int = 0,
         max_length: int | None = None,
         too_long: TooLong = "truncate",
+        draft: int | None = None,
     ) -> None:
         self.records = records
         self.chat_encoder = chat_encoder
         self.image_processor = image_processor
         self.cache_size = cache_size
         self.max_length = max_length
+        self.draft = draft
         self.lengths = fitting_lengths(records, chat_encoder, max_length, too_long)
         self._cache: dict[int, dict[str, Any]] = {}
 
@@ -69,7 +72,7 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         encoded = self.chat_encoder.dialogue(turns)
         # Images belong to the placeholders of their turns.
         shown = sum(turn.text.count(PLACEHOLDER) for turn in turns)
-        images = [image.open() for image in record.images[:shown]]
+        images = [image.open(self.draft) for image in record.images[:shown]]
         item = {
             "input_ids": encoded.input_ids,
             "labels": encoded.labels,
