@@ -85,28 +85,17 @@ def _devices(value: Any) -> Any:
     match value:
         case bool():
             pass
-        case int() if value >= 1 or value == -1:
-            return value
-        case str() if value:
+        case int() if value >= 1:
             return value
         case list() if value and all(type(each) is int for each in value):
             return value
-    raise ValueError("a whole number, 1 or more, -1 or auto for all, or a list of their numbers")
+    raise ValueError("a whole number, 1 or more, or a list of their numbers")
 
 
 def _processes(value: Any) -> Any:
     if value == "auto" or (type(value) is int and value >= 1):
         return value
     raise ValueError("auto, or a whole number, 1 or more")
-
-
-def _strategy(value: str) -> str:
-    if value != "auto" and not value.endswith(("_spawn", "_fork")):
-        raise ValueError(
-            "auto, or a strategy in _spawn or _fork; others start the whole command again for each "
-            "device, Kedro included"
-        )
-    return value
 
 
 def _connector(value: str) -> str:
@@ -137,5 +126,3 @@ Metric = Literal["exact", "contains"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|mps|xpu|hpu|npu)(:\d+)?$")]
 Devices = Annotated[Any, AfterValidator(_devices)]
 """Devices of Lightning's Trainer."""
-Strategy = Annotated[str, AfterValidator(_strategy)]
-"""Strategy of Lightning's Trainer."""

@@ -1,9 +1,10 @@
 """A run and every way out of it: done, failed, interrupted, all settled here and nowhere else."""
 
 import logging
+import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.config import MissingConfigException
 from kedro.framework.session import KedroSession
@@ -13,6 +14,10 @@ from pipelines.code import digest_causes
 from pipelines.ending import holding
 from pipelines.interrupts import Interrupted, interruptible
 
+if TYPE_CHECKING:
+    from diysink.training import Ranks
+
+_STARTED = {"TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"}  # what torchrun and srun set
 logger = logging.getLogger(__name__)
 
 
@@ -26,6 +31,9 @@ class Session(KedroSession):
     | Ctrl-C, SIGTERM, SIGHUP | KILLED | 130, 143, 129 |
 
     The unfinished work of the run's stages is removed only after the first of them.
+
+    Under torchrun or srun, rank 0 runs as if it were alone: MLflow, catalog, locks and bars are
+    its own. The other ranks train with it when it comes to a training, and do nothing else.
     """
 
     @classmethod
@@ -53,13 +61,25 @@ class Session(KedroSession):
         return session
 
     def run(self, *args: Any, runner: Any = None, **kwargs: Any) -> dict[str, Any]:
-        """As Kedro's.
+        """As Kedro's; nothing in ranks above 0 but to train when rank 0 does.
 
         Raises:
             Interrupted: a signal ended the run.
+            LeaderLostError: in ranks above 0, rank 0 ended.
             ValueError: a runner that runs nodes side by side.
             DryRunError: the parameters ask for a dry run, and it found something wrong.
         """
+        if (team := _team()) is None:
+            return self._run(*args, runner=runner, **kwargs)
+        team.meet()
+        if team.rank:
+            team.follow()
+            return {}
+        results = self._run(*args, runner=runner, **kwargs)
+        team.dismiss()
+        return results
+
+    def _run(self, *args: Any, runner: Any, **kwargs: Any) -> dict[str, Any]:
         from diysink.artifact import keep_workspaces
 
         _check_runner(runner)
@@ -99,6 +119,15 @@ class Session(KedroSession):
             return dict(self._get_config_loader()["parameters"])
         except MissingConfigException:  # another project's
             return {}
+
+
+def _team() -> "Ranks | None":
+    """The processes that were started with this one, or None."""
+    if not _STARTED & os.environ.keys():  # torch is not imported for nothing
+        return None
+    from diysink.training import ranks
+
+    return ranks()
 
 
 def _check_runner(runner: Any) -> None:

@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from diysink.encoders import ImageBackend
 from diysink.training import FitSettings
-from pipelines.schema import Devices, Dtype, Name, Settings, Share, Strategy, Text
+from pipelines.schema import Devices, Dtype, Name, Settings, Share, Text
 
 
 class Model(Settings):
@@ -48,10 +55,19 @@ class Ray(Settings):
 
 @dataclass(frozen=True)
 class Trainer(FitSettings):
-    """Settings of Lightning's Trainer inside a Kedro run, which must not be started again."""
+    """Settings of Lightning's Trainer."""
 
     devices: Devices = 1
-    strategy: Strategy = "auto"
+
+
+def _replicated(trainer: Trainer) -> Trainer:
+    if trainer.strategy == "fsdp2":
+        raise ValueError("another strategy: fsdp2 is for finetune, which trains all of a model")
+    return trainer
+
+
+Replicated = Annotated[Trainer, AfterValidator(_replicated)]
+"""Settings of a stage that trains little: each device has all of the model."""
 
 
 class Training(Settings):

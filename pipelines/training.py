@@ -6,6 +6,7 @@ two trainings on two cores take little longer than one on both.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,13 +56,15 @@ def train_units(
     Raises:
         WorkerDiedError: a process was killed, perhaps for memory.
     """
+    if trainer.launched:  # its processes are there already
+        engine = "local"
     with Monitor(stage, max_steps, bars=trainer.enable_progress_bar) as monitor:
 
         def run(missing: Sequence[Unit]) -> Iterator[tuple[Unit, list[Row]]]:
             workers = workers_of(trainer, num_processes, len(missing), engine)
             monitor.follow(missing)
             for unit, rows in engine_of(engine, workers, ray).run(
-                partial(_train, train, trainer), missing
+                partial(_train_together if trainer.launched else _train, train, trainer), missing
             ):
                 monitor.finish(unit.name, rows)
                 yield unit, rows
@@ -84,6 +87,8 @@ def workers_of(
 
 def processes_of(trainer: "Trainer", num_processes: NumProcesses) -> int:
     """How many trainings run at once."""
+    if trainer.launched:
+        return 1
     if num_processes != "auto":
         return num_processes
     if not on_cpu(trainer) or is_distributed(trainer):
@@ -102,7 +107,26 @@ def on_cpu(trainer: "Trainer") -> bool:
 
 def is_distributed(trainer: "Trainer") -> bool:
     """Whether one training has several processes of its own."""
-    return trainer.devices != 1 or trainer.strategy != "auto"
+    return trainer.strategy != "auto"
+
+
+def leads() -> bool:
+    """Whether this process writes what a training made; of several, rank 0 does."""
+    from diysink.training import ranks
+
+    team = ranks()
+    return team is None or team.rank == 0
+
+
+def _train_together(
+    train: Callable[[Unit, Report], list[Row]], trainer: "Trainer", unit: Unit
+) -> list[Row]:
+    """In rank 0: all processes that torchrun or srun started train the unit."""
+    from diysink.training import ranks
+
+    if (team := ranks()) is not None:
+        team.tell(_train, train, trainer, unit)
+    return _train(train, trainer, unit)
 
 
 def _train(train: Callable[[Unit, Report], list[Row]], trainer: "Trainer", unit: Unit) -> list[Row]:
@@ -110,8 +134,13 @@ def _train(train: Callable[[Unit, Report], list[Row]], trainer: "Trainer", unit:
 
     from diysink.engine import threads
 
-    with threads(1 if on_cpu(trainer) else torch.get_num_threads()), reporting(unit) as report:
+    reports = reporting(unit) if leads() else nullcontext(_nowhere)
+    with threads(1 if on_cpu(trainer) else torch.get_num_threads()), reports as report:
         return train(unit, report)
+
+
+def _nowhere(row: Row) -> None:
+    """Takes what rank 0 reports as well."""
 
 
 _encoded: dict[tuple[Any, ...], "EncodedRecords"] = {}  # of this process: what was used last
@@ -202,10 +231,11 @@ def fit_records(
         num_workers=settings.num_workers,
         group_by_length=settings.group_by_length,
     )
-    # A training's own processes have no way back to the display.
-    distributed = is_distributed(settings.trainer)
-    rows = fit(training, batches, settings.trainer, unit.scratch, None if distributed else report)
-    write_json(unit.result / DIALOGUES, data.lengths.plain())
+    # Processes that a training starts itself have no way back to the display.
+    spawned = is_distributed(settings.trainer) and not settings.trainer.launched
+    rows = fit(training, batches, settings.trainer, unit.scratch, None if spawned else report)
+    if leads():
+        write_json(unit.result / DIALOGUES, data.lengths.plain())
     # In the order that a finished unit's rows have when they are read again.
     return [dict(sorted((row | data.lengths.counts).items())) for row in rows]
 

@@ -17,6 +17,7 @@ from pipelines.training import (
     dialogues,
     encoded_records,
     fit_records,
+    leads,
     optimization,
     train_units,
 )
@@ -83,6 +84,8 @@ def train_connector(
     )
     data = encoded_records(records, align, align.cache_size, assembled)
     rows = fit_records(training, data, align, seed, unit, report)
+    if not leads():
+        return rows
     connector = assembled.model.model.multi_modal_projector.cpu()
     save_file(connector.state_dict(), unit.result / "connector.safetensors")
     return rows

@@ -8,7 +8,7 @@ from diysink.connector import CONNECTORS, Arrangement, connector_options
 from diysink.training import Views
 from pipelines.problems import ContradictionError, Problem, describe, nearest
 from pipelines.schema import ConnectorName, Entries, Settings
-from pipelines.shared import StageTraining
+from pipelines.shared import Replicated, StageTraining
 
 
 class TrainedConnector(Settings):
@@ -32,6 +32,7 @@ class Align(StageTraining):
 
     connectors: Annotated[Entries[TrainedConnector], Field(min_length=1)]
     require_sinks: bool
+    trainer: Replicated
 
     @property
     def kinds(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ _QUESTIONS = {"kind": "questions", "images": IMAGES, "questions": 1}
 _TRAINER = {
     "accelerator": "cpu",
     "devices": 1,
+    "num_nodes": 1,
     "strategy": "auto",
     "precision": "32-true",
     "enable_progress_bar": False,

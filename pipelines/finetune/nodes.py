@@ -28,6 +28,7 @@ from pipelines.training import (
     encoded_records,
     encoded_split,
     fit_records,
+    leads,
     optimization,
     train_units,
 )
@@ -134,6 +135,8 @@ def train_model(
     rows = []
     if finetune.max_steps:
         rows = fit_records(training, data, finetune, seed, unit, report)
+    if not leads():
+        return rows
     if finetune.validation is not None:
         held_out = encoded_split(records / finetune.validation.split, finetune, assembled)
         loss = validation_loss(training, held_out, finetune.trainer, finetune.batch_size)

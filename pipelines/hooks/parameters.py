@@ -11,6 +11,7 @@ from pipelines.hooks.outputs import places
 from pipelines.hooks.stages import stages_of
 
 TRAINED = ("finetuned_models", "reweightings")  # what variants name, made by this run or before
+TRAININGS = {"align", "finetune", "reweight"}  # stages that torchrun or srun may have to start
 _PREFIX = "params:"
 
 
@@ -38,6 +39,10 @@ class Parameters:
         project = Path(run_params["project_path"])
         made = {name: project / path for name, path in read.items()}
         self._settings = build(catalog.load("parameters"), stages, made)
+        from diysink.training import check_started
+
+        for stage in TRAININGS & set(stages):
+            check_started(self._settings[stage].trainer)
 
     @hook_impl
     def before_node_run(self, inputs: dict[str, Any]) -> dict[str, Any]:

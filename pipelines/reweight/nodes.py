@@ -16,6 +16,7 @@ from pipelines.training import (
     dialogues,
     encoded_records,
     fit_records,
+    leads,
     optimization,
     train_units,
 )
@@ -78,12 +79,13 @@ def steps_of(records: Path, reweight: "Reweight") -> int:
     from diysink.records import Records
 
     count = len(Records(records / reweight.split))
-    batch = reweight.batch_size * reweight.trainer.accumulate_grad_batches
+    trainer = reweight.trainer
+    batch = reweight.batch_size * trainer.accumulate_grad_batches * trainer.processes
     if count < batch:
         raise ValueError(
             f"{count} records in {reweight.split!r} are fewer than one batch of {batch} "
-            "(batch_size x accumulate_grad_batches): give more records or a smaller "
-            "reweight.batch_size"
+            "(batch_size x accumulate_grad_batches x devices x num_nodes): give more records or a "
+            "smaller reweight.batch_size"
         )
     return reweight.epochs * (count // batch)
 
@@ -116,6 +118,8 @@ def train_selector(
     count = len(Records(records / reweight.split))
     data = encoded_records(records, reweight, count, generator)
     rows = fit_records(training, data, reweight, seed, unit, report)
+    if not leads():
+        return rows
     save_selection(selection, unit.result)
     return rows
 

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from diysink.selection import TRAINED_SELECTIONS
 from pipelines.problems import ContradictionError, problems_of
 from pipelines.schema import ConnectorName, Entries, Settings, Text
-from pipelines.shared import Training
+from pipelines.shared import Replicated, Training
 
 
 class Selector(Settings):
@@ -41,3 +41,4 @@ class Reweight(Training):
     connector: ConnectorName
     selectors: Entries[Selector]
     epochs: PositiveInt
+    trainer: Replicated

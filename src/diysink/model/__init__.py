@@ -14,6 +14,7 @@ from diysink.model.prefix import Prefix
 from diysink.model.processing import DIYSinkProcessor
 from diysink.model.selections import SELECTIONS, selections_of
 from diysink.model.splice import Spliced, Visual, splice
+from diysink.model.untouched import untouched
 
 AutoConfig.register("diysink", DIYSinkConfig, exist_ok=True)
 AutoModelForImageTextToText.register(DIYSinkConfig, DIYSinkForConditionalGeneration, exist_ok=True)
@@ -44,4 +45,5 @@ __all__ = [
     "selections_of",
     "splice",
     "training_length",
+    "untouched",
 ]

@@ -23,6 +23,7 @@ from diysink.model.configuration import DIYSinkConfig
 from diysink.model.keys import gated
 from diysink.model.prefix import Prefix
 from diysink.model.splice import Spliced, Visual, splice
+from diysink.model.untouched import untouched
 from diysink.selection import Choice, QuestionBatch, Route, Selection
 from diysink.sinks import token_norms
 
@@ -177,6 +178,10 @@ class DIYSinkForConditionalGeneration(LlavaForConditionalGeneration):
             attention_mask, position_ids = spliced.mask, spliced.positions
             labels = spliced.labels
             gates = gated(self.model.language_model, choice, spliced)
+        elif self.training and input_ids is not None:  # the connector had nothing to do
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+            inputs_embeds = inputs_embeds + untouched(self.model.multi_modal_projector)
+            input_ids = None
         with gates:
             return super().forward(
                 input_ids=input_ids,

@@ -1,7 +1,7 @@
 """Training with Lightning: what each stage trains, on which batches, resumable at any moment."""
 
 from diysink.training.batches import EncodedRecords, RecordsDataModule
-from diysink.training.fit import FitSettings, fit, validation_loss
+from diysink.training.fit import FitSettings, check_started, fit, validation_loss
 from diysink.training.lengths import Lengths, TooLong, fitting_lengths
 from diysink.training.modules import (
     ConnectorTraining,
@@ -10,6 +10,7 @@ from diysink.training.modules import (
     StageTraining,
     Views,
 )
+from diysink.training.ranks import LeaderLostError, Ranks, ranks
 from diysink.training.schedule import BatchSchedule
 
 __all__ = [
@@ -18,13 +19,17 @@ __all__ = [
     "EncodedRecords",
     "FitSettings",
     "LanguageTraining",
+    "LeaderLostError",
     "Lengths",
+    "Ranks",
     "RecordsDataModule",
     "SelectionTraining",
     "StageTraining",
     "TooLong",
     "Views",
+    "check_started",
     "fit",
     "fitting_lengths",
+    "ranks",
     "validation_loss",
 ]

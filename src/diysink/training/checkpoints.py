@@ -1,4 +1,8 @@
-"""Lightning's checkpoints, whole or absent: one that cannot be read never stops a later run."""
+"""Lightning's checkpoints, whole or absent: one that cannot be read never stops a later run.
+
+That of one process, or of several with the same weights (DDP), is a file. That of FSDP2 is a
+folder, to which every process writes its own part.
+"""
 
 import logging
 import zipfile
@@ -7,9 +11,12 @@ from typing import Any, no_type_check
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 
-from diysink.artifact import atomic_path, remove
+from diysink.artifact import atomic_path, discard, remove
 from diysink.artifact.atomic import TEMPORARY
+
+REST = "meta.pt"  # Lightning's: all of a sharded checkpoint but weights and moments
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +39,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         with atomic_path(path) as temporary:
             torch.save(checkpoint, temporary)
+
+    @no_type_check
+    def remove_checkpoint(self, path: Path | str) -> None:
+        """Remove a checkpoint, first its name."""
+        discard(Path(path))
 
 
 def newest(folder: Path) -> Path | None:
@@ -57,10 +69,29 @@ def _step(path: Path) -> tuple[int, str]:
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint's file, read once in full; None if nothing is."""
+    """What is wrong with a checkpoint, whose files are read once in full; None if nothing is.
+
+    The parts of a sharded one have no checksums: their sizes are looked at.
+    """
+    if path.is_dir():
+        return _damage_of_parts(path) or _damage(path / REST)
     try:
         with zipfile.ZipFile(path) as archive:
             part = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
         return str(error)
     return None if part is None else f"wrong checksum in {part}"
+
+
+def _damage_of_parts(folder: Path) -> str | None:
+    needed: dict[str, int] = {}
+    try:
+        index = FileSystemReader(folder).read_metadata().storage_data
+        for part in index.values():
+            end = part.offset + part.length
+            needed[part.relative_path] = max(end, needed.get(part.relative_path, 0))
+        sizes = {name: (folder / name).stat().st_size for name in needed}
+    except Exception as error:  # a damaged index fails in ways of its own
+        return str(error) or type(error).__name__
+    short = [name for name, size in sizes.items() if size < needed[name]]
+    return f"{short[0]} is cut off" if short else None

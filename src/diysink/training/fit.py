@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import lightning
 from annotated_types import Ge
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from torch.utils.data import DataLoader
 
@@ -18,6 +19,8 @@ from diysink.artifact import write_json
 from diysink.training.batches import EncodedRecords, RecordsDataModule
 from diysink.training.checkpoints import AtomicCheckpointIO, newest
 from diysink.training.modules import StageTraining
+from diysink.training.ranks import launcher
+from diysink.training.strategies import LAUNCHED, StrategyName, strategy_of
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,12 @@ class FitSettings:
 
     Attributes:
         accelerator: ``auto``, ``cpu``, ``gpu``, ...
-        devices: how many, or which, or ``auto``.
-        strategy: ``auto``, ``ddp_spawn``, ...
+        devices: how many on each machine, or which. The global batch grows with them, so they are
+            counted and not found.
+        num_nodes: machines.
+        strategy: ``auto`` for one device. For several: ``ddp`` (each has all of the model) or
+            ``fsdp2`` (each has a part of it), whose processes torchrun or srun starts;
+            ``ddp_spawn`` or ``ddp_fork``, which start their own on one machine.
         precision: ``32-true``, ``bf16-mixed``, ...
         accumulate_grad_batches: micro-batches per optimizer step; its loss is the mean over all
             their tokens.
@@ -36,17 +43,47 @@ class FitSettings:
             instead of storing them: the same gradients, less memory, about a third slower.
         every_n_train_steps: optimizer steps between resumable checkpoints.
         enable_progress_bar: show progress bars.
+
+    Raises:
+        ValueError: an unknown strategy, or one for another number of devices.
     """
 
     accelerator: str = "auto"
-    devices: int | str | list[int] = 1
-    strategy: str = "auto"
+    devices: int | list[int] = 1
+    num_nodes: Annotated[int, Ge(1)] = 1
+    strategy: StrategyName = "auto"
     precision: str = "32-true"
     accumulate_grad_batches: Annotated[int, Ge(1)] = 1
     gradient_clip_val: Annotated[float, Ge(0)] = 1.0
     gradient_checkpointing: bool = False
     every_n_train_steps: Annotated[int, Ge(1)] = 100
     enable_progress_bar: bool = True
+
+    def __post_init__(self) -> None:
+        known = get_args(StrategyName)
+        if self.strategy not in known:
+            raise ValueError(f"strategy is {self.strategy!r}; it must be one of {', '.join(known)}")
+        if self.strategy == "auto" and self.processes != 1:
+            raise ValueError(
+                f"strategy is 'auto', which is for one device, but there are {self.processes} "
+                "(devices x num_nodes): name ddp, or fsdp2 for a model that is too large for one"
+            )
+        if self.num_nodes > 1 and self.strategy not in LAUNCHED:
+            raise ValueError(
+                f"{self.strategy} starts processes on one machine, but num_nodes is "
+                f"{self.num_nodes}: name ddp or fsdp2, and start with torchrun or srun"
+            )
+
+    @property
+    def processes(self) -> int:
+        """Processes of a training, over all machines."""
+        here = self.devices if isinstance(self.devices, int) else len(self.devices)
+        return here * self.num_nodes
+
+    @property
+    def launched(self) -> bool:
+        """Whether a training's processes are started from outside, by torchrun or srun."""
+        return self.strategy in LAUNCHED
 
 
 class TrainingEndedError(RuntimeError):
@@ -98,6 +135,10 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train to the end of the schedule, from the last checkpoint in ``folder`` if there is one.
 
+    Where torchrun or srun started several processes, all of them call this with the same arguments,
+    on a disk that all of them see. Then rank 0 has the trained model; what the others have is not
+    to be used (of ``fsdp2``, parts).
+
     Args:
         training: what is trained.
         data: its batches.
@@ -111,7 +152,15 @@ def fit(
 
     Raises:
         TrainingEndedError: Lightning came back before the last step.
+        ValueError: ``fsdp2`` for a stage that leaves the language model as it is; another number
+            of processes was started than the settings name.
     """
+    check_started(settings)
+    if settings.strategy == "fsdp2" and not training.shardable:
+        raise ValueError(
+            f"fsdp2 is for stage 2, which trains the language model; {type(training).__name__} "
+            "trains little of the model: use ddp"
+        )
     if settings.gradient_checkpointing:
         # Of the reentrant kind, frozen inputs would cut the graph.
         kind = {"use_reentrant": False}
@@ -130,7 +179,8 @@ def fit(
     with quiet():
         bar = [RichProgressBar(refresh_rate=10)] if shows_bar else []
         trainer = _trainer(training, settings, folder, [curves, checkpoint, *bar])
-        trainer.fit(training, data, ckpt_path=newest(folder), weights_only=True)
+        trainer.fit(training, data, ckpt_path=_last(trainer, training, folder), weights_only=True)
+    training.gather()
     if settings.gradient_checkpointing:
         training.model.activation_checkpointing_disable()
     rows: list[dict[str, Any]] = curves.rows
@@ -142,6 +192,20 @@ def fit(
             f"checkpoint is in {folder}. Run again to go on."
         )
     return rows
+
+
+def check_started(settings: FitSettings) -> None:
+    """Raise `ValueError` unless torchrun or srun started the processes that a training needs."""
+    environment = launcher() if settings.launched else None
+    started = 1 if environment is None else environment.world_size()
+    if settings.launched and started != settings.processes:
+        here = settings.processes // settings.num_nodes
+        raise ValueError(
+            f"strategy {settings.strategy} with {settings.num_nodes} x {here} devices needs "
+            f"{settings.processes} processes (num_nodes x devices), but there are {started}: start "
+            f"`torchrun --nnodes {settings.num_nodes} --nproc_per_node {here} -m kedro run ...` or "
+            "srun with as many tasks (docs/guides/scale.md), or set devices and num_nodes"
+        )
 
 
 def validation_loss(
@@ -161,6 +225,7 @@ def validation_loss(
             accelerator=settings.accelerator,
             devices=1,
             precision=settings.precision,
+            plugins=[LightningEnvironment()],  # alone, whatever started this process
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -170,16 +235,30 @@ def validation_loss(
     return float(found["validation_loss"])
 
 
+def _last(trainer: lightning.Trainer, training: StageTraining, folder: Path) -> Path | None:
+    """The checkpoint to go on from. One process looks, which may put damaged ones aside."""
+    if trainer.strategy.launcher is not None or trainer.world_size == 1:  # one process until now
+        return newest(folder)
+    trainer.strategy.connect(training)
+    trainer.strategy.setup_environment()  # the processes find each other
+    found: Path | None = trainer.strategy.broadcast(
+        newest(folder) if trainer.is_global_zero else None
+    )
+    return found
+
+
 def _trainer(
     training: StageTraining,
     settings: FitSettings,
     folder: Path,
     callbacks: list[Callback],
 ) -> lightning.Trainer:
+    started = launcher() if settings.launched else None
     return lightning.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
-        strategy=settings.strategy,
+        num_nodes=settings.num_nodes,
+        strategy=strategy_of(settings.strategy, settings.processes),
         precision=settings.precision,
         accumulate_grad_batches=settings.accumulate_grad_batches,
         gradient_clip_val=settings.gradient_clip_val,
@@ -189,7 +268,7 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # BatchSchedule gives every process its own part
         logger=False,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), LightningEnvironment() if started is None else started],
         callbacks=callbacks,
         enable_progress_bar=any(isinstance(each, RichProgressBar) for each in callbacks),
         enable_model_summary=False,
@@ -213,6 +292,8 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*smaller than the logging interval")
             # Validation is a pass of its own, after the training.
             warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
+            # One process does, of several.
+            warnings.filterwarnings("ignore", ".*sync_dist=True")
             # Resumed at the very end: there is nothing left to train.
             warnings.filterwarnings("ignore", "Total length of .* across ranks is zero")
             warnings.filterwarnings("ignore", ".*in eval mode at the start")  # frozen: intended

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import lightning
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from diysink.model import IGNORE, DIYSinkForConditionalGeneration
+from diysink.architectures import decoder_layers
+from diysink.model import IGNORE, DIYSinkForConditionalGeneration, untouched
 from diysink.selection import (
     Choice,
     OracleSelection,
@@ -23,6 +25,7 @@ from diysink.selection import (
     Route,
     TrainedSelection,
 )
+from diysink.training.strategies import gather, shard, skeleton
 
 Views = Literal["own", "all", "answerable"]
 """What the two parts of a connector see in stage 1: see :class:`ConnectorTraining`."""
@@ -45,9 +48,17 @@ class StageTraining(lightning.LightningModule, ABC):
         betas: AdamW's.
         seed: seed of anything random in a step (dropout): a pure function of seed and step.
 
+    Every trained parameter gets a gradient in every batch: zeros where the batch has nothing to
+    teach it (the connector, where no dialogue has an image). So it is for one process, and for
+    several, whose gradients are summed: a parameter without a gradient would be skipped by AdamW on
+    one process, decay and moments included, and be waited for by several.
+
     Attributes:
         step_loss: of the last optimizer step, mean over its tokens.
+        shardable: whether the model may be spread over processes (FSDP2).
     """
+
+    shardable = False
 
     def __init__(
         self,
@@ -95,7 +106,7 @@ class StageTraining(lightning.LightningModule, ABC):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Divide the gradients by the tokens of the step; Lightning clips them after this."""
-        summed = torch.tensor([self._said, self._tokens], device=self.device)
+        summed = torch.tensor([self._said, self._tokens], dtype=torch.float32, device=self.device)
         said, tokens = self.trainer.strategy.reduce(summed, reduce_op="sum").tolist()
         self._said = self._tokens = 0.0
         if self.micro_batches == 1:
@@ -105,6 +116,9 @@ class StageTraining(lightning.LightningModule, ABC):
         for parameter in self.parameters():
             if parameter.grad is not None:  # Lightning has taken the mean over micro-batches
                 parameter.grad.mul_(self.micro_batches / max(tokens, 1))
+
+    def gather(self) -> None:
+        """Make the model whole again on rank 0, where it was spread over processes."""
 
     def configure_optimizers(self) -> Any:
         """AdamW over the trained parameters, and the schedule."""
@@ -214,6 +228,8 @@ class LanguageTraining(StageTraining):
         options: see :class:`StageTraining`.
     """
 
+    shardable = True
+
     def __init__(
         self,
         model: DIYSinkForConditionalGeneration,
@@ -221,6 +237,7 @@ class LanguageTraining(StageTraining):
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
+        self._whole: list[DIYSinkForConditionalGeneration] = []  # no module of this one's
         self.lora = lora
         language = model.model.language_model
         if lora is None:
@@ -235,6 +252,20 @@ class LanguageTraining(StageTraining):
     def batch_loss(self, batch: dict[str, Any]) -> Tensor:
         """Loss of one batch."""
         return self.loss(batch)
+
+    def configure_model(self) -> None:
+        """Spread the model over the processes, where the strategy is FSDP2."""
+        if not self._whole and isinstance(self.trainer.strategy, ModelParallelStrategy):
+            self._whole.append(skeleton(self.model))
+            layers = decoder_layers(self.model.model.language_model)
+            shard(self.model, layers, self.device_mesh["data_parallel"])
+
+    def gather(self) -> None:
+        """Put a whole model, on the CPU of rank 0, in the place of this process's part."""
+        if self._whole:
+            gather(self.model, self._whole[0])
+            self.model = self._whole.pop()
+            self.model.tie_weights()
 
     def merged(self) -> DIYSinkForConditionalGeneration:
         """The trained model, LoRA folded into its weights so that it saves as an ordinary one."""
@@ -278,7 +309,10 @@ class SelectionTraining(StageTraining):
         texts = batch["questions"]
         nothing = ("",) * len(texts)
         questions = QuestionBatch(texts, nothing, (None,) * len(texts), nothing)
-        return self.loss(batch, self.selection(questions))
+        loss = self.loss(batch, self.selection(questions))
+        if batch["pixel_values"] is None:  # there was nothing to weigh
+            loss = loss + untouched(self.selection.trained)
+        return loss
 
 
 def fold_adapters(module: torch.nn.Module) -> None:
