@@ -52,7 +52,7 @@ def srun(
 
 
 def _task(number: int, port: int) -> dict[str, str]:
-    """What srun sets for one task of two on one node; the port is free here, not by the job's id."""
+    """What srun sets for one of two tasks on one node; Lightning would take a port by the id."""
     return {
         "SLURM_JOB_ID": "4242",
         "SLURM_JOB_NAME": "diysink",

@@ -116,7 +116,7 @@ def test_a_failed_training_fails_the_stage_and_the_others_are_kept(num_processes
         ({}, True, 1),
         ({"accelerator": "cpu"}, True, 3),
         ({"accelerator": "gpu"}, True, 1),
-        ({"devices": 2}, False, 1),
+        ({"devices": 2, "strategy": "ddp"}, False, 1),
         ({"strategy": "ddp_spawn"}, False, 1),
     ],
 )
@@ -125,7 +125,7 @@ def test_auto_is_one_training_a_core_or_one_on_a_gpu(changes, gpu, expected, mon
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: gpu)
     trainer = replace(TRAINER, **changes)
     assert processes_of(trainer, "auto") == expected
-    assert processes_of(trainer, 2) == 2
+    assert processes_of(trainer, 2) == (1 if trainer.launched else 2)
 
 
 def test_curves_are_logged_to_the_open_run_every_tenth_step_and_at_the_end(monkeypatch, tmp_path):

@@ -5,8 +5,9 @@ import os
 
 import pytest
 import torch
+import torch.distributed.checkpoint
 
-from diysink.training.checkpoints import AtomicCheckpointIO, newest
+from diysink.training.checkpoints import REST, AtomicCheckpointIO, newest
 
 
 def save(path, step):
@@ -66,3 +67,37 @@ def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path, monkeypatch)
         save(path, 10)
     assert torch.load(newest(tmp_path), weights_only=True)["step"] == 9
     assert names(tmp_path) == ["step=9.ckpt"]
+
+
+def save_parts(folder, step):
+    """As FSDP2 does, in one process."""
+    torch.distributed.checkpoint.save({"state": torch.arange(9) + step}, checkpoint_id=folder)
+    torch.save({"step": step}, folder / REST)
+
+
+ALONE = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")  # what it says of it
+
+
+@ALONE
+@pytest.mark.parametrize("part", ["__0_0.distcp", ".metadata", REST])
+@pytest.mark.parametrize("damage", [cut, None])
+def test_a_sharded_checkpoint_is_whole_or_set_aside(tmp_path, part, damage):
+    for step in (9, 100):
+        save_parts(tmp_path / f"step={step}.ckpt", step)
+    last = tmp_path / "step=100.ckpt"
+    assert newest(tmp_path) == last
+    if damage is None:
+        (last / part).unlink()
+    else:
+        (last / part).write_bytes(damage((last / part).read_bytes()))
+    assert newest(tmp_path) == tmp_path / "step=9.ckpt"
+    assert names(tmp_path) == ["step=100.ckpt.broken", "step=9.ckpt"]
+
+
+@ALONE
+def test_a_checkpoint_is_removed_file_or_folder(tmp_path):
+    save(tmp_path / "step=1.ckpt", 1)
+    save_parts(tmp_path / "step=2.ckpt", 2)
+    for path in list(tmp_path.iterdir()):
+        AtomicCheckpointIO().remove_checkpoint(path)
+    assert names(tmp_path) == []

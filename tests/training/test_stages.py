@@ -242,6 +242,108 @@ def test_accumulating_is_one_larger_batch(parts, tiny_records, tmp_path):
     torch.testing.assert_close(ends[0], ends[1], atol=1e-4, rtol=1e-3)
 
 
+def selections(made):
+    torch.manual_seed(0)
+    dim = made.model.config.text_config.hidden_size
+    words = LanguageModelSentences(made.model.get_input_embeddings(), made.chat_encoder.tokenizer)
+    for at in ("connector", "keys"):
+        yield ReweightSelection(words, Reweight(ReweightSettings(words.dim, 4)), at)
+    yield LSGSelection(LayerGates(LayerGatesSettings(dim, (0, 1), hidden=4)))
+
+
+@pytest.mark.parametrize("parts", [("clip", "llama")], indirect=True)
+@pytest.mark.parametrize("batch", ["text alone", "no sink", "sinks alone", "no label"])
+@pytest.mark.parametrize("connector", ["dual", "dual-resampler", "single"])
+def test_every_trained_parameter_has_a_gradient_in_every_batch(
+    parts, tiny_records, connector, batch
+):
+    """So several processes need no search for parameters without one."""
+    made = assemble_tiny(parts, connector=connector, arrangement="front")
+    made.model.config.tau = {"no sink": 1e9, "sinks alone": 1e-9}.get(batch, 3.4)
+    data = EncodedRecords(tiny_records, made.chat_encoder, made.image_processor)
+    items = data.collate([data[0], data[1]])
+    if batch == "text alone":
+        words = items["input_ids"].masked_fill(items["input_ids"] == 3, 6)
+        items |= {"input_ids": words, "pixel_values": None}
+    if batch == "no label":
+        items["labels"] = torch.full_like(items["labels"], -100)
+    lora = {"r": 2, "target_modules": ["q_proj"]}
+    stages = [ConnectorTraining(made.model, views, **options()) for views in ("own", "answerable")]
+    stages += [LanguageTraining(made.model, **options())]
+    stages += [SelectionTraining(made.model, one, **options()) for one in selections(made)]
+    stages += [LanguageTraining(made.model, lora, **options())]
+    for training in stages:
+        freeze(training)
+        training.zero_grad()
+        training.training_step(items, 0).backward()
+        trained = {n: p.grad for n, p in training.named_parameters() if p.requires_grad}
+        assert trained
+        assert not [name for name, gradient in trained.items() if gradient is None]
+        connectors = [g for n, g in trained.items() if "multi_modal_projector" in n]
+        if batch == "text alone":
+            assert not any(g.any() for g in connectors)
+        if batch == "no sink" and connectors and connector == "dual":
+            assert not any(g.any() for n, g in trained.items() if "projector.sink" in n)
+            assert any(g.any() for n, g in trained.items() if "projector.nonsink" in n)
+
+
+def freeze(training):
+    """Set what is trained as the stage does when it is made: several share one model here."""
+    model = training.model
+    model.requires_grad_(False)
+    model.train(not isinstance(training, SelectionTraining))
+    if isinstance(training, SelectionTraining):
+        training.selection.trained.requires_grad_(True)
+        return
+    model.model.multi_modal_projector.requires_grad_(True)
+    if isinstance(training, LanguageTraining):
+        for name, parameter in model.named_parameters():
+            if "lora" in name if training.lora else "vision_tower" not in name:
+                parameter.requires_grad_(True)
+
+
+def test_zeros_move_what_momentum_and_decay_move(made, data):
+    """A text batch is a step of AdamW for the connector too, with a gradient of zeros."""
+    training = LanguageTraining(made.model, **options(weight_decay=0.1))
+    words = data.collate([data[0], data[1]])
+    words |= {"input_ids": words["input_ids"].masked_fill(words["input_ids"] == 3, 6)}
+    words |= {"pixel_values": None}
+    weight = made.model.model.multi_modal_projector.sink.linear_1.weight
+    before = weight.detach().clone()
+    optimizer = torch.optim.AdamW([weight], lr=1e-2, weight_decay=0.1)
+    training.training_step(words, 0).backward()
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), before * (1 - 1e-2 * 0.1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"strategy": "fsdp"}, "strategy"),
+        ({"devices": 2}, "strategy"),
+        ({"num_nodes": 2}, "strategy"),
+        ({"strategy": "ddp_spawn", "devices": 2, "num_nodes": 2}, "num_nodes"),
+    ],
+)
+def test_strategies_that_do_not_fit_are_refused(wrong, name):
+    with pytest.raises(Exception, match=name):
+        FitSettings(**wrong)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_processes_that_nobody_started_are_missed_at_once(made, data, tmp_path, strategy):
+    settings = FitSettings(accelerator="cpu", strategy=strategy, devices=2, num_nodes=3)
+    assert settings.processes == 6
+    with pytest.raises(ValueError, match="torchrun --nnodes 3 --nproc_per_node 2"):
+        run(LanguageTraining(made.model, **options()), data, tmp_path, settings=settings)
+
+
+def test_fsdp2_is_for_what_trains_the_language_model(made, data, tmp_path):
+    settings = FitSettings(accelerator="cpu", strategy="fsdp2")
+    with pytest.raises(ValueError, match="ConnectorTraining"):
+        run(ConnectorTraining(made.model, **options()), data, tmp_path, settings=settings)
+
+
 @pytest.fixture
 def uneven(tmp_path, tiny_records):
     """Sixteen records: a caption of 30 tokens, then an answer of one, and so on."""
