@@ -57,7 +57,7 @@ class AtomicFile(AbstractDataset[Any, Any]):
         return {"filepath": str(self._path), "dataset": self._config.get("type")}
 
 
-class Folder(AbstractDataset[Path, Path]):
+class Folder(AbstractDataset[Path, Path | str]):
     """A folder with a manifest. Nodes give and get its path; the bytes stay on disk.
 
     Saving publishes a finished folder (one that a node filled in its workspace and closed with
@@ -65,7 +65,8 @@ class Folder(AbstractDataset[Path, Path]):
     each time, its SHA-256 once a run, before anything is computed from it.
 
     Args:
-        filepath: the folder.
+        filepath: the folder; or a URL (``s3://...``), which is read in place by whoever can, and
+            neither saved nor checked here.
         optional: whether a run may load it that does not need it; a folder that does not exist is
             then an error only where it is read.
     """
@@ -73,11 +74,14 @@ class Folder(AbstractDataset[Path, Path]):
     def __init__(
         self, *, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None
     ) -> None:
+        self._url = filepath if "://" in filepath else None
         self._path, self._optional = Path(filepath), optional
         self._checked: str | None = None  # digest of the manifest whose files were read in full
         self.metadata = metadata
 
-    def _load(self) -> Path:
+    def _load(self) -> Path | str:
+        if self._url is not None:
+            return self._url
         if self._optional and not self._path.exists():
             return self._path
         try:
@@ -89,13 +93,18 @@ class Folder(AbstractDataset[Path, Path]):
         return self._path
 
     def _save(self, data: Path) -> None:
+        if self._url is not None:
+            raise DatasetError(
+                f"{self._url} is read in place and never written. Write to a folder, and copy it "
+                "there (docs/guides/scale.md)."
+            )
         publish(data, self._path)
 
     def _exists(self) -> bool:
-        return (self._path / "manifest.json").is_file()
+        return self._url is not None or (self._path / "manifest.json").is_file()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._path)}
+        return {"filepath": self._url or str(self._path)}
 
 
 def _manifest_digest(folder: Path) -> str | None:

@@ -25,7 +25,7 @@ class UnexpectedVerdictError(ValueError):
 
 
 def measure_sinks(
-    records: Path,
+    records: Path | str,
     sinks: "Sinks",
     device: str,
     workspace: str,
@@ -131,7 +131,9 @@ def tabulate_sinks(
     return histogram, counts, positions, figures
 
 
-def show_sinks(records: Path, sink_profiles: Path, sinks: "Sinks", device: str) -> pd.DataFrame:
+def show_sinks(
+    records: Path | str, sink_profiles: Path, sinks: "Sinks", device: str
+) -> pd.DataFrame:
     """A few images with every patch's norm and attention and which patches are sinks.
 
     One row an encoder and image: ``encoder, id, image`` (bytes of the file), ``rows, columns,
@@ -219,11 +221,11 @@ def _measured_on(device: str, engine: "EngineName", ray: "Ray | None") -> str:
     return str(resolve_device(device))
 
 
-def _tasks(records: Path, sinks: "Sinks", device: str) -> "dict[str, Task]":
+def _tasks(records: Path | str, sinks: "Sinks", device: str) -> "dict[str, Task]":
     from diysink.engine import Task
 
     common = {
-        "records": str(records / sinks.split),
+        "records": f"{records}/{sinks.split}",
         "device": device,
         **sinks.model_dump(include={"dtype", "batch_size", "threads"}),
     }
@@ -239,15 +241,15 @@ def _what(task: "Task") -> dict[str, Any]:
     return asdict(replace(task, encoder=source, records="", revision=None))
 
 
-def _split(records: Path, name: str) -> "Records":
+def _split(records: Path | str, name: str) -> "Records":
     from diysink.records import Records
 
-    if not (records / name).is_dir():
+    if isinstance(records, Path) and not (records / name).is_dir():
         known = sorted(path.name for path in records.iterdir() if path.is_dir())
         raise ValueError(
             f"sinks.split is {name!r}, but the records have {', '.join(known) or 'no splits'}."
         )
-    return Records(records / name)
+    return Records(f"{records}/{name}")
 
 
 def _profiles(folder: Path) -> "dict[str, SinkProfile]":

@@ -22,7 +22,7 @@ def engine(request):
     one = {
         "here": lambda: LocalEngine(0),
         "local": lambda: LocalEngine(2),
-        "ray": lambda: RayEngine(2, max_retries=1),
+        "ray": lambda: RayEngine(2, max_retries=0),
     }[request.param]()
     yield one
     one.close()

@@ -25,6 +25,7 @@ from diysink.artifact.digest import (
 from diysink.artifact.folder import (
     MANIFEST,
     BrokenFolderError,
+    check_manifest,
     digest_folder,
     publish,
     read_manifest,
@@ -46,6 +47,7 @@ __all__ = [
     "Workspace",
     "atomic_path",
     "beside",
+    "check_manifest",
     "check_name",
     "check_tensors",
     "digest_bytes",

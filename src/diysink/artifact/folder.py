@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -50,8 +51,38 @@ def read_manifest(folder: Path, *, thorough: bool = False) -> dict[str, Any]:
         BrokenFolderError: no manifest, a file missing or of another size or content, or a name
             that leads out of the folder.
     """
+
+    def size(name: str) -> int | None:
+        path = folder / name
+        return path.stat().st_size if path.is_file() else None
+
+    manifest = check_manifest(folder, lambda: json.loads((folder / MANIFEST).read_text()), size)
+    if thorough:
+        for name, facts in manifest["files"].items():
+            path = folder / name
+            if digest_file(path) != facts["sha256"]:
+                raise BrokenFolderError(
+                    f"{path}: damaged: its content is not what the manifest's SHA-256 says. Restore"
+                    f" it (dvc checkout), or run the stage that makes {folder.name} again."
+                )
+    return manifest
+
+
+def check_manifest(
+    folder: Path | str, read: Callable[[], Any], size: Callable[[str], int | None]
+) -> dict[str, Any]:
+    """A manifest whose files have the sizes that it says.
+
+    Args:
+        folder: its path or URL, for errors.
+        read: gives the manifest.
+        size: of a file by its name in the folder, in bytes; None: it is missing.
+
+    Raises:
+        BrokenFolderError: as `read_manifest`.
+    """
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        manifest: dict[str, Any] = read()
         files = {
             str(name): {"bytes": int(facts["bytes"]), "sha256": str(facts["sha256"])}
             for name, facts in manifest["files"].items()
@@ -65,17 +96,12 @@ def read_manifest(folder: Path, *, thorough: bool = False) -> dict[str, Any]:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts:
             raise BrokenFolderError(f"{folder}: the manifest names {name!r}, outside the folder")
-        path = folder / name
-        size = path.stat().st_size if path.is_file() else None
-        if size != expected["bytes"]:
+        found = size(name)
+        if found != expected["bytes"]:
+            short = str(folder).rstrip("/").rpartition("/")[2]
             raise BrokenFolderError(
-                f"{path}: {'missing' if size is None else f'{size} bytes'}, the manifest says "
-                f"{expected['bytes']} bytes. Run the stage that makes {folder.name} again."
-            )
-        if thorough and digest_file(path) != expected["sha256"]:
-            raise BrokenFolderError(
-                f"{path}: damaged: its content is not what the manifest's SHA-256 says. Restore it "
-                f"(dvc checkout), or run the stage that makes {folder.name} again."
+                f"{folder}/{name}: {'missing' if found is None else f'{found} bytes'}, the "
+                f"manifest says {expected['bytes']} bytes. Run the stage that makes {short} again."
             )
     return manifest
 

@@ -69,13 +69,12 @@ class RayEngine:
         done = as_done(
             tasks,
             partial(self._ahead, ray),
-            partial(function.remote, shared, level),
-            partial(_first, ray),
+            lambda task: function.remote(shared, level, task).future(),
             partial(_cancel, ray),
         )
         try:
-            for task, reference in done:
-                yield task, noted(_result(ray, reference))
+            for task, future in done:
+                yield task, noted(_result(ray, future))
         finally:
             done.close()
 
@@ -137,20 +136,15 @@ def _ray() -> Any:
     return ray
 
 
-def _first(ray: Any, references: Collection[Any]) -> Iterable[Any]:
-    done: Iterable[Any] = ray.wait(list(references), num_returns=1)[0]
-    return done
+def _cancel(ray: Any, futures: Collection[Any]) -> None:
+    for future in futures:
+        ray.cancel(future.object_ref, force=True)
 
 
-def _cancel(ray: Any, references: Collection[Any]) -> None:
-    for reference in references:
-        ray.cancel(reference, force=True)
-
-
-def _result(ray: Any, reference: Any) -> Any:
+def _result(ray: Any, future: Any) -> Any:
     errors = ray.exceptions
     try:
-        return ray.get(reference)
+        return future.result()
     except errors.RayTaskError as error:
         if not isinstance(error.cause, Exception):
             raise

@@ -1,12 +1,12 @@
 """What every engine does: one function, called with many tasks, somewhere."""
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Future = TypeVar("Future")
 
 
 class WorkerDiedError(RuntimeError):
@@ -48,28 +48,26 @@ class Engine(Protocol):
 def as_done(
     tasks: Iterable[Task],
     ahead: Callable[[], int],
-    submit: Callable[[Task], Future],
-    wait: Callable[[Collection[Future]], Iterable[Future]],
-    cancel: Callable[[Collection[Future]], Any],
-) -> Generator[tuple[Task, Future]]:
+    submit: Callable[[Task], "Future[Any]"],
+    cancel: Callable[[Collection["Future[Any]"]], Any],
+) -> Generator[tuple[Task, "Future[Any]"]]:
     """Tasks and their futures, each when it is done; the consumer sets the pace.
 
     Args:
         tasks: may be lazy.
         ahead: how many futures may be open now.
         submit: hands a task out.
-        wait: until at least one is done; returns those.
         cancel: called with the open futures when the consumer stops early.
     """
     tasks = iter(tasks)
-    waiting: dict[Future, Task] = {}
+    waiting: dict[Future[Any], Task] = {}
     try:
         while True:
             for task in islice(tasks, max(0, ahead() - len(waiting))):
                 waiting[submit(task)] = task
             if not waiting:
                 return
-            for future in wait(waiting):
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 yield waiting.pop(future), future
     finally:
         if waiting:

@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, TypeVar
@@ -50,7 +49,6 @@ class LocalEngine:
             tasks,
             lambda: 2 * self.workers,
             partial(executor.submit, remote),
-            _first,
             lambda _: executor.shutdown(wait=True, kill_workers=True),
         )
         try:  # a worker may die while work is still being handed out
@@ -78,7 +76,3 @@ class LocalEngine:
         )
         _used[:] = [executor]
         return executor
-
-
-def _first(futures: Collection["Future[Any]"]) -> Iterable["Future[Any]"]:
-    return wait(futures, return_when=FIRST_COMPLETED).done

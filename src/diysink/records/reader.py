@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diysink.artifact import MANIFEST, BrokenFolderError, digest_json, read_manifest
+from diysink.artifact import MANIFEST, BrokenFolderError, digest_json
+from diysink.records.place import place
 from diysink.records.record import Record, Turn
 from diysink.records.shards import footer_digest, from_row, to_turns
 
@@ -30,7 +31,8 @@ class Records:
     the workers of a DataLoader.
 
     Args:
-        folder: a split's folder, e.g. ``data/03_primary/records/train``.
+        folder: a split's folder, e.g. ``data/03_primary/records/train``, or its URL
+            (``s3://bucket/records/train``), which is read in place.
         row_groups: how many row groups (of 32 records) are kept in memory.
 
     Raises:
@@ -39,8 +41,9 @@ class Records:
     """
 
     def __init__(self, folder: Path | str, *, row_groups: int = 8) -> None:
-        self.folder = Path(folder)
-        manifest = read_manifest(self.folder)
+        self._place = place(folder)
+        self.folder = self._place.root
+        manifest = self._place.manifest()
         if manifest.get("kind") != "records":
             raise BrokenFolderError(
                 f"{folder} is not a split of records; give one split's folder, such as "
@@ -56,8 +59,8 @@ class Records:
             self._digest = digest_json([manifest["files"][file]["sha256"] for file in self._files])
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise BrokenFolderError(
-                f"{self.folder / MANIFEST} does not describe records ({error!r}): it is damaged. "
-                "Run the prepare stage again."
+                f"{self._place.named(MANIFEST)} does not describe records ({error!r}): it is "
+                "damaged. Run the prepare stage again."
             ) from error
         self._capacity = row_groups
         self._forget()
@@ -84,7 +87,7 @@ class Records:
         shard = bisect_right(self._ends, position)
         within = position - (self._ends[shard - 1] if shard else 0)
         group, row = divmod(within, self._row_group)
-        with reading(self.folder / self._files[shard]):
+        with reading(self._place.named(self._files[shard])):
             table = _recent(
                 self._groups,
                 (shard, group),
@@ -99,7 +102,7 @@ class Records:
     def dialogues(self) -> Iterator[tuple[str, tuple[Turn, ...]]]:
         """Ids and conversations of all records, in order; no image is read."""
         for shard, name in enumerate(self._files):
-            with reading(self.folder / name):
+            with reading(self._place.named(name)):
                 for batch in self._open(shard).iter_batches(
                     batch_size=1024, columns=["id", "conversations"], use_threads=False
                 ):
@@ -107,12 +110,14 @@ class Records:
                         yield row["id"], to_turns(row)
 
     def _open(self, shard: int) -> pq.ParquetFile:
-        path = self.folder / self._files[shard]
+        name, footer = self._files[shard], self._footers[shard]
 
         def opened() -> pq.ParquetFile:
-            if self._footers[shard] not in (None, footer_digest(path)):
-                raise ValueError("its footer is not what the manifest says")
-            return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+            if footer is not None:
+                with self._place.open(name) as file:
+                    if footer_digest(file) != footer:
+                        raise ValueError("its footer is not what the manifest says")
+            return self._place.parquet(name)
 
         return _recent(self._shards, shard, opened, 32)
 
@@ -125,7 +130,7 @@ class Records:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path | str) -> Iterator[None]:
     """Whatever a library makes of a damaged shard becomes an error that names the file.
 
     Raises:

@@ -7,6 +7,7 @@ that of the footer, so that whoever reads a few records notices damage without r
 
 import os
 from collections.abc import Iterable, Iterator
+from io import IOBase
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,25 +85,25 @@ def write_shard(path: Path, records: Iterable[Record]) -> dict[str, Any]:
             writer.write_table(pa.Table.from_pylist([to_row(r) for r in piece], schema=SCHEMA))
             rows += len(piece)
             images += sum(len(record.images) for record in piece)
-    footer = footer_digest(path)
+    with path.open("rb") as file:
+        footer = footer_digest(file)
     return {"file": path.name, "records": rows, "images": images, "footer": footer}
 
 
-def footer_digest(path: Path) -> str:
+def footer_digest(file: IOBase) -> str:
     """SHA-256 of a parquet file's footer: where everything lies, which no page's checksum covers.
 
     Raises:
         ValueError: the file has no footer.
     """
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 8))
-        end = file.read()
-        length = int.from_bytes(end[:4], "little")
-        if end[4:] != b"PAR1" or length + 8 > size:
-            raise ValueError("it does not end as a parquet file")
-        file.seek(size - 8 - length)
-        return digest_bytes(file.read())
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 8))
+    end = file.read()
+    length = int.from_bytes(end[:4], "little")
+    if end[4:] != b"PAR1" or length + 8 > size:
+        raise ValueError("it does not end as a parquet file")
+    file.seek(size - 8 - length)
+    return digest_bytes(file.read())
 
 
 def seal(folder: Path, shards: list[dict[str, Any]], **facts: Any) -> dict[str, Any]:
