@@ -5,7 +5,7 @@ are wrong by themselves.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,9 @@ from pipelines.reweight.settings import Reweight
 from pipelines.schema import Settings
 from pipelines.shared import Model
 from pipelines.sinks.settings import Sinks
+from pipelines.tune.preset import is_ours
+from pipelines.tune.setting import SELECTOR, Setting
+from pipelines.tune.settings import Tune
 
 T = TypeVar("T", bound=Settings)
 
@@ -96,7 +99,7 @@ def contradictions(run: Run) -> Iterator[Problem]:
 def trained_connectors(run: Run) -> Iterator[Problem]:
     """A connector that no model of the run has."""
     named = list(run.analyses("connector"))
-    if run.has("evaluate", "benchmarks"):
+    if run.has("evaluate", "benchmarks", "tune"):
         named += [
             (f"evaluate.variants.variants.{name}.connector", one.connector)
             for name, one in run[Evaluate].variants.trained.items()
@@ -153,12 +156,17 @@ def known_selections(run: Run) -> Iterator[Problem]:
                 f"{', '.join(sorted(SELECTIONS))}",
             )
     candidate = variants.chosen[variants.candidate]
-    packaged = candidate.connector is not None and candidate.selection in {"both", *selectors}
+    packaged = (
+        candidate.connector is not None
+        and candidate.selection in {"both", *selectors}
+        and not candidate.is_weighted
+    )
     if run.has("register") and not packaged:
         yield Problem(
             "evaluate.variants.candidate",
             f"{variants.candidate!r}, which cannot be packaged",
-            "a fine-tuned model that selects by 'both' or by one of reweight.selectors",
+            "a fine-tuned model that selects by 'both' or by one of reweight.selectors, without "
+            "weights of the variant's own",
         )
 
 
@@ -190,6 +198,8 @@ def prepared_splits(run: Run) -> Iterator[Problem]:
     if run.has("evaluate"):
         rows = run[Evaluate].rows()
         named += [(f"evaluate.benchmarks.{row.name}.split", row.split) for row in rows]
+    if run.has("tune"):
+        named.append(("tune.validation.split", run[Tune].validation.split))
     if run.has("reweight") and not run[Reweight].selectors:
         named = [(path, split) for path, split in named if path != "reweight.split"]
     for path, split in [*named, *run.analyses("split")]:
@@ -274,6 +284,62 @@ def compared_doses(run: Run) -> Iterator[Problem]:
                 yield Problem(where, came, f"variants of {', '.join(kinds)} (align.connectors)")
 
 
+def tuned_variants(run: Run) -> Iterator[Problem]:
+    """A study of a variant that cannot be tuned, or of values that it does not take."""
+    if not run.has("tune"):
+        return
+    variants, reweight = run[Evaluate].variants.trained, run[Reweight]
+    for name, study in run[Tune].studies.items():
+        where = f"tune.studies.{name}"
+        if study.variant not in variants:
+            expected = f"one of the fine-tuned evaluate.variants: {', '.join(variants) or 'none'}"
+            yield Problem(f"{where}.variant", repr(study.variant), expected)
+            continue
+        setting = Setting.of(variants[study.variant], reweight)
+        for path, distribution in study.space.items():
+            if path.startswith(SELECTOR) and setting.selector is None:
+                selection = variants[study.variant].selection
+                came = f"varied of {study.variant!r}, whose selection {selection!r} is not trained"
+                expected = f"a variant that selects by one of {', '.join(reweight.selectors)}"
+                yield Problem(f"{where}.space.{path}", came, expected)
+                continue
+            for value in distribution.ends:
+                try:
+                    setting.with_values({path: value})
+                except ValidationError as error:
+                    for problem in problems_of(error, "", Settings):
+                        yield replace(problem, where=f"{where}.space.{path}")
+
+
+def untested_split(run: Run) -> Iterator[Problem]:
+    """A search on questions that are tested on, or that a training has seen."""
+    if not run.has("tune"):
+        return
+    split, where = run[Tune].validation.split, "tune.validation.split"
+    sources = run[Prepare].splits
+    for row in run[Evaluate].rows():
+        mine, tested = sources.get(split), sources.get(row.split)
+        same = mine is not None and tested is not None and mine.records == tested.records
+        if split == row.split or (same and mine is not None and mine.records is not None):
+            came = f"{split!r}, which evaluate.benchmarks.{row.name} is tested on"
+            expected = "a split that nothing is tested on, or the test is of what was chosen for it"
+            yield Problem(where, came, expected)
+    for stage, kind in (("align", Align), ("finetune", Finetune), ("reweight", Reweight)):
+        if run[kind].split == split:
+            yield Problem(where, f"{split!r}, which {stage} trains on", "a split of its own")
+
+
+def written_preset(run: Run) -> Iterator[Problem]:
+    """A preset that would replace what a user wrote."""
+    if not run.has("tune") or (name := run[Tune].preset) is None:
+        return
+    if name == run.settings.get("env"):
+        yield Problem("tune.preset", f"{name!r}, the preset of this run", "another name")
+    elif not is_ours(folder := Path(run[Tune].conf) / name):
+        came = f"{name!r}, and {folder} holds something that was not written by tune"
+        yield Problem("tune.preset", came, "a new name, or one that tune wrote")
+
+
 CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
     trained_connectors,
     trained_seeds,
@@ -286,4 +352,7 @@ CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
     chosen_benchmarks,
     named_lvlm,
     compared_doses,
+    tuned_variants,
+    untested_split,
+    written_preset,
 )

@@ -187,8 +187,8 @@ def _data(
                 f"Pipeline {name!r} takes all 'parameters': it would run again when any of them "
                 "changes. Take the 'params:...' that it uses."
             )
-        if dataset.startswith("params:"):
-            continue
+        if dataset.startswith("params:") or layout.metadata(dataset).get("dvc") == "optional":
+            continue  # what a stage on request makes is not always there, as DVC would have it
         if (path := layout.path(dataset)) is None:
             raise ValueError(
                 f"Pipeline {name!r} reads {dataset!r}, which has no place on disk: as a DVC stage "

@@ -104,6 +104,8 @@ class Monitor:
         with self._lock:
             for row in rows:
                 self.receive(name, row)
+            if name in self.tasks:  # one that had fewer steps than the longest of the stage
+                self.progress.update(self.tasks[name], total=self.steps[name])
         if rows:
             self._log(name, rows[-1], COUNTS)
 

@@ -35,6 +35,7 @@ from pipelines.reweight.settings import Reweight
 from pipelines.schema import Device, Name, NumProcesses, Seed, Seeds, Settings, Text
 from pipelines.shared import Model, Ray
 from pipelines.sinks.settings import Sinks
+from pipelines.tune.settings import Tune
 
 T = TypeVar("T", bound=Settings)
 
@@ -46,6 +47,7 @@ BLOCKS: dict[str, Any] = {
     "engine": EngineName,
     "ray": Ray,
     "workspace": Text,
+    "env": Text,
     "model": Model,
     "lvlm": Lvlm,
     "prepare": Prepare,
@@ -61,6 +63,7 @@ BLOCKS: dict[str, Any] = {
     "dose": Doses,
     "analyze": Declared,
     "claims": Claims,
+    "tune": Tune,
     "register": Register,
     "promote": Promote,
     "report": Report,

@@ -19,6 +19,7 @@ from pipelines import (
     report,
     reweight,
     sinks,
+    tune,
 )
 
 STAGES = {
@@ -40,6 +41,7 @@ ON_REQUEST = {
     "inspect": inspect,
     "miniature": miniature,
     "promote": promote,
+    "tune": tune,
 }
 
 

@@ -7,13 +7,15 @@ from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 
 EXTENDS = "extends"
+ENV = "env"
 
 
 class PresetLoader(OmegaConfigLoader):
     """Kedro's loader, whose parameters may say ``extends: llava-1.5-7b``.
 
     The named folder's parameters are read over base, and the folder's own over these, down to
-    single values. The named folder may extend another one.
+    single values. The named folder may extend another one. The parameter ``env`` is the folder that
+    was read over base.
     """
 
     def __getitem__(self, key: str) -> dict[str, Any]:
@@ -23,9 +25,16 @@ class PresetLoader(OmegaConfigLoader):
             ValueError: a preset extends a folder that there is not, or itself.
         """
         config: dict[str, Any] = super().__getitem__(key)
-        if key != "parameters" or EXTENDS not in config:
+        own = self.env or self.default_run_env
+        if key != "parameters":
             return config
-        own, given = self.env or self.default_run_env, dict(self.runtime_params or {})
+        if EXTENDS in config:
+            config = self._merged(own)
+        return config | {ENV: own}
+
+    def _merged(self, own: str) -> dict[str, Any]:
+        """The parameters of a preset that extends others."""
+        given = dict(self.runtime_params or {})
         first = dict(given) if own == self.base_env else self._alone(own, given)
         layers, seen = [first], [own]
         given.pop(EXTENDS, None)  # says what the run's own preset extends, and no other

@@ -72,7 +72,7 @@ def train_units(
         try:
             return run_units(work, units, run)
         finally:
-            _encoded.clear()
+            forget_records()
 
 
 def workers_of(
@@ -167,6 +167,11 @@ def encoded_records(
         _encoded.clear()
         _encoded[key] = encoded_split(records / settings.split, settings, model, cache_size)
     return _encoded[key]
+
+
+def forget_records() -> None:
+    """Free the memory of what `encoded_records` keeps."""
+    _encoded.clear()
 
 
 def encoded_split(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diysink.evaluation.predict import AnsweringModel
     from diysink.model import AnswerGenerator
     from diysink.selection import CoTTemplates, Selection
-    from diysink.sinks import SinkProfile, Statistics
+    from diysink.sinks import SinkProfile, Statistics, Threshold
     from pipelines.evaluate.settings import Evaluate, Lvlm, Variant
 
 
@@ -46,16 +46,21 @@ class FineTuned:
         self.images = EncodedImages()
         self._loaded = lru_cache(maxsize=1)(self._load)
 
-    def _load(self, unit: str) -> tuple["AnswerGenerator", str]:
+    def _load(self, unit: str) -> tuple["AnswerGenerator", str, "Threshold"]:
         from diysink.engine import resolve_device
         from diysink.model import load
 
         generator = load(self.models / unit, device=str(resolve_device(self.device)))
         generator.max_new_tokens = self.evaluate.max_new_tokens
-        return generator, generator.model.config.arrangement
+        return generator, generator.model.config.arrangement, generator.model.config.threshold
 
     def model(
-        self, variant: "Variant", training: int, *, interference: float = 0.0
+        self,
+        variant: "Variant",
+        training: int,
+        *,
+        interference: float = 0.0,
+        likelihoods: bool = True,
     ) -> "AnsweringModel":
         """The model of a variant and a training seed.
 
@@ -63,21 +68,30 @@ class FineTuned:
             variant: says under which selection.
             training: seed.
             interference: share of nonsinks that are another image's.
+            likelihoods: whether it is also measured how likely the right answers are.
         """
         from diysink.evaluation.finetuned import FineTunedModel
+        from diysink.selection import WeightedSelection
 
-        generator, arrangement = self._loaded(f"{variant.connector}/seed{training}")
+        generator, arrangement, threshold = self._loaded(f"{variant.connector}/seed{training}")
         generator.model.config.arrangement = variant.arrangement or arrangement
+        generator.model.config.tau = threshold.times(variant.tau).tau
         trained = self.reweightings and self.reweightings / variant.selection / f"seed{training}"
         generator.selection = select(
             variant.selection, generator, self.evaluate.cot, trained, self.sentence, training
         )
+        if variant.is_weighted:
+            weights = variant.weights
+            generator.selection = WeightedSelection(
+                generator.selection, weights.sink, weights.nonsink
+            )
         return FineTunedModel(
             generator,
             self.images,
             random_matched=self.seed if variant.random_matched else None,
             interference=(interference, self.seed),
             simple=self.simple,
+            likelihoods=likelihoods,
         )
 
 

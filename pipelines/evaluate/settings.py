@@ -3,7 +3,16 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from diysink.connector import Arrangement
 from diysink.selection import CoTTemplates
@@ -16,6 +25,13 @@ if TYPE_CHECKING:
     from diysink.evaluation.benchmarks import Benchmark
 
 
+class Weights(Settings):
+    """Factors on the projected sinks and nonsinks, beside those that a selection chooses."""
+
+    sink: NonNegativeFloat = 1.0
+    nonsink: NonNegativeFloat = 1.0
+
+
 class Variant(Settings):
     """What answers: a fine-tuned model under a selection, or the LVLM with a change.
 
@@ -23,6 +39,8 @@ class Variant(Settings):
         connector: of a fine-tuned model; None: the LVLM.
         arrangement: of its visual tokens; None: as trained.
         selection: which of them the language model sees.
+        tau: factor on the model's own tau.
+        weights: factors on the weights that the selection gives.
         change: of the LVLM: ``none`` or a key of `diysink.interventions.named.CHANGES`.
         options: of the change.
         control: ``random-matched``: as many random nonsinks in place of the sinks.
@@ -31,6 +49,8 @@ class Variant(Settings):
     connector: Text | None = None
     arrangement: Arrangement | None = None
     selection: Text = "both"
+    tau: PositiveFloat = 1.0
+    weights: Weights = Weights()
     change: Text | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     control: Literal["none", "random-matched"] = "none"
@@ -39,6 +59,21 @@ class Variant(Settings):
     def random_matched(self) -> bool:
         """Whether random nonsinks take the place of the sinks."""
         return self.control == "random-matched"
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the selection's weights are changed."""
+        return self.weights != Weights()
+
+    @model_serializer(mode="wrap")
+    def _short(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a tau and weights that change nothing.
+
+        Answers to benchmarks are kept under a digest of this: a variant that says nothing of them
+        is the same as before there were any.
+        """
+        same: dict[str, Any] = {"tau": 1.0, "weights": Weights().plain()}
+        return {key: value for key, value in serialize(self).items() if same.get(key) != value}
 
     @model_validator(mode="after")
     def _one_model(self) -> Self:
@@ -50,8 +85,8 @@ class Variant(Settings):
             return self
         from diysink.interventions.named import change_of
 
-        if {"arrangement", "selection"} & self.model_fields_set:
-            raise ValueError("a change without arrangement and selection")
+        if {"arrangement", "selection", "tau", "weights"} & self.model_fields_set:
+            raise ValueError("a change without arrangement, selection, tau and weights")
         change_of(self.change, self.options, seed=0, random_matched=self.random_matched)
         return self
 

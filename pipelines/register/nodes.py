@@ -64,9 +64,12 @@ def assemble_candidate(
     folder = Workspace(workspace, "register", inputs).folder("candidate")
     remove(folder)  # an assembly that was killed
     shutil.copytree(finetuned_models / unit, folder)
-    if how.arrangement is not None:
-        settings = json.loads((folder / "config.json").read_text())
-        write_json(folder / "config.json", settings | {"arrangement": how.arrangement})
+    settings = json.loads((folder / "config.json").read_text())
+    changes = {} if how.arrangement is None else {"arrangement": how.arrangement}
+    if how.tau != 1 and settings["tau"] is not None:
+        changes |= {"tau": settings["tau"] * how.tau}
+    if changes:
+        write_json(folder / "config.json", settings | changes)
     if how.selection != "both":
         shutil.copytree(trained, folder, dirs_exist_ok=True)
         if (trained / "reweight.json").is_file() and model.sentence != LANGUAGE_MODEL:

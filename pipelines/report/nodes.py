@@ -24,6 +24,7 @@ TABLES = (
     "robustness",
     "convergence",
     "dose_response",
+    "tuning_trials",
 )
 """Tables that the page shows, besides those of the analyses."""
 
@@ -53,6 +54,7 @@ def write_report(
     finetuned_models: Path,
     validation: dict[str, Any],
     registration: dict[str, Any] | None,
+    tuning_results: dict[str, Any] | None,
     timings: dict[str, Any],
     runs: dict[str, Any],
     report: "Report",
@@ -71,6 +73,7 @@ def write_report(
         finetuned_models: the models' folder.
         validation: what was checked of the records.
         registration: which registered version this is; None: not registered.
+        tuning_results: what the search over settings found; None: it was not run.
         timings: seconds and memory of each stage.
         runs: the MLflow run, code and environment of each stage.
         report: the page's own parameters.
@@ -97,6 +100,7 @@ def write_report(
             differing=report.differing,
             validation=validation,
             registration=registration,
+            tuning=tuning_results,
             timings={name: value for name, value in timings.items() if name != "report"},
             runs={name: value for name, value in runs.items() if name != "report"},
             digests={

@@ -17,6 +17,7 @@ def create_pipeline() -> Pipeline:
         "finetuned_models",
         "validation",
         "registration",
+        "tuning_results",
         "timings",
         "runs",
         *CURVES.values(),

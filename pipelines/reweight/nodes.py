@@ -54,12 +54,12 @@ def train_reweighting(
         results = work.folder("results")
         write_manifest(results, kind="reweighting", inputs=inputs)
         return results, pd.DataFrame()
-    max_steps = steps_of(records, reweight)
+    max_steps = max(steps_of(records, reweight.of(name)) for name in reweight.selectors)
     results, rows = train_units(
         "reweight",
         work,
         [f"{selector}/seed{seed}" for seed in seeds for selector in reweight.selectors],
-        partial(train_selector, records, finetuned_models, model, reweight, max_steps),
+        partial(train_selector, records, finetuned_models, model, reweight),
         reweight.trainer,
         max_steps,
         num_processes,
@@ -95,7 +95,6 @@ def train_selector(
     finetuned_models: Path,
     model: "Model",
     reweight: "Reweight",
-    max_steps: int,
     unit: Unit,
     report: Report,
 ) -> list[Row]:
@@ -109,15 +108,19 @@ def train_selector(
 
     selector, number = unit.name.split("/seed")
     seed = int(number)
-    generator = load(finetuned_models / reweight.connector / f"seed{seed}")
+    how, settings = reweight.selectors[selector], reweight.of(selector)
+    max_steps = steps_of(records, settings)
+    generator = load(finetuned_models / settings.connector / f"seed{seed}")
+    config = generator.model.config
+    config.tau = config.threshold.times(how.tau).tau
     torch.manual_seed(seed)
-    selection = untrained(reweight.selectors[selector], generator, model.sentence)
+    selection = untrained(how, generator, model.sentence)
     training = SelectionTraining(
-        generator.model, selection, **optimization(reweight, seed, max_steps)
+        generator.model, selection, **optimization(settings, seed, max_steps)
     )
-    count = len(Records(records / reweight.split))
-    data = encoded_records(records, reweight, count, generator)
-    rows = fit_records(training, data, reweight, seed, unit, report)
+    count = len(Records(records / settings.split))
+    data = encoded_records(records, settings, count, generator)
+    rows = fit_records(training, data, settings, seed, unit, report)
     if not leads():
         return rows
     save_selection(selection, unit.result)

@@ -2,7 +2,14 @@
 
 from typing import Any, Self
 
-from pydantic import Field, PositiveInt, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from diysink.selection import TRAINED_SELECTIONS
@@ -12,10 +19,22 @@ from pipelines.shared import Replicated, Training
 
 
 class Selector(Settings):
-    """One selector: a kind of `diysink.selection.TRAINED_SELECTIONS`, and its own options."""
+    """One selector: a kind of `diysink.selection.TRAINED_SELECTIONS`, and how it is trained.
+
+    Attributes:
+        kind: its name there.
+        options: its own.
+        tau: factor on the model's own tau while it is trained; a variant that it selects for has a
+            tau of its own.
+        learning_rate: the highest; None: the stage's.
+        epochs: None: the stage's.
+    """
 
     kind: Text
     options: dict[str, Any] = Field(default_factory=dict)
+    tau: PositiveFloat = 1.0
+    learning_rate: PositiveFloat | None = None
+    epochs: PositiveInt | None = None
 
     @property
     def settings(self) -> Any:
@@ -42,3 +61,9 @@ class Reweight(Training):
     selectors: Entries[Selector]
     epochs: PositiveInt
     trainer: Replicated
+
+    def of(self, selector: str) -> "Reweight":
+        """The settings that a selector is trained with: its own in place of the stage's."""
+        names = {"learning_rate", "epochs"}
+        own = self.selectors[selector].model_dump(include=names, exclude_none=True)
+        return self.model_copy(update=own)

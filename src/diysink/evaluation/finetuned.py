@@ -22,6 +22,7 @@ from diysink.model import AnswerGenerator, DIYSinkForConditionalGeneration, Visu
 from diysink.model.questions import question_batch
 from diysink.records import Record, answer_of, question_of
 from diysink.selection import QuestionBatch
+from diysink.sinks import Threshold
 
 LIMIT = 1 << 31
 """Bytes of tensors that are kept; batches beyond are encoded whenever they are needed."""
@@ -40,14 +41,18 @@ class EncodedImages:
         self._states: dict[str, Tensor] = {}
         self._batches: dict[tuple[Any, ...], QuestionBatch] = {}
         self._generator: AnswerGenerator | None = None
+        self._threshold: Threshold | None = None
         self._tower = ""
 
     @torch.no_grad()
     def questions(self, generator: AnswerGenerator, records: Sequence[Record]) -> QuestionBatch:
         """Records as questions to a model, with their visual tokens in natural order."""
-        if generator is not self._generator:  # another connector: other visual tokens
-            self._generator, self._batches = generator, {}
+        threshold = generator.model.config.threshold
+        if generator is not self._generator:
             self._tower = digest_tensors(generator.model.model.vision_tower.state_dict())
+        if generator is not self._generator or threshold != self._threshold:
+            # Another connector, or other sinks: other visual tokens.
+            self._generator, self._threshold, self._batches = generator, threshold, {}
         # Two benchmarks may number their questions alike.
         asked = ((r.id, r.group, r.images[0].sha256, question_of(r)) for r in records)
         key = (generator.longest, *asked)

@@ -22,6 +22,7 @@ class Inputs:
             of dialogues, ``dialogues, truncated, left_out``, where they are known.
         analyses: the tidy table of each analysis, by name.
         left_out: why analyses were left out, by name.
+        tuning: what the search over settings found; None: there was none.
         validation: what was checked of the records: ``passed, splits, quarantined, rules``.
         registration: which version of which registered model this is.
         timings: per stage, ``seconds``, ``peak_bytes``, ``finished``.
@@ -39,6 +40,7 @@ class Inputs:
     curves: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     analyses: Mapping[str, pd.DataFrame | None] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    tuning: Mapping[str, Any] | None = None
     validation: Mapping[str, Any] | None = None
     registration: Mapping[str, Any] | None = None
     timings: Mapping[str, Any] = field(default_factory=dict)

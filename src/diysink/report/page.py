@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from diysink.evaluation.verdict import ends, one_training, outcome, over, p_value, points
 from diysink.report import figures, tables
 from diysink.report.inputs import Inputs
-from diysink.report.sections import claims, sections
+from diysink.report.sections import claims, searches, sections
 
 
 def render(inputs: Inputs) -> str:
@@ -38,7 +38,8 @@ def render(inputs: Inputs) -> str:
     template = environment.from_string((here / "page.html.jinja").read_text("utf-8"))
     return template.render(
         css=(here / "page.css").read_text("utf-8"), i=inputs, **_results(inputs), **_sinks(inputs),
-        **_training(inputs), **claims(inputs), sections=sections(inputs), **_provenance(inputs),
+        **_training(inputs), **claims(inputs), sections=sections(inputs), searches=searches(inputs),
+        **_provenance(inputs),
     )  # fmt: skip
 
 

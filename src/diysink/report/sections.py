@@ -73,6 +73,23 @@ def _analysis(name: str, inputs: Inputs, level: float) -> Section:
     return Section(name, kind.title, kind.question, drawings, [sheet(name, table)])
 
 
+def searches(inputs: Inputs) -> list[dict[str, Any]]:
+    """What the search over settings found, study by study, with its figures."""
+    trials = inputs.tables.get("tuning_trials")
+    if inputs.tuning is None or trials is None:
+        return []
+    return [
+        {
+            **found,
+            "study": study,
+            "drawings": figures.draw_search(
+                study, trials[trials["study"] == study], found["search"]["default"]
+            ),
+        }
+        for study, found in inputs.tuning["studies"].items()
+    ]
+
+
 def sheet(name: str, table: pd.DataFrame) -> Sheet:
     """The first rows of a table; columns that hold lists or files are left out."""
     columns = [

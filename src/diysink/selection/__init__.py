@@ -33,6 +33,7 @@ from diysink.selection.sentence import (
     load_sentences,
 )
 from diysink.selection.storage import TRAINED_SELECTIONS, load_selection, save_selection
+from diysink.selection.weighted import WeightedSelection
 
 __all__ = [
     "LANGUAGE_MODEL",
@@ -66,6 +67,7 @@ __all__ = [
     "SelectionParts",
     "SentenceEncoder",
     "TrainedSelection",
+    "WeightedSelection",
     "load_selection",
     "load_sentences",
     "save_selection",
