@@ -1,13 +1,15 @@
 """Settings of what is trained to select; explained in ``conf/base/parameters_reweight.yml``."""
 
+from dataclasses import replace
+from functools import cache
 from typing import Any, Self
 
 from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    TypeAdapter,
     ValidationError,
+    create_model,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -39,8 +41,7 @@ class Selector(Settings):
     @property
     def settings(self) -> Any:
         """The options, of the kind's own class."""
-        kind = TRAINED_SELECTIONS[self.kind].Settings
-        return TypeAdapter(kind).validate_python(self.options)
+        return _options(self.kind).model_validate({"options": self.options}).options  # type: ignore[attr-defined]
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
@@ -49,9 +50,18 @@ class Selector(Settings):
         try:
             _ = self.settings
         except ValidationError as error:
-            kind = TRAINED_SELECTIONS[self.kind].Settings
-            raise ContradictionError(list(problems_of(error, "options", kind))) from error
+            found = problems_of(error, "", _options(self.kind))
+            problems = [replace(one, where=one.where.removeprefix(".")) for one in found]
+            raise ContradictionError(problems) from error
         return self
+
+
+@cache
+def _options(kind: str) -> type[Settings]:
+    """Settings that hold the options of a kind, so that they are as strict as all others."""
+    return create_model(
+        "Options", __base__=Settings, options=(TRAINED_SELECTIONS[kind].Settings, ...)
+    )
 
 
 class Reweight(Training):

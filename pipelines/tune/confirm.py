@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ def paired(
 ) -> dict[str, float | int]:
     """Both accuracies, their difference and its interval over images.
 
-    Answers of several trainings are averaged per question first.
+    Answers of several trainings are averaged per question first. Where no answer differs, the
+    interval is what no image of so many can exclude (`diysink.resampling.limit_of_none`).
 
     Args:
         best: judged answers: ``id``, ``image``, ``seed`` and ``correct``.
@@ -29,6 +31,8 @@ def paired(
     Raises:
         ValueError: the two are not of the same questions and trainings.
     """
+    from diysink.resampling import limit_of_none
+
     keys = ["id", "seed"]
     both = best.merge(default, on=keys, how="outer", suffixes=("", "_default"), validate="1:1")
     if both[["correct", "correct_default"]].isna().any(axis=None):
@@ -36,6 +40,9 @@ def paired(
     differences = both["correct"] - both["correct_default"]
     per_image = differences.groupby(both["image"]).agg(["sum", "count"]).to_numpy(float)
     low, high = bootstrap.ratio_interval(per_image[:, :1], per_image[:, 1:])
+    if not differences.any():  # every resample is alike, which is not to be certain
+        high = np.array([limit_of_none(len(per_image), bootstrap.level)])
+        low = -high
     return {
         "best": float(both["correct"].mean()),
         "default": float(both["correct_default"].mean()),
@@ -53,8 +60,9 @@ def trial_rows(
     """One row a trial and value that it tried.
 
     Columns: study, trial (Optuna's number), value (accuracy on the questions of the search),
-    seconds, parameter (its path), setting (what was tried, as text), number (the same; NaN where it
-    is none), default (what the default has, as text), log (whether it was drawn in its logarithm).
+    seconds, parameter (its path), setting (what was tried, as text), number (the same; NaN of a
+    categorical one), default (what the default has, as text), log (whether it was drawn in its
+    logarithm).
     """
     return [
         {
@@ -64,14 +72,10 @@ def trial_rows(
             "seconds": trial.duration.total_seconds(),
             "parameter": path,
             "setting": str(value),
-            "number": float(value) if _is_number(value) else float("nan"),
+            "number": float("nan") if space[path].choices else float(value),
             "default": str(default[path]),
             "log": space[path].log,
         }
         for trial in trials
         for path, value in trial.params.items()
     ]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

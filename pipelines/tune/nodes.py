@@ -184,6 +184,8 @@ def _found(
         else None
         for part, places in (("search", halves.search), ("confirm", halves.confirm))
     }
+    if setting == objective.setting:  # nothing better was found: there is no other to hold it to
+        pairs = {part: pair and pair | {"low": 0.0, "high": 0.0} for part, pair in pairs.items()}
     return {
         "variant": study.variant,
         "trials": len(trials),

@@ -48,7 +48,9 @@ def preset_of(results: Mapping[str, Any], evaluate: "Evaluate", extends: str | N
     if selectors:
         preset["reweight"] = {"selectors": selectors}
     said = "".join(f"# {line}\n" for line in sentences(results))
-    return HEADER + said + yaml.safe_dump(preset, sort_keys=False, width=120)
+    return (
+        HEADER + said + yaml.safe_dump(preset, sort_keys=False, default_flow_style=None, width=120)
+    )
 
 
 def sentences(results: Mapping[str, Any]) -> list[str]:

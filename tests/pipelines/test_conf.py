@@ -51,9 +51,9 @@ def test_a_preset_extends_another_which_extends_a_third(tmp_path: Path):
     preset(tmp_path, "second", "extends: first\na: {z: 3, w: 3, v: null}")
     preset(tmp_path, "third", "extends: second\na: {w: 4}")
     found = loaded(tmp_path, "third", a={"x": 5})
-    assert found == {"a": {"x": 5, "y": 2, "z": 3, "w": 4, "v": None}}
+    assert found == {"env": "third", "a": {"x": 5, "y": 2, "z": 3, "w": 4, "v": None}}
     assert loaded(tmp_path, "base", extends="second")["a"]["w"] == 3  # as `--params extends=...`
-    assert loaded(tmp_path, "first") == {"a": {"x": 1, "y": 2, "z": 2, "w": 2, "v": 2}}
+    assert loaded(tmp_path, "first")["a"] == {"x": 1, "y": 2, "z": 2, "w": 2, "v": 2}
 
 
 @pytest.mark.parametrize("named", ["nowhere", "mine", "[a]"])

@@ -340,6 +340,9 @@ def test_models_of_an_earlier_run_are_asked_where_nothing_is_trained(
         ("analyze.ablation.sink", "sinks"),
         ("model.profile", "encoder"),
         ("reweight.selectors.lsg", {"kind": "lgs"}),
+        ("reweight.selectors.lsg", {"kind": "lsg", "epochs": 0}),
+        ("reweight.selectors.lsg", {"kind": "lsg", "options": {"scale": "1"}}),
+        ("reweight.selectors.lsg", {"kind": "lsg", "options": {"scal": 1.0}}),
     ],
 )
 def test_settings_that_contradict_each_other(given: dict[str, Any], where: str, value: Any) -> None:

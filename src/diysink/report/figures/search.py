@@ -1,12 +1,13 @@
 """A search over settings: accuracy by trial and best so far, and accuracy by each value tried."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from diysink.drawing import BOTH, INK, MUTED, Drawing, drawing, legend_above, short
+from diysink.drawing import BOTH, INK, MUTED, Drawing, drawing, legend_above, rows_of, short
 
 _CAPTION = "Each mark is a trial, on the questions of the search; they have no interval."
 
@@ -62,10 +63,12 @@ def _slice(study: str, parameter: str, trials: pd.DataFrame, default: float) -> 
             axes.set_xlim(-0.5, len(choices) - 0.5)
         elif trials["log"].any():
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=parameter, ylabel="accuracy (%)")
 
-    best = trials.loc[trials["value"].idxmax()]
+    best = max(rows_of(trials), key=lambda row: (row["value"], -row["trial"]))
     return drawing(
         f"search-{study}-{parameter.replace('.', '-')}",
         f"{study}: {parameter} of the best trial is {_said(best)}",
@@ -79,5 +82,5 @@ def _default(axes: Axes, default: float) -> None:
     axes.axhline(100 * default, color=MUTED, linewidth=1, linestyle="--", label="default")
 
 
-def _said(row: "pd.Series[Any]") -> str:
+def _said(row: Mapping[str, Any]) -> str:
     return str(row["setting"]) if pd.isna(row["number"]) else f"{row['number']:.3g}"
