@@ -1,7 +1,7 @@
 """Search tau, weights and ReW's settings on a validation split; write down what was found."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diysink.artifact import Workspace, digest_folder, digest_json, digest_source, write_text
+from pipelines.engines import engine_of
 from pipelines.tune.confirm import paired, trial_rows
 from pipelines.tune.preset import is_ours, preset_of, sentences
-from pipelines.tune.search import Sampling, Task, open_study, search
+from pipelines.tune.search import Sampling, open_study, search
 from pipelines.tune.setting import Setting
 from pipelines.tune.tracking import log_trial
 from pipelines.tune.trials import Halves, Objective, close_models, halve
 
 if TYPE_CHECKING:
+    from diysink.engine import Engine, EngineName
     from diysink.evaluation.benchmarks import Items
     from pipelines.evaluate.settings import Evaluate
     from pipelines.reweight.settings import Reweight
-    from pipelines.shared import Model
+    from pipelines.shared import Model, Ray
     from pipelines.tune.settings import Study, Tune
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ def search_settings(
     seed: int,
     device: str,
     workspace: str,
+    engine: "EngineName" = "local",
+    ray: "Ray | None" = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Run the trials that are missing of every study; hold the best beside the default.
 
@@ -81,7 +85,8 @@ def search_settings(
             )  # fmt: skip
             key = digest_json([inputs, settings[name].plain(), study.plain()["space"], tune.sampler,
                                tune.startup])[:16]  # fmt: skip
-            trials = _trials(name, key, study, tune, seed, objective)
+            runner = engine_of(engine, tune.workers, ray)
+            trials = _trials(name, key, study, tune, seed, objective, runner)
             default = {path: settings[name].value(path) for path in study.space}
             rows += trial_rows(name, study.space, trials, default)
             found[name] = _found(study, trials, default, objective, bootstrap)
@@ -143,24 +148,27 @@ def check_apart(searched: "Items", tested: dict[str, "Items"]) -> None:
 
 
 def _trials(
-    name: str, key: str, study: "Study", tune: "Tune", seed: int, objective: Objective
+    name: str,
+    key: str,
+    study: "Study",
+    tune: "Tune",
+    seed: int,
+    objective: Objective,
+    engine: "Engine",
 ) -> list[Any]:
     """All trials of a study; the default is tried first, where the space holds it."""
-    sampling = Sampling(tune.sampler, tune.startup, seed, parallel=tune.workers > 1)
+    from diysink.engine import LocalEngine
+
+    parallel = not isinstance(engine, LocalEngine) or engine.workers > 1
     return search(
         open_study(tune.storage, f"{name}-{key}"),
         {path: distribution.optuna() for path, distribution in study.space.items()},
         study.trials,
-        sampling,
-        partial(_run, objective),
+        Sampling(tune.sampler, tune.startup, seed, parallel),
+        partial(engine.run, objective),
         first={path: objective.setting.value(path) for path in study.space},
         done=partial(log_trial, name),
     )
-
-
-def _run(objective: Objective, tasks: Iterable[Task]) -> Iterator[tuple[Task, float]]:
-    for task in tasks:
-        yield task, objective(task)
 
 
 def _found(

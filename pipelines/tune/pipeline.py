@@ -22,6 +22,8 @@ def create_pipeline() -> Pipeline:
                     "params:seed",
                     "params:device",
                     "params:workspace",
+                    "params:engine",
+                    "params:ray",
                 ],
                 ["tuning_trials", "tuning_results"],
                 name="search_settings",

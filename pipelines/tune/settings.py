@@ -129,7 +129,7 @@ class Tune(Settings):
         studies: searches by name.
         sampler: ``tpe`` (Optuna's default) or ``random``.
         startup: trials that ``tpe`` draws at random before it looks at results.
-        workers: trials at once, in processes of their own; 0: in this process.
+        workers: of the engine; 0: in this process, or with Ray as many as have room.
         storage: address of Optuna's database.
         preset: name of a folder of conf that the result is written to; None: it is an output alone.
         conf: the folder of all presets.
