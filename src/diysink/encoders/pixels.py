@@ -94,7 +94,7 @@ class _TorchResize:
         else:
             raise ValueError(f"torch resizes to shortest_edge, or height and width; not to {size}")
         resized = torch.nn.functional.interpolate(
-            torch.from_numpy(np.ascontiguousarray(image))[None],
+            torch.from_numpy(image)[None],  # as it lies: channels last are faster
             size=tuple(wanted),
             mode=_FILTERS[resample],
             antialias=True,

@@ -79,13 +79,12 @@ class ChatEncoder:
                 )
             spans.append((len(start), len(end)))
         coded = self._encode(text, return_offsets_mapping=True)
-        labels = [
-            token if any(a <= first and last <= b and first < last for a, b in spans) else IGNORE
-            for token, (first, last) in zip(
-                coded["input_ids"], coded["offset_mapping"], strict=True
-            )
-        ]
-        return Encoded(torch.tensor(coded["input_ids"]), torch.tensor(labels))
+        ids = torch.tensor(coded["input_ids"])
+        first, last = torch.tensor(coded["offset_mapping"]).T
+        answers = torch.zeros_like(ids, dtype=torch.bool)
+        for start, end in spans:
+            answers |= (start <= first) & (last <= end) & (first < last)
+        return Encoded(ids, ids.where(answers, IGNORE))
 
     def fitting_turns(self, turns: Sequence[Turn], limit: int) -> int:
         """How many of the first turns fit, each question with its answer; 0: not even one.
