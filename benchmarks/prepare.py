@@ -32,6 +32,7 @@ from PIL import Image
 
 from benchmarks.extraction import machine
 from diysink.artifact import Workspace
+from diysink.engine import LocalEngine
 from diysink.records import BadItemError, ImageFile, Reason, Records, open_source, take_in
 
 SIZE, WORKERS, SPLIT = (112, 84), 2, "train"
@@ -111,7 +112,7 @@ def prepare(source: str, folder: Path, work: Path) -> None:
 
     start, used = time.perf_counter(), processor_seconds()
     opened = open_source(folder / SOURCES[source][0], folder / "images")
-    taken = take_in(opened, Workspace(work, "prepare", {}), SPLIT, workers=WORKERS)
+    taken = take_in(opened, Workspace(work, "prepare", {}), SPLIT, run=LocalEngine(WORKERS).run)
     took, used = time.perf_counter() - start, processor_seconds() - used
     quarantine = pd.DataFrame(columns=["split", "index", "id", "reason", "detail"])
     settings = Prepare.model_validate({"splits": {SPLIT: {"images": str(folder / "images")}}})

@@ -51,9 +51,11 @@ def take_in_records(raw: Path, prepare: "Prepare", workspace: str) -> tuple[Path
     id, reason, detail.
     """
     from diysink.artifact import Workspace, write_manifest
+    from diysink.engine import LocalEngine
     from diysink.records import open_source, take_in
 
     work = Workspace(workspace, "prepare", {"take_in": prepare.plain(), "raw": str(raw)})
+    engine = LocalEngine(0 if prepare.workers == 1 else prepare.workers)
     taken: dict[str, Intake] = {}
     for name, given in prepare.sources(raw).items():
         taken[name] = take_in(
@@ -70,7 +72,7 @@ def take_in_records(raw: Path, prepare: "Prepare", workspace: str) -> tuple[Path
             max_text_bytes=prepare.max_text_bytes,
             duplicate_ids=prepare.duplicate_ids,
             records_per_shard=prepare.records_per_shard,
-            workers=prepare.workers,
+            run=engine.run,
         )
         logger.info(
             "%s: %d of %d items taken, %d quarantined%s",

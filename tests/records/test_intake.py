@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from diysink.artifact import Workspace, read_manifest
+from diysink.engine import LocalEngine
 from diysink.records import (
     ImageFile,
     ImageLimits,
@@ -73,9 +74,9 @@ def hostile(tmp_path_factory, picture, encoded, item):
     return root, cases
 
 
-def take(root: Path, work: Path, **options) -> intake.Intake:
+def take(root: Path, work: Path, run=intake.one_by_one, **options) -> intake.Intake:
     source = open_source(root / "data.json", root / "images")
-    return take_in(source, Workspace(work, "prepare", options), "train", **options)
+    return take_in(source, Workspace(work, "prepare", options), "train", run=run, **options)
 
 
 @pytest.mark.parametrize("size", [3, 1024])
@@ -129,7 +130,7 @@ def test_a_plain_folder_of_pictures(hostile, tmp_path):
 def test_workers_change_nothing(hostile, tmp_path):
     root, _ = hostile
     one = take(root, tmp_path / "1", records_per_shard=4)
-    three = take(root, tmp_path / "3", records_per_shard=4, workers=3)
+    three = take(root, tmp_path / "3", records_per_shard=4, run=LocalEngine(3).run)
     assert one.rejections == three.rejections
     assert Records(one.folder).digest == Records(three.folder).digest
 
@@ -309,7 +310,7 @@ def test_an_empty_source_and_wrong_options(hostile, tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(SourceError, match="empty"):
         take(tmp_path, tmp_path / "work")
-    for wrong in ({"duplicate_ids": "drop"}, {"workers": 0}, {"records_per_shard": 0}):
+    for wrong in ({"duplicate_ids": "drop"}, {"records_per_shard": 0}):
         source = open_source(tmp_path / "data.json", tmp_path / "images")
         with pytest.raises(ValueError, match=r"quarantine|at least 1"):
             take_in(source, Workspace(tmp_path, "p", {}), "train", **wrong)

@@ -82,8 +82,8 @@ class ChatEncoder:
         ids = torch.tensor(coded["input_ids"])
         first, last = torch.tensor(coded["offset_mapping"]).T
         answers = torch.zeros_like(ids, dtype=torch.bool)
-        for start, end in spans:
-            answers |= (start <= first) & (last <= end) & (first < last)
+        for begin, close in spans:
+            answers |= (begin <= first) & (last <= close) & (first < last)
         return Encoded(ids, ids.where(answers, IGNORE))
 
     def fitting_turns(self, turns: Sequence[Turn], limit: int) -> int:

@@ -9,12 +9,10 @@ files, are what they were.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from joblib import Parallel, delayed
 
 from diysink.artifact import Workspace, digest_file, digest_json
 from diysink.records.cache import image_state, read_image
@@ -55,6 +53,8 @@ class ShardTask:
     """The items of one shard, on their way into its file.
 
     Attributes:
+        number: of the shard.
+        unit: its name among the units of work.
         path: of its file.
         first: place of its first item in the source.
         items: their texts are checked, their images are not.
@@ -63,12 +63,26 @@ class ShardTask:
         done: what `write_items` gave before, if it was finished in an earlier run.
     """
 
+    number: int
+    unit: str
     path: Path
     first: int
     items: list[Checked]
     images: ImageFolder
     limits: ImageLimits
     done: dict[str, Any] | None
+
+
+Written = tuple[dict[str, Any], bool]
+Run = Callable[[Callable[[ShardTask], Written], Iterable[ShardTask]],
+               Iterator[tuple[ShardTask, Written]]]  # fmt: skip
+
+
+def one_by_one(
+    call: Callable[[ShardTask], Written], tasks: Iterable[ShardTask]
+) -> Iterator[tuple[ShardTask, Written]]:
+    """Every task with what ``call`` makes of it, in this process."""
+    return ((task, call(task)) for task in tasks)
 
 
 def take_in(
@@ -80,13 +94,13 @@ def take_in(
     max_text_bytes: int = MAX_TEXT_BYTES,
     duplicate_ids: str = "quarantine",
     records_per_shard: int = RECORDS_PER_SHARD,
-    workers: int = 1,
+    run: Run = one_by_one,
 ) -> Intake:
     """Write a source as one split's shards into ``workspace``'s folder ``records/<split>``.
 
     Args:
         source: see `open_source`.
-        workspace: keyed by all the arguments below but ``workers``, since they change the result.
+        workspace: keyed by all the arguments below but ``run``, since they change the result.
         split: the split's name.
         limits: of an image.
         max_text_bytes: of all texts of an item together.
@@ -94,8 +108,8 @@ def take_in(
             (``a``, ``a#2``, ``a#3``: LLaVA's own mixture repeats ids with other conversations).
         records_per_shard: items of the source to a shard, the unit of resuming; fewer where they
             come with 64 MiB of images (parquet).
-        workers: processes that read and check images and write shards; 1: this one does. The
-            result is the same for any number.
+        run: of an engine (`diysink.engine.Engine.run`): who reads and checks the images and writes
+            the shards. The result is the same for any. Without it this process does.
 
     Raises:
         SourceError: the source cannot be read, holds nothing, or holds too many bad items.
@@ -103,10 +117,8 @@ def take_in(
     """
     if duplicate_ids not in ("quarantine", "number"):
         raise ValueError(f"duplicate_ids={duplicate_ids!r}; it must be 'quarantine' or 'number'")
-    if workers < 1 or records_per_shard < 1:
-        raise ValueError(
-            f"workers={workers}, records_per_shard={records_per_shard}; both must be at least 1"
-        )
+    if records_per_shard < 1:
+        raise ValueError(f"records_per_shard={records_per_shard}; it must be at least 1")
     folder = workspace.folder(f"records/{split}")
     bounds = limits or ImageLimits()
     ids = _Ids(numbered=duplicate_ids == "number")
@@ -118,38 +130,38 @@ def take_in(
     def tasks() -> Iterator[ShardTask]:
         first = 0
         for number, items in enumerate(_of_a_shard(checked, records_per_shard)):
-            done = workspace.finished(f"{split}-{number:05d}")
-            path = folder / shard_name(number)
-            yield ShardTask(path, first, items, source.images, bounds, done)
+            unit, path = f"{split}-{number:05d}", folder / shard_name(number)
+            done = workspace.finished(unit)
+            yield ShardTask(number, unit, path, first, items, source.images, bounds, done)
             first += len(items)
 
-    # In the order of the shards; only a few of them are read ahead.
-    written = Parallel(workers, return_as="generator", batch_size=1, pre_dispatch=workers + 1)(
-        delayed(write_items)(task) for task in tasks()
-    )
-    items, shards, rejections = 0, [], []
-    for number, (done, is_new) in enumerate(written):
+    finished: dict[int, dict[str, Any]] = {}
+    items = rejected = 0
+    for task, (done, is_new) in run(write_items, tasks()):
         if is_new:
-            workspace.finish(f"{split}-{number:05d}", done, [folder / shard_name(number)])
-        items += done["items"]
-        shards.append(done["shard"])
-        rejections += [Rejection(i, n, Reason(r), d) for i, n, r, d in done["rejections"]]
-        if len(rejections) > MAX_REJECTIONS:
-            last = rejections[-1]
+            workspace.finish(task.unit, done, [task.path])
+        finished[task.number] = done
+        items, rejected = items + done["items"], rejected + len(done["rejections"])
+        if rejected > MAX_REJECTIONS:
+            _, index, reason, detail = done["rejections"][-1]
             raise SourceError(
-                f"split {split!r}: {len(rejections)} of the first {items} items are bad; more "
-                f"than {MAX_REJECTIONS} are not listed. The last one: item {last.index}: "
-                f"{last.reason} ({last.detail}). Is the source in the format that was named?"
+                f"split {split!r}: {rejected} of the first {items} items are bad; more than "
+                f"{MAX_REJECTIONS} are not listed. One of them: item {index}: {reason} ({detail}). "
+                "Is the source in the format that was named?"
             )
     if not items:
         raise SourceError(f"split {split!r}: the source is empty; it must hold at least one item")
+    in_order = [finished[number] for number in sorted(finished)]
+    shards = [done["shard"] for done in in_order]
     for stale in set(folder.iterdir()) - {folder / shard["file"] for shard in shards}:
         stale.unlink()  # of an earlier attempt on a longer source
-    manifest = seal(folder, shards, items=items, rejected=len(rejections))
-    return Intake(folder, items, manifest["records"], tuple(rejections))
+    manifest = seal(folder, shards, items=items, rejected=rejected)
+    rejections = (row for done in in_order for row in done.pop("rejections"))
+    listed = tuple(Rejection(i, n, Reason(r), d) for i, n, r, d in rejections)
+    return Intake(folder, items, manifest["records"], listed)
 
 
-def write_items(task: ShardTask) -> tuple[dict[str, Any], bool]:
+def write_items(task: ShardTask) -> Written:
     """Read the images of a shard's items and write its file, unless it is there already.
 
     Returns:
