@@ -2,7 +2,9 @@
 
 Two gloo processes of one thread each. In every round a step is made by one of them alone on the
 whole batch, by both on a half each (DDP), and by both with the model in parts (FSDP2), one after
-the other; the ratios of medians to the one alone. Reading and decoding is in none.
+the other; the ratios of medians to the one alone, of wall time and of the processor time of the
+busier process (a busy machine disturbs that least; it has no waiting). Reading and decoding is in
+none.
 `torchrun --nproc_per_node 2 -m benchmarks.devices [--steps N] [--out FILE]`
 """
 
@@ -70,30 +72,37 @@ def main() -> None:
     batches = {"one": batch(0, BATCH)}
     batches |= dict.fromkeys(("ddp", "fsdp2"), batch(rank * half, (rank + 1) * half))
 
-    def step(kind: str) -> float:
+    def step(kind: str) -> tuple[float, float]:
         model, optimizer = models[kind]
         distributed.barrier()
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         if kind != "one" or rank == 0:
             model(**batches[kind], use_cache=False).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-        distributed.barrier()
-        return time.perf_counter() - start
+        busier = torch.tensor(time.process_time() - spent, dtype=torch.float64)
+        distributed.all_reduce(busier, distributed.ReduceOp.MAX)
+        return time.perf_counter() - start, float(busier)
 
-    seconds: dict[str, list[float]] = {kind: [] for kind in models}
+    clocks = ("wall", "processor")
+    seconds: dict[str, dict[str, list[float]]] = {c: {kind: [] for kind in models} for c in clocks}
     for number in range(args.steps + 1):
-        for kind, times in seconds.items():
-            took = step(kind)
-            if number:  # the first warms up
-                times.append(took)
+        for kind in models:
+            for clock, took in zip(clocks, step(kind), strict=True):
+                if number:  # the first warms up
+                    seconds[clock][kind].append(took)
     if rank == 0:
-        medians = {kind: statistics.median(times) for kind, times in seconds.items()}
+        medians = {
+            clock: {kind: statistics.median(times) for kind, times in of.items()}
+            for clock, of in seconds.items()
+        }
         trained = sum(p.numel() for p in models["one"][0].parameters() if p.requires_grad)
         record(
             {
-                "ratio_ddp_to_one": medians["ddp"] / medians["one"],
-                "ratio_fsdp2_to_one": medians["fsdp2"] / medians["one"],
+                "ratios_to_one": {
+                    clock: {kind: of[kind] / of["one"] for kind in ("ddp", "fsdp2")}
+                    for clock, of in medians.items()
+                },
                 "median_seconds": medians,
                 "steps": args.steps,
                 "trained_parameters": trained,

@@ -23,11 +23,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ONE = {
     "extends": "test",
     "align": {"connectors": {"single": None, "parameter-matched": None}},
-    "finetune": {"max_steps": 30, "batch_size": 8, "trainer": {"every_n_train_steps": 2}},
+    "finetune": {"max_steps": 20, "batch_size": 8, "trainer": {"every_n_train_steps": 2}},
 }
 TWO = ONE | {
     "finetune": {
-        "max_steps": 30,
+        "max_steps": 20,
         "batch_size": 4,
         "trainer": {"every_n_train_steps": 2, "strategy": "fsdp2", "devices": 2},
     }
@@ -100,7 +100,7 @@ def test_rank_0_is_the_run_and_a_killed_rank_ends_it(whole, tmp_path):
         pd.read_parquet(each / "data/08_reporting/curves/finetune.parquet")
         for each in (project, alone)
     ]
-    assert [len(curve) for curve in curves] == [30, 30]
+    assert [len(curve) for curve in curves] == [20, 20]
     assert (curves[0]["loss"] - curves[1]["loss"]).abs().max() < 1e-4
 
 
