@@ -340,6 +340,13 @@ def written_preset(run: Run) -> Iterator[Problem]:
         yield Problem("tune.preset", came, "a new name, or one that tune wrote")
 
 
+def trials_on_one_device(run: Run) -> Iterator[Problem]:
+    """Trials that would wait for processes which do not know of them."""
+    if run.has("tune") and (strategy := run[Reweight].trainer.strategy) != "auto":
+        expected = "auto, because each of tune's trials trains on one device"
+        yield Problem("reweight.trainer.strategy", repr(strategy), expected)
+
+
 CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
     trained_connectors,
     trained_seeds,
@@ -355,4 +362,5 @@ CHECKS: tuple[Callable[[Run], Iterator[Problem]], ...] = (
     tuned_variants,
     untested_split,
     written_preset,
+    trials_on_one_device,
 )

@@ -17,7 +17,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def torchrun(
-    arguments: Sequence[str], folder: Path, timeout: float = 200
+    arguments: Sequence[str], folder: Path, timeout: float = 400
 ) -> subprocess.CompletedProcess[str]:
     """``torchrun --nproc_per_node 2 -m ...`` in a folder."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -28,7 +28,7 @@ def torchrun(
 
 
 def srun(
-    arguments: Sequence[str], folder: Path, timeout: float = 200
+    arguments: Sequence[str], folder: Path, timeout: float = 400
 ) -> list[subprocess.CompletedProcess[str]]:
     """``srun --ntasks 2 python -m ...`` in a folder, without SLURM: each task, how it ended."""
     port = _free_port()

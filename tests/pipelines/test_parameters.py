@@ -469,6 +469,20 @@ def test_a_dose_of_what_this_run_has_not(
     assert set(found) == {f"dose.doses.mine.{where}"}
 
 
+def test_trials_train_on_one_device(given: dict[str, Any]) -> None:
+    several = {"reweight.trainer": {"strategy": "ddp", "devices": 2}}
+    build(changed(given, several), ALL - {"tune"})
+    assert "reweight.trainer.strategy" in problems(given, several, {"tune"})
+
+
+def test_what_trains_little_is_not_sharded(given: dict[str, Any]) -> None:
+    trainer = {"strategy": "fsdp2", "devices": 2}
+    build(changed(given, {"finetune.trainer": trainer}), ALL)
+    for stage in ("align", "reweight"):
+        where = f"{stage}.trainer"
+        assert set(problems(given, {where: trainer})) == {where}
+
+
 def test_a_held_out_split_is_one_that_there_is(given: dict[str, Any]) -> None:
     assert set(problems(given, {"finetune.validation.split": "held-out"})) == {
         "finetune.validation.split"

@@ -18,7 +18,11 @@ from tests.pipelines.project import kedro_run
 from tests.pipelines.test_kill import before
 from tests.pipelines.test_session import statuses
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),  # four cold starts, on a machine that may be busy
+    pytest.mark.filterwarnings("ignore"),
+]
 
 ONE = {
     "extends": "test",
@@ -58,7 +62,7 @@ def kill_rank_1_after_a_checkpoint(project: Path, env: str) -> tuple[int, float,
         cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        end = time.monotonic() + 200
+        end = time.monotonic() + 400
         while not list(project.glob("data/.work/finetune/*/scratch/**/step=*.ckpt")):
             assert job.poll() is None, job.communicate()[0]
             assert time.monotonic() < end

@@ -13,6 +13,7 @@ from tests.training.many import train
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # six cold starts, on a machine that may be busy
     # Input and output embeddings of this language model are one matrix.
     pytest.mark.parametrize("parts", [("clip", "qwen2")], indirect=True, scope="module"),
 ]
