@@ -25,7 +25,7 @@ STAGES = {"connector": ConnectorTraining, "language": LanguageTraining}
 
 
 def train(parts, records, folder, name, *, strategy="auto", devices=1, stage="language", steps=50,
-          accumulate=2, lora=None, dies=None, **settings):  # fmt: skip
+          accumulate=2, lora=None, dies=None, sgd=False, **settings):  # fmt: skip
     """Its curve, and the trained model's weights.
 
     ``dies``: a rank and a step, at whose beginning it is killed.
@@ -37,6 +37,10 @@ def train(parts, records, folder, name, *, strategy="auto", devices=1, stage="la
         made.model, learning_rate=1e-2, max_steps=steps, warmup_ratio=0.1, weight_decay=0.1,
         seed=3, **({} if lora is None else {"lora": lora}),
     )  # fmt: skip
+    if sgd:  # AdamW's steps hardly depend on the size of a gradient
+        training.configure_optimizers = lambda: torch.optim.SGD(
+            [p for p in training.parameters() if p.requires_grad], lr=1.0
+        )
     if dies:
         die(training, *dies, Path(folder) / "died")
     settings = FitSettings(

@@ -19,7 +19,13 @@ pytestmark = [
 ]
 
 LORA = {"r": 2, "target_modules": ["q_proj", "v_proj"]}
+# Plain gradient descent, where the size of each step counts; AdamW's hardly depends on it.
+FREE = {"sgd": True, "gradient_clip_val": 0.0}
+CLIPPED = FREE | {"gradient_clip_val": 0.05}
 SHORT = {
+    "clipped": {"strategy": "ddp"} | CLIPPED,
+    "clipped-sharded": {"strategy": "fsdp2"} | CLIPPED,
+    "free-sharded": {"strategy": "fsdp2"} | FREE,
     "lora-sharded": {"strategy": "fsdp2", "lora": LORA, "gradient_checkpointing": True},
     "lora": {"strategy": "ddp", "lora": LORA, "gradient_checkpointing": True},
     "checkpointed": {"strategy": "fsdp2", "gradient_checkpointing": True},
@@ -121,6 +127,18 @@ def test_variants_have_one_process_s_curve(jobs, name):
     assert rows[0]["loss"] != rows[-1]["loss"]
     close(rows, expected, 2e-3 if "precision" in settings else 1e-5)
     assert weights.keys() == whole.keys()
+
+
+def test_gradients_are_those_of_one_process_clipped_by_the_norm_over_all_parts(jobs):
+    _, clipped = jobs.one("one-clipped", steps=6, **CLIPPED)
+    _, free = jobs.one("one-free", steps=6, **FREE)
+    assert far(clipped, free) > 0.1
+    for name, whole in (("clipped", clipped), ("clipped-sharded", clipped), ("free-sharded", free)):
+        assert far(jobs.two(name)[1], whole) < 1e-4, name
+
+
+def far(weights, others):
+    return max(float((weights[name] - tensor).abs().max()) for name, tensor in others.items())
 
 
 def close(rows, expected, tolerance):
