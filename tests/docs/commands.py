@@ -125,6 +125,7 @@ HOW: dict[tuple[str, str], Run | Skip] = {
     (f"{G}mlflow.md", "kedro run --pipelines promote "): Run(),
     (f"{G}mlflow.md", "from diysink.registry import decisions"): Run(TRACKED),
     (f"{G}report.md", "import pandas as pd"): Run(),
+    (f"{G}scale.md", "kedro run --pipelines tune "): Run(),
     (f"{G}shared.md", "WARNING "): Skip("an example of what is printed"),
     (f"{G}shared.md", "rm -r data/.work"): Run(),
     (f"{G}training-free.md", "kedro run --env training-free "): Skip(HUB),

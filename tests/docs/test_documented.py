@@ -66,6 +66,10 @@ RUNS = [
 ]
 
 
+MADE = {"found"}
+"""Presets that a documented command makes."""
+
+
 @pytest.mark.parametrize("line", RUNS)
 def test_a_documented_run_has_stages_and_settings_that_there_are(
     line: str, monkeypatch: pytest.MonkeyPatch
@@ -77,7 +81,8 @@ def test_a_documented_run_has_stages_and_settings_that_there_are(
     stages = options["--pipelines"].split(",") if "--pipelines" in options else list(STAGES)
     assert set(stages) <= STAGES.keys() | ON_REQUEST.keys()
     params = _split_params(None, None, options.get("--params", ""))
-    build(parameters(options.get("--env"), params), stages)
+    env = options.get("--env")
+    build(parameters(None if env in MADE else env, params), stages)
 
 
 SETTINGS = [block for block in ALL if block.language == "yaml"]

@@ -122,6 +122,7 @@ def written(monkeypatch, folders, others):
             "finetuned_models": folders / "models",
             "validation": {"passed": True},
             "registration": None,
+            "tuning_results": {"split": "validation"},
             "timings": dict(made.timings),
             "runs": dict(made.runs),
             "report": Report(title="A title", differing=2),
@@ -141,6 +142,7 @@ def test_every_dataset_arrives_in_its_field(written):
         name: [name] for name in TABLES
     }
     assert inputs.validation == {"passed": True}
+    assert inputs.tuning == {"split": "validation"}
     assert inputs.differing == 2
     assert inputs.digests["records"] != inputs.digests["fine-tuned models"]
 

@@ -15,6 +15,7 @@ from diysink.report.figures import (
     draw_dose,
     draw_examples,
     draw_norms,
+    draw_search,
 )
 from diysink.resampling import Bootstrap
 
@@ -128,3 +129,25 @@ def test_a_dose_is_drawn_with_its_order_and_who_has_not_converged(late, named):
     assert ("have converged at: much" in drawn.caption) is named
     assert "2 trainings" in drawn.caption
     assert "not every level" in draw_dose(table.assign(planted="falls")).title
+
+
+def make_trials():
+    """Three trials of a number and a choice; the second is the best."""
+    tried = [(0.7, "a", 0.8), (0.1, "b", 0.9), (5.0, "a", 0.6)]
+    rows = [
+        {"study": "s", "trial": i, "value": value, "parameter": name, "setting": str(one)}
+        | {"number": one if name == "x" else np.nan, "log": name == "x"}
+        for i, (x, choice, value) in enumerate(tried)
+        for name, one in (("x", x), ("selector.kind", choice))
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_search_is_drawn_by_trial_and_by_each_value():
+    history, number, choice = draw_search("s", make_trials(), 0.85)
+    assert history.title == "s: the best of 3 trials has 90.0 % (trial 2), the default 85.0 %"
+    assert number.title == "s: x of the best trial is 0.1"
+    assert choice.title == "s: selector.kind of the best trial is b"
+    assert ">0.1<" in str(number.svg)  # plain numbers along a logarithmic axis
+    assert ">a<" in str(choice.svg)
+    assert "best so far" in str(history.svg)

@@ -11,6 +11,7 @@ from diysink.claims import size
 from diysink.report import Inputs, render
 from diysink.report.sections import sheet
 from tests.report.conftest import make_results
+from tests.report.test_figures import make_trials
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 SECTIONS = (
@@ -290,3 +291,24 @@ def test_a_table_is_shown_without_its_lists_and_files():
     shown = sheet("relevance", table)
     assert shown.columns == ["value"]
     assert shown.rows == [[1.0], [2.0]]
+
+
+def test_a_search_is_shown_where_there_was_one(inputs, text):
+    assert 'id="search"' not in text
+    pair = {"best": 0.9, "default": 0.85, "difference": 0.05, "low": -0.01, "high": 0.11}
+    found = {"variant": "dual", "trials": 3, "best": {"values": {"x": 0.1, "selector.kind": "b"}}}
+    counts = {"items": 40, "images": 20}
+    study = found | {"search": pair | counts, "confirm": None}
+    searched = dataclasses.replace(
+        inputs,
+        tables={**inputs.tables, "tuning_trials": make_trials()},
+        tuning={"split": "held", "studies": {"s": study}},
+    )
+    page = Page(shown := render(searched))
+    assert 'href="#search"' in shown
+    assert "+5.0[-1.0, +11.0]" in page.text
+    assert "not kept apart" in page.text
+    assert page.tags.count("svg") == Page(text).tags.count("svg") + 3
+    confirmed = {"s": study | {"confirm": pair | {"low": 0.02, "items": 38, "images": 19}}}
+    again = render(dataclasses.replace(searched, tuning={"split": "held", "studies": confirmed}))
+    assert "+5.0[+2.0, +11.0]" in Page(again).text

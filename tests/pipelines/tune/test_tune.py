@@ -147,6 +147,19 @@ def test_a_planted_weight_is_found_and_trials_are_not_run_again(
     assert logged == set(zip(trials["setting"], trials["value"], strict=True))
 
 
+@pytest.mark.slow
+def test_two_workers_try_what_one_does(run: dict[str, Any]) -> None:
+    values = []
+    for workers in (0, 2):
+        storage = f"sqlite:///{run['root'] / f'workers-{workers}.db'}"
+        study = STUDY | {"trials": 4, "space": {"weights.sink": TAU | {"low": 0.1}}}
+        how = {"studies": {"s": study}, "sampler": "random", "confirm": 0.0, "storage": storage}
+        trials, results = searched(run, workers=workers, **how)
+        values.append(trials.sort_values("number")[["number", "value"]].to_numpy().tolist())
+        assert results["studies"]["s"]["confirm"] is None
+    assert values[0] == values[1]
+
+
 @pytest.fixture(scope="module")
 def preset(run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The text of a preset, and what it was made of."""
