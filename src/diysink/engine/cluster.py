@@ -124,6 +124,8 @@ class RayEngine:
 def _ray() -> Any:
     # Before its import: nothing phones home.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Nor does work wait for whatever else this machine does: Ray asks for the lowest priority.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # A worker without GPUs does not see any: as it is today, and without the warning of a change.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     try:

@@ -66,7 +66,7 @@ class Layout:
 
     def bins(self, norms: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
         """The bin of each norm."""
-        inner = torch.from_numpy(self.edges[1:-1]).to(norms)
+        inner = torch.tensor(self.edges[1:-1]).to(norms)  # a copy: Ray gives arrays read-only
         return torch.bucketize(norms, inner, right=True)
 
     def counted(self, norms: Float[Tensor, "*images tokens"]) -> Float[Tensor, "*images tokens"]:
