@@ -91,6 +91,8 @@ class RayEngine:
         if self.address is None:
             cores = max(os.cpu_count() or 1, round(self.workers * self.num_cpus))
             own = {"num_cpus": cores, "include_dashboard": False}
+            # As Ray does by default, and then says at each start.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         before = signal.getsignal(signal.SIGTERM)
         ray.init(
             self.address or "local",
