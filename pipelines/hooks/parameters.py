@@ -39,9 +39,9 @@ class Parameters:
         project = Path(run_params["project_path"])
         made = {name: project / path for name, path in read.items()}
         self._settings = build(catalog.load("parameters"), stages, made)
-        from diysink.training import check_started
-
         for stage in TRAININGS & set(stages):
+            from diysink.training import check_started
+
             check_started(self._settings[stage].trainer)
 
     @hook_impl
