@@ -117,6 +117,8 @@ NAMES = ["../x", "/some/where", "a/b", "", ".hidden", "a b", 2024, True, None]
         *(("align.trainer", value) for value in (None, 3, [])),
         *(("align.trainer.gradient_clip_val", value) for value in (-1.0, "1", None)),
         *(("align.trainer.devices", value) for value in (0, True, [], "auto", -1, 2)),
+        ("reweight.selectors.lsg.epochs", 0),
+        *(("reweight.selectors.lsg.options", value) for value in ({"scale": "1"}, {"scal": 1.0})),
         *(("num_processes", value) for value in (0, "2", True, None)),
         *(("promote.rollback", value) for value in ("yes", None, 1)),
     ],
@@ -340,9 +342,6 @@ def test_models_of_an_earlier_run_are_asked_where_nothing_is_trained(
         ("analyze.ablation.sink", "sinks"),
         ("model.profile", "encoder"),
         ("reweight.selectors.lsg", {"kind": "lgs"}),
-        ("reweight.selectors.lsg", {"kind": "lsg", "epochs": 0}),
-        ("reweight.selectors.lsg", {"kind": "lsg", "options": {"scale": "1"}}),
-        ("reweight.selectors.lsg", {"kind": "lsg", "options": {"scal": 1.0}}),
     ],
 )
 def test_settings_that_contradict_each_other(given: dict[str, Any], where: str, value: Any) -> None:
