@@ -9,6 +9,7 @@ none.
 """
 
 import argparse
+import os
 import statistics
 import time
 from pathlib import Path
@@ -108,6 +109,7 @@ def main() -> None:
                 "trained_parameters": trained,
                 "tokens_of_a_step": BATCH * batches["one"]["input_ids"].shape[1],
                 "processes": 2,
+                "load_average": os.getloadavg()[0],
                 "threads_of_each": 1,
             },
             "dialogues of 96 tokens",
