@@ -107,6 +107,7 @@ def test_documented_settings_are_settings_that_there_are(
         "training-free.md": {"prepare", "evaluate"},
         "your-model.md": {"prepare", "sinks", "adopt", "evaluate"},
         "gpu.md": set(STAGES),
+        "scale.md": {"align", "finetune"},
         "benchmarks.md": {"align", "finetune", "reweight", "benchmarks"},
     }[Path(block.page).name]
     missing = {"lvlm": {"path": "hub/model"}} if "training-free" in block.page else {}
