@@ -462,3 +462,35 @@ def test_the_page_of_plots_needs_no_network(pretended: Any) -> None:
     assert page.count("<img") == len(yaml.safe_load((root / "dvc.yaml").read_text())["plots"])
     assert "<script" not in page
     assert "http" not in page
+
+
+@pytest.mark.slow
+def test_raw_data_come_back_from_a_remote(tmp_path: Path) -> None:
+    """The guide's recipe: a folder added, a file imported; pushed, wiped, pulled; updated."""
+    root, outside = tmp_path / "checkout", tmp_path / "outside"
+    (root / "raw/images").mkdir(parents=True)
+    outside.mkdir()
+    for name in (".gitignore", ".dvcignore"):
+        _copy(PROJECT / name, root / name)
+    for name in ("a.jpg", "b.jpg"):
+        (root / "raw/images" / name).write_text(name)
+    (outside / "mix.json").write_text("[]")
+    for command in (
+        "git init -q",
+        "dvc init -q",
+        "dvc add raw/images",
+        f"dvc import-url {outside}/mix.json raw/mix.json",
+        f"dvc remote add -d store {tmp_path}/remote",
+        "dvc push",
+    ):
+        call(root, *command.split())
+    assert "raw/images.dvc" in call(root, "git", "status", "--porcelain", "-uall")
+    for gone in ("raw/images", ".dvc/cache"):
+        shutil.rmtree(root / gone)
+    (root / "raw/mix.json").unlink()
+    call(root, "dvc", "pull")
+    assert (root / "raw/images/b.jpg").read_text() == "b.jpg"
+    assert read(root / "raw/mix.json") == []
+    (outside / "mix.json").write_text("[1]")
+    call(root, "dvc", "update", "raw/mix.json.dvc")
+    assert read(root / "raw/mix.json") == [1]
