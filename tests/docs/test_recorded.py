@@ -1,6 +1,7 @@
 """Numbers in the pages are those of the recorded files."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -192,3 +193,16 @@ def test_the_guide_tells_what_evaluating_costs():
     assert f"takes {100 * recorded['overhead']:.1f} % of the answers' time" in page
     assert f"likelihood of the reference {100 * recorded['likelihood']:.1f} % more" in page
     assert max(recorded["overhead"], recorded["overhead_7b_by_flops"]) <= 0.05
+
+
+@pytest.mark.parametrize(("name", "family"), [("LLaVA", "llava"), ("Qwen3-VL", "qwen3_vl")])
+def test_the_guide_tells_what_dropping_saves(name, family):
+    recorded = json.loads((RESULTS / "pruning.json").read_text())["families"][family]
+    page = (ROOT / "docs/guides/interventions.md").read_text()
+    for count in ("1", "16"):
+        ways = recorded[f"{count} new tokens"]
+        ratios = [ways[way]["ratio"] for way in ("sinks only", "sinks only, masked")]
+        row = " | ".join(f"{ratio:.2f}" for ratio in ratios)
+        assert re.search(rf"\| {name} \| {count} tokens? \| {re.escape(row)} \|", page)
+        assert ways["sinks only"]["tokens_read"] == 50
+        assert ways["base"]["tokens_read"] == ways["sinks only, masked"]["tokens_read"] == 621
