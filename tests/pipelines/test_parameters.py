@@ -348,6 +348,12 @@ def test_settings_that_contradict_each_other(given: dict[str, Any], where: str, 
     assert set(problems(given, {where: value})) == {where}
 
 
+def test_a_candidate_with_weights_of_its_own_cannot_be_packaged(given: dict[str, Any]) -> None:
+    changes = {"variant_sets.trained.variants.dual-reweight.weights": {"sink": 0.5}}
+    assert set(problems(given, changes)) == {"variant_sets.trained.candidate"}
+    build(changed(given, {"variant_sets.trained.variants.dual-reweight.tau": 0.5}), ALL)
+
+
 def test_what_is_taken_out_is_not_missed(given: dict[str, Any]) -> None:
     """A variant that is null is not compared; a selector that is null needs no split."""
     out = {

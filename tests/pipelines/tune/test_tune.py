@@ -21,6 +21,7 @@ from pipelines.evaluate.settings import Evaluate, Variant
 from pipelines.parameters import build
 from pipelines.presets import PresetLoader
 from pipelines.problems import ParameterError
+from pipelines.register.nodes import assemble_candidate
 from pipelines.tune.nodes import check_apart, search_settings, write_preset
 from pipelines.tune.preset import HEADER, is_ours
 from pipelines.tune.setting import Setting
@@ -230,6 +231,25 @@ def test_tau_and_weights_change_what_is_seen(run: dict[str, Any]) -> None:
     batch = QuestionBatch(("a",), ("a",), (None,), ("x",))
     twice = WeightedSelection(WeightedSelection(FixedSelection("both"), 2.0, 3.0), 5.0, 0.5)
     assert twice(batch).weights.tolist() == [[10.0, 1.5]]
+
+
+def test_a_candidate_is_packaged_with_its_tau(run: dict[str, Any], tmp_path: Path) -> None:
+    variants = {"dual": {"connector": "dual"}, "tuned": {"connector": "dual", "tau": 0.5}}
+    chosen = {"baseline": "dual", "candidate": "tuned", "variants": variants}
+    evaluate = Evaluate.model_validate(parameters("base")["evaluate"] | {"variants": chosen})
+    (tmp_path / "none").mkdir()
+    write_manifest(tmp_path / "none", kind="reweighting")
+    made = assemble_candidate(
+        run["finetuned_models"],
+        tmp_path / "none",
+        evaluate,
+        run["model"],
+        BASE["register"],
+        str(tmp_path / "work"),
+    )
+    files = made / "config.json", run["finetuned_models"] / "dual/seed0/config.json"
+    tau, before = (json.loads(file.read_text())["tau"] for file in files)
+    assert tau == 0.5 * before
 
 
 def test_halves_share_no_image_and_hold_all_questions(tiny_records: Records) -> None:
