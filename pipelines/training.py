@@ -63,11 +63,14 @@ def train_units(
         def run(missing: Sequence[Unit]) -> Iterator[tuple[Unit, list[Row]]]:
             workers = workers_of(trainer, num_processes, len(missing), engine)
             monitor.follow(missing)
-            for unit, rows in engine_of(engine, workers, ray).run(
+            runner = engine_of(engine, workers, ray)
+            for unit, rows in runner.run(
                 partial(_train_together if trainer.launched else _train, train, trainer), missing
             ):
                 monitor.finish(unit.name, rows)
                 yield unit, rows
+            if not on_cpu(trainer):
+                runner.close()  # the device's memory is the next stage's
 
         try:
             return run_units(work, units, run)

@@ -54,6 +54,8 @@ def measure_sinks(
         )
         statistics.save(folder / "statistics.safetensors")
         profile.save(folder / "profile.json")
+    if not all(task.device == "cpu" for task in tasks.values()):
+        runner.close()  # no later stage needs the encoder: the device's memory is theirs
     write_manifest(results, kind="sink profiles", records=split.digest, encoders=sorted(tasks))
     return results
 

@@ -14,6 +14,8 @@ from diysink.engine.worker import called, noted
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_FORWARDED = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "OMP_WAIT_POLICY")
+
 
 class RayEngine:
     """As `diysink.engine.Engine`, by tasks of Ray.
@@ -58,13 +60,12 @@ class RayEngine:
         """
         ray = _ray()
         self._connect(ray)
-        # GPU workers of Ray end after each task unless told not to: a model would not stay loaded.
-        function = ray.remote(called).options(
+        function = ray.remote(
             num_cpus=self.num_cpus,
             num_gpus=self.num_gpus,
             max_retries=self.max_retries,
-            **({"max_calls": 0} if self.num_gpus else {}),
-        )
+            max_calls=0,  # GPU workers of Ray would end after each task, and their models with them
+        )(called)
         shared, level = ray.put(call), logging.getLogger().getEffectiveLevel()
         done = as_done(
             tasks,
@@ -91,13 +92,15 @@ class RayEngine:
         if self.address is None:
             cores = max(os.cpu_count() or 1, round(self.workers * self.num_cpus))
             own = {"num_cpus": cores, "include_dashboard": False}
+            own |= {"runtime_env": self.runtime_env or None}
             # As Ray does by default, and then says at each start.
             os.environ.setdefault("RAY_AUTH_MODE", "token")
+        else:  # what keeps this process from calling others holds for workers elsewhere as well
+            own = {"runtime_env": self._environment()}
         before = signal.getsignal(signal.SIGTERM)
         ray.init(
             self.address or "local",
             namespace="diysink",
-            runtime_env=self.runtime_env or None,
             log_to_driver=True,
             logging_level=logging.WARNING,
             **own,
@@ -105,6 +108,10 @@ class RayEngine:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray has put its own handler there
         self._ours = True
+
+    def _environment(self) -> dict[str, Any]:
+        said = {name: os.environ[name] for name in _FORWARDED if name in os.environ}
+        return self.runtime_env | {"env_vars": said | self.runtime_env.get("env_vars", {})}
 
     def _ahead(self, ray: Any) -> int:
         if self.workers:
