@@ -33,7 +33,7 @@ from diysink.model import ChatEncoder
 from diysink.records import ImageFile, Record, Records, Turn, write_shards
 from diysink.training import BatchSchedule, EncodedRecords, fitting_lengths
 
-SIDE, VISUAL, BATCH, RECORDS = 336, 576, 8, 2048
+SIDE, VISUAL, BATCH = 336, 576, 8
 SIZES = {"640 x 480": (640, 480), "1280 x 960": (1280, 960)}
 CLIP = CLIPImageProcessorPil(
     size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
@@ -77,10 +77,12 @@ def written(folder: Path, jpegs: list[bytes], count: int) -> Records:
     return Records(folder)
 
 
-def milliseconds(ways: dict[str, Callable[[int], Any]], items: list[int]) -> dict[str, float]:
+def milliseconds(
+    ways: dict[str, Callable[[int], Any]], items: list[int], rounds: int
+) -> dict[str, float]:
     """Median over rounds of the processor time of one item, each way in every round."""
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(5):
+    for _ in range(rounds):
         for name, way in ways.items():
             start = time.process_time()
             for index in items:
@@ -89,7 +91,7 @@ def milliseconds(ways: dict[str, Callable[[int], Any]], items: list[int]) -> dic
     return {name: round(statistics.median(each), 3) for name, each in found.items()}
 
 
-def item_times(records: Records) -> dict[str, Any]:
+def item_times(records: Records, rounds: int) -> dict[str, Any]:
     """One record, part by part and as a whole, in the order of the training."""
     exact = to_pixels(CLIP)
     fast = exact.on("torch")
@@ -109,7 +111,7 @@ def item_times(records: Records) -> dict[str, Any]:
         "all, torch": EncodedRecords(records, chat, fast).__getitem__,
         "all, torch and draft": EncodedRecords(records, chat, fast, draft=SIDE).__getitem__,
     }
-    found = milliseconds(ways, items)
+    found = milliseconds(ways, items, rounds)
     pair = {name: round(2000 / ms) for name, ms in found.items() if name.startswith("all")}
     return {"milliseconds": found, "images_per_second_of_two_processors": pair}
 
@@ -238,7 +240,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--encoder", type=Path, help="whose patch norms are compared")
-    parser.add_argument("--records", type=int, default=RECORDS)
+    parser.add_argument("--records", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compared", type=int, default=24, help="images whose pixels are compared")
     parser.add_argument("--dialogues", type=int, default=20_000)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -249,8 +253,8 @@ def main() -> None:
             jpegs = crops(args.photos, size)
             records = written(Path(temporary) / name, jpegs, args.records)
             kilobytes = round(statistics.mean(map(len, jpegs)) / 1000)
-            result[name] = {"kilobytes": kilobytes} | item_times(records)
-            result[name]["differences"] = differences(jpegs, args.encoder)
+            result[name] = {"kilobytes": kilobytes} | item_times(records, args.rounds)
+            result[name]["differences"] = differences(jpegs[: args.compared], args.encoder)
             if name == "640 x 480":
                 result[name]["images_per_second_through_two_workers"] = two_workers(records)
             print(name, json.dumps(result[name], indent=1), flush=True)
