@@ -66,7 +66,7 @@ RUNS = [
 ]
 
 
-MADE = {"found"}
+MADE = {"found", "mine"}
 """Presets that a documented command makes."""
 
 
