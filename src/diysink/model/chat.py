@@ -54,6 +54,7 @@ class ChatEncoder:
         self.tokenizer = tokenizer
         self.template = template
         self.image_tokens = image_tokens
+        self._image_id = tokenizer.convert_tokens_to_ids(IMAGE)
         self._empty: int | None = None  # length of a prompt with an empty question
         self._frames: dict[int, int] = {}
 
@@ -84,7 +85,8 @@ class ChatEncoder:
         answers = torch.zeros_like(ids, dtype=torch.bool)
         for begin, close in spans:
             answers |= (begin <= first) & (last <= close) & (first < last)
-        return Encoded(ids, ids.where(answers, IGNORE))
+        labels = ids.where(answers, IGNORE)
+        return Encoded(self._expanded(ids, ids), self._expanded(labels, ids))
 
     def fitting_turns(self, turns: Sequence[Turn], limit: int) -> int:
         """How many of the first turns fit, each question with its answer; 0: not even one.
@@ -112,17 +114,18 @@ class ChatEncoder:
 
     def _fits(self, turns: Sequence[Turn], limit: int) -> bool:
         text = self._render(_messages(turns))
-        visual = text.count(IMAGE)
+        images = text.count(IMAGE)
         # No tokenizer makes more tokens of a text than it has bytes, but for its own marks.
+        visual = images * self.image_tokens
         if len(text.replace(IMAGE, "").encode()) + visual + 8 <= limit:
             return True
-        characters = visual * len(IMAGE) + 8 * limit  # English has four or five to a token
+        characters = images * len(IMAGE) + 8 * limit  # English has four or five to a token
         while characters < len(text):
             # What stands near the end of a part may be other tokens in the whole.
-            if len(self._encode(text[:characters])["input_ids"]) >= limit + 64:
+            if len(self._ids(text[:characters])) >= limit + 64:
                 return False
             characters *= 2
-        return len(self._encode(text)["input_ids"]) <= limit
+        return len(self._ids(text)) <= limit
 
     def fitting(self, text: str, limit: int | None) -> str:
         """A question's beginning whose prompt has at most so many tokens; all of it, if it fits.
@@ -153,8 +156,9 @@ class ChatEncoder:
 
     def question(self, text: str) -> Int[Tensor, " length"]:
         """A question (with its ``<image>``), up to where the answer begins."""
-        rendered = self._render([{"role": "user", "content": text}], add_generation_prompt=True)
-        return torch.tensor(self._encode(rendered)["input_ids"])
+        return self._ids(
+            self._render([{"role": "user", "content": text}], add_generation_prompt=True)
+        )
 
     def answer(
         self, prompt: Int[Tensor, " length"], text: str, answer: str
@@ -170,7 +174,7 @@ class ChatEncoder:
             answer: to it.
         """
         turns = [Turn("human", text), Turn("gpt", answer)]
-        ids = torch.tensor(self._encode(self._render(_messages(turns)))["input_ids"])
+        ids = self._ids(self._render(_messages(turns)))
         if torch.equal(ids[: len(prompt)], prompt):
             return ids[len(prompt) :]
         alone = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
@@ -188,6 +192,20 @@ class ChatEncoder:
         ones = [torch.ones_like(row) for row in rows]
         return ids, torch.nn.utils.rnn.pad_sequence(ones, batch_first=True, padding_side=side)
 
+    def _ids(self, text: str) -> Int[Tensor, " length"]:
+        ids = torch.tensor(self._encode(text)["input_ids"], dtype=torch.long)
+        return self._expanded(ids, ids)
+
+    def _expanded(
+        self, values: Int[Tensor, " short"], ids: Int[Tensor, " short"]
+    ) -> Int[Tensor, " length"]:
+        """Values of tokens, those of each ``<image>`` as often as an image has visual tokens.
+
+        The same as to tokenise so many ``<image>``, as transformers' processors do, in a sixth of
+        the time: a tokenizer cuts them off before it reads the text on either side.
+        """
+        return values.repeat_interleave(1 + (ids == self._image_id) * (self.image_tokens - 1))
+
     def _encode(self, text: str, **options: Any) -> Any:
         # As transformers' processors do, so that a prompt is the same ids from here and from there:
         # the tokenizer adds what it adds (Llama's <s>), unless the template has written it.
@@ -204,7 +222,7 @@ class ChatEncoder:
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
         )
-        return text.replace(IMAGE, IMAGE * self.image_tokens)
+        return text
 
 
 def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
