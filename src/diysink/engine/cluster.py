@@ -93,8 +93,6 @@ class RayEngine:
             cores = max(os.cpu_count() or 1, round(self.workers * self.num_cpus))
             own = {"num_cpus": cores, "include_dashboard": False}
             own |= {"runtime_env": self.runtime_env or None}
-            # As Ray does by default, and then says at each start.
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
         else:  # what keeps this process from calling others holds for workers elsewhere as well
             own = {"runtime_env": self._environment()}
         before = signal.getsignal(signal.SIGTERM)
