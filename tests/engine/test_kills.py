@@ -22,4 +22,4 @@ def test_a_worker_a_node_and_the_driver_are_killed_on_three_nodes(tmp_path):
     finally:
         campaign.close()
     assert digest == here.digest
-    assert campaign.killed == {"worker": 1, "node": 1, "driver": 1}
+    assert campaign.killed.items() >= {"worker": 1, "node": 1, "driver": 1}.items()
