@@ -66,7 +66,7 @@ class Layout:
 
     def bins(self, norms: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
         """The bin of each norm."""
-        inner = torch.tensor(self.edges[1:-1]).to(norms)  # a copy: Ray gives arrays read-only
+        inner = torch.tensor(self.edges[1:-1]).to(norms)  # a copy: from Ray arrays are read-only
         return torch.bucketize(norms, inner, right=True)
 
     def counted(self, norms: Float[Tensor, "*images tokens"]) -> Float[Tensor, "*images tokens"]:
@@ -80,7 +80,7 @@ class Layout:
 
     def octaves(self, norms: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
         """The octave of each norm: 0 below all of `octave_edges`, o from edge o - 1 upwards."""
-        return torch.bucketize(norms.double(), torch.from_numpy(self.octave_edges), right=True)
+        return torch.bucketize(norms.double(), torch.tensor(self.octave_edges), right=True)
 
     def between(self, low: Float[Tensor, "..."], high: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
         """The inner edge that is nearest to the middle of two norms, in logarithms."""
