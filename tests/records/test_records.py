@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from diysink.artifact import BrokenFolderError
 from diysink.records import ROW_GROUP, SCHEMA, ImageFile, Record, Records, Turn, write_shards
+from diysink.records.place import Folder
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,27 @@ def test_at_random_and_in_order(written):
     for outside in (150, -151):
         with pytest.raises(IndexError):
             records[outside]
+
+
+def test_checksums_of_a_row_group_are_looked_at_once_in_a_process(written, monkeypatch):
+    folder, expected = written
+    opened = []
+    parquet = Folder.parquet
+
+    def counted(place, name, **options):
+        opened.append(not options["verified"])
+        return parquet(place, name, **options)
+
+    monkeypatch.setattr(Folder, "parquet", counted)
+    records = Records(folder, row_groups=1)
+    far = ROW_GROUP  # of the second row group
+    assert [records[0], records[far]] == [expected[0], expected[far]]
+    assert opened == [True]
+    assert [records[0], records[far]] == [expected[0], expected[far]]
+    assert opened == [True, False]
+    again = pickle.loads(pickle.dumps(records))
+    assert again[0] == expected[0]
+    assert opened == [True, False, True]
 
 
 def test_memory_holds_only_the_row_groups_it_may(written):

@@ -43,9 +43,10 @@ class Folder:
         """Open a file for reading at any place."""
         return (self.root / file).open("rb")
 
-    def parquet(self, file: str) -> pq.ParquetFile:
-        """Open a shard."""
-        return pq.ParquetFile(self.root / file, memory_map=True, page_checksum_verification=True)
+    def parquet(self, file: str, *, verified: bool = False) -> pq.ParquetFile:
+        """Open a shard; what was ``verified`` before is read without its pages' checksums."""
+        path = self.root / file
+        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=not verified)
 
 
 class Url:
@@ -80,8 +81,8 @@ class Url:
         files, root = self._files()
         return files.open(f"{root}/{file}", "rb")
 
-    def parquet(self, file: str) -> pq.ParquetFile:
-        """Open a shard."""
+    def parquet(self, file: str, *, verified: bool = False) -> pq.ParquetFile:
+        """Open a shard; its pages come over a network, and are verified each time."""
         files, root = self._files()
         return pq.ParquetFile(
             f"{root}/{file}",

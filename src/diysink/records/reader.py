@@ -1,7 +1,9 @@
 """Reads one split of published records, at random or in order, without holding it in memory.
 
 What is read is held against its checksums: the footer's when a shard is opened, a page's when a row
-group is read. The images' own digests are not computed again, since these bytes are covered.
+group is read, of a local disk the first time in a process (a training reads a row group for each of
+its records, and its checksums take more than twice as long as its bytes). The images' own digests
+are not computed again, since these bytes are covered.
 """
 
 import errno
@@ -67,7 +69,8 @@ class Records:
 
     def _forget(self) -> None:
         self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
-        self._shards: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        self._shards: OrderedDict[tuple[int, bool], pq.ParquetFile] = OrderedDict()
+        self._verified: set[tuple[int, int]] = set()  # shards and row groups
 
     @property
     def digest(self) -> str:
@@ -89,10 +92,7 @@ class Records:
         group, row = divmod(within, self._row_group)
         with reading(self._place.named(self._files[shard])):
             table = _recent(
-                self._groups,
-                (shard, group),
-                lambda: self._open(shard).read_row_group(group, use_threads=False),
-                self._capacity,
+                self._groups, (shard, group), lambda: self._read(shard, group), self._capacity
             )
             return from_row(table.slice(row, 1).to_pylist()[0])
 
@@ -109,7 +109,13 @@ class Records:
                     for row in batch.to_pylist():
                         yield row["id"], to_turns(row)
 
-    def _open(self, shard: int) -> pq.ParquetFile:
+    def _read(self, shard: int, group: int) -> pa.Table:
+        file = self._open(shard, verified=(shard, group) in self._verified)
+        table = file.read_row_group(group, use_threads=False)
+        self._verified.add((shard, group))
+        return table
+
+    def _open(self, shard: int, *, verified: bool = False) -> pq.ParquetFile:
         name, footer = self._files[shard], self._footers[shard]
 
         def opened() -> pq.ParquetFile:
@@ -117,12 +123,14 @@ class Records:
                 with self._place.open(name) as file:
                     if footer_digest(file) != footer:
                         raise ValueError("its footer is not what the manifest says")
-            return self._place.parquet(name)
+            return self._place.parquet(name, verified=verified)
 
-        return _recent(self._shards, shard, opened, 32)
+        return _recent(self._shards, (shard, verified), opened, 32)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_groups", "_shards")}
+        return {
+            k: v for k, v in self.__dict__.items() if k not in ("_groups", "_shards", "_verified")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
