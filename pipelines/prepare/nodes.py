@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pipelines.engines import engine_of
+
 if TYPE_CHECKING:
     from diysink.records import Intake
     from pipelines.prepare.settings import Prepare
@@ -51,11 +53,10 @@ def take_in_records(raw: Path, prepare: "Prepare", workspace: str) -> tuple[Path
     id, reason, detail.
     """
     from diysink.artifact import Workspace, write_manifest
-    from diysink.engine import LocalEngine
     from diysink.records import open_source, take_in
 
     work = Workspace(workspace, "prepare", {"take_in": prepare.plain(), "raw": str(raw)})
-    engine = LocalEngine(0 if prepare.workers == 1 else prepare.workers)
+    engine = engine_of("local", 0 if prepare.workers == 1 else prepare.workers)
     taken: dict[str, Intake] = {}
     for name, given in prepare.sources(raw).items():
         taken[name] = take_in(
