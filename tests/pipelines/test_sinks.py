@@ -148,9 +148,13 @@ def test_the_same_twice_and_nothing_twice(
     folder, sinks = measured
     again = measure_sinks(records, sinks, "cpu", str(tmp_path))
     assert (again / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
-    monkeypatch.setattr("diysink.engine.shards.encode_shard", None)
+
+    def computed(spec: object) -> None:
+        raise RuntimeError("a shard is computed")
+
+    monkeypatch.setattr("diysink.engine.shards.encode_shard", computed)
     assert measure_sinks(records, sinks, "cpu", str(tmp_path)) == again
-    with pytest.raises(TypeError):  # other parameters are other work
+    with pytest.raises(RuntimeError, match="is computed"):  # other parameters are other work
         measure_sinks(records, changed(sinks, every=2), "cpu", str(tmp_path))
 
 
