@@ -1,7 +1,6 @@
 """What answers the benchmarks: variants of fine-tuned models and of the LVLM."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,46 +14,35 @@ from pipelines.evaluate.nodes import digested_lvlm
 if TYPE_CHECKING:
     from diysink.evaluation.benchmarks import Benchmark, Items
     from pipelines.benchmarks.asked import Asked
-    from pipelines.evaluate.settings import Evaluate, Lvlm, Variant
+    from pipelines.evaluate.settings import Variant
     from pipelines.shared import Model
 
 
 class Variants:
-    """The variants of a run, each loaded when it answers.
+    """What determines the answers of each variant of a run.
 
     Args:
+        models: of the run.
         finetuned_models: folder of all models.
         reweightings: folder of all trained selections.
         model: names the sentence encoder.
-        lvlm: the vision-language model, and how its sinks are calibrated.
-        evaluate: names the variants.
-        seed: of what is drawn.
-        device: where the models run.
     """
 
     def __init__(
-        self,
-        finetuned_models: Path,
-        reweightings: Path,
-        model: "Model",
-        lvlm: "Lvlm",
-        evaluate: "Evaluate",
-        seed: int,
-        device: str,
+        self, models: Models, finetuned_models: Path, reweightings: Path, model: "Model"
     ) -> None:
-        self.lvlm, self.evaluate, self.seed, self.device = lvlm, evaluate, seed, device
+        self.models, self.evaluate, self.lvlm = models, models.evaluate, models.lvlm
         self.sinks = Path()
-        self._folders = finetuned_models, reweightings, model.sentence
-        self._digests: dict[str, Any] = {"diysink": version("diysink"), "seed": seed}
-        if evaluate.variants.trained:
+        self._digests: dict[str, Any] = {"diysink": version("diysink"), "seed": models.seed}
+        if self.evaluate.variants.trained:
             self._models = read_manifest(finetuned_models)["files"]
             self._selections = read_manifest(reweightings)["files"] if reweightings.exists() else {}
             self._asking = {
                 "sentence": digest_source(model.sentence),
-                "cot": evaluate.plain()["cot"],
+                "cot": self.evaluate.plain()["cot"],
             }
-        if evaluate.variants.changed:
-            self._lvlm = digested_lvlm(lvlm)
+        if self.evaluate.variants.changed:
+            self._lvlm = digested_lvlm(self.lvlm)
 
     def units(self, seeds: Sequence[int]) -> list[tuple[str, int]]:
         """Variants and training seeds; those of one model follow each other."""
@@ -99,48 +87,36 @@ class Variants:
         with FileLock(self.sinks.with_suffix(".lock"), what=str(path)):
             if path.is_file():
                 return
-            statistics, profile = lvlm_norms(self.lvlm, asked.items, self.evaluate, self.device)
+            statistics, profile = lvlm_norms(
+                self.lvlm, asked.items, self.evaluate, self.models.device
+            )
             with atomic_path(self.sinks / "statistics.safetensors") as temporary:
                 statistics.save(temporary)
             with atomic_path(path) as temporary:
                 profile.save(temporary)
-
-    @cached_property
-    def models(self) -> Models:
-        """What answers, once it is known what a sink is."""
-        models, selections, sentence = self._folders
-        return Models(
-            models,
-            selections,
-            sentence,
-            self.lvlm,
-            self.evaluate,
-            self.sinks,
-            {},
-            self.seed,
-            self.device,
-        )
 
 
 class Answerer:
     """One variant's answers to parts of one benchmark, in any process.
 
     Args:
-        models: of the run. A process that gets them makes its own, and loads a model once.
+        variants: of the run.
         variant: its name.
         training: training seed.
         row: the benchmark.
     """
 
-    def __init__(self, models: Models, variant: str, training: int, row: "Benchmark") -> None:
-        self.models, self.variant, self.training, self.row = models, variant, training, row
+    def __init__(self, variants: Variants, variant: str, training: int, row: "Benchmark") -> None:
+        # Of the run only these: a process that gets the models makes its own, and loads one once.
+        self.models, self.sinks = variants.models, variants.sinks.absolute()
+        self.variant, self.training, self.row = variant, training, row
 
     def __call__(self, items: "Items") -> pd.DataFrame:
         """The table of predictions of some items."""
         from diysink.evaluation.predict import predict
 
         evaluate = self.models.evaluate
-        with self.models.answering(self.variant, self.training) as model:
+        with self.models.answering(self.variant, self.training, self.sinks) as model:
             return predict(
                 model,
                 items,

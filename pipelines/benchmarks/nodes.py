@@ -12,7 +12,7 @@ from pipelines.benchmarks.asked import Asked
 from pipelines.benchmarks.models import Answerer, Variants, needs_sinks
 from pipelines.benchmarks.page import short_table, table_of
 from pipelines.engines import engine_of
-from pipelines.evaluate.models import forget_lvlm
+from pipelines.evaluate.models import Models, forget_lvlm
 
 if TYPE_CHECKING:
     from diysink.engine import Engine, EngineName
@@ -65,7 +65,8 @@ def answer_benchmarks(
         raise ValueError(f"No benchmark has its files. {reasons}")
     for one in found.values():
         one.check(Path(benchmarks.answers), benchmarks.limit)
-    variants = Variants(finetuned_models, reweightings, model, lvlm, evaluate, seed, device)
+    models = Models(finetuned_models, reweightings, model.sentence, lvlm, evaluate, seed, device)
+    variants = Variants(models, finetuned_models, reweightings, model)
     if any(map(needs_sinks, evaluate.variants.chosen.values())):
         variants.measure_sinks(Path(benchmarks.answers) / "sinks", next(iter(found.values())))
     runner = engine_of(engine, benchmarks.workers, ray)
@@ -117,7 +118,7 @@ def _answer(
         if one.items is None:
             raise RuntimeError(f"benchmark {name} has no items")
         logger.info("%s, seed %d: %s", variant, training, name)
-        answer = Answerer(variants.models, variant, training, one.row)
+        answer = Answerer(variants, variant, training, one.row)
         answer_in_parts(
             folders[name],
             one.items,

@@ -104,10 +104,9 @@ class Models:
         sentence: folder or hub id of ReW's sentence encoder.
         lvlm: the vision-language model.
         evaluate: names the variants.
-        sinks: folder with the vision-language model's ``profile.json``.
-        simple: by digest, whether an image is simple, where it is known.
         seed: of what is drawn.
         device: where the models run.
+        simple: by digest, whether an image is simple, where it is known.
     """
 
     def __init__(
@@ -117,20 +116,17 @@ class Models:
         sentence: str,
         lvlm: "Lvlm",
         evaluate: "Evaluate",
-        sinks: Path,
-        simple: Mapping[str, bool],
         seed: int,
         device: str,
+        simple: Mapping[str, bool] | None = None,
     ) -> None:
         from diysink.engine import Once
 
-        self.lvlm, self.evaluate, self.sinks = lvlm, evaluate, sinks
-        self.seed, self.device = seed, device
+        self.lvlm, self.evaluate, self.seed, self.device = lvlm, evaluate, seed, device
         folders = finetuned_models.absolute(), reweightings.absolute(), sentence
-        self._finetuned = FineTuned(*folders, evaluate, seed, simple, device)
+        self._finetuned = FineTuned(*folders, evaluate, seed, simple or {}, device)
         self._trained = lru_cache(maxsize=1)(self._load)
-        again = *folders, lvlm, evaluate, sinks.absolute(), simple, seed, device
-        self._source = Once(Models, again)
+        self._source = Once(Models, (*folders, lvlm, evaluate, seed, device, simple))
 
     def __reduce__(self) -> Any:
         from diysink.engine import made_there
@@ -138,8 +134,13 @@ class Models:
         return made_there(self._source)
 
     @contextmanager
-    def answering(self, variant: str, training: int) -> Iterator["AnsweringModel"]:
+    def answering(self, variant: str, training: int, sinks: Path) -> Iterator["AnsweringModel"]:
         """The model of a variant, on its device; the last one stays loaded.
+
+        Args:
+            variant: its name.
+            training: training seed.
+            sinks: folder with the ``profile.json`` of the vision-language model.
 
         Raises:
             UnsupportedInterventionError: the change cannot be made to this model; also while it
@@ -150,7 +151,7 @@ class Models:
             yield self._trained(variant, training)
             return
         limit = self.evaluate.max_new_tokens
-        with lvlm_variant(self.lvlm, how, self.sinks, limit, self.seed, self.device) as model:
+        with lvlm_variant(self.lvlm, how, sinks, limit, self.seed, self.device) as model:
             yield model
 
     def _load(self, variant: str, training: int) -> "AnsweringModel":

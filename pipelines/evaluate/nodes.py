@@ -112,20 +112,12 @@ def predict_answers(
         inputs |= {"lvlm": digested_lvlm(lvlm), "sinks": digest_folder(lvlm_sinks)}
     work = Workspace(workspace, "evaluate", inputs)
     models = Models(
-        finetuned_models,
-        reweightings,
-        model.sentence,
-        lvlm,
-        evaluate,
-        lvlm_sinks,
-        simple,
-        seed,
-        device,
+        finetuned_models, reweightings, model.sentence, lvlm, evaluate, seed, device, simple
     )
 
     def run(missing: Sequence[Unit]) -> Iterator[tuple[Unit, list[dict[str, Any]]]]:
         results = {unit.name: unit for unit in missing}
-        answer = partial(answers_of, models, records.absolute())
+        answer = partial(answers_of, models, records.absolute(), lvlm_sinks.absolute())
         for name, table in engine_of(engine, evaluate.workers, ray).run(answer, list(results)):
             refused = table if isinstance(table, str) else None
             if isinstance(table, str):
@@ -155,12 +147,13 @@ def predict_answers(
     return with_model(pd.concat(tables, ignore_index=True), variants.chosen, convergence), reasons
 
 
-def answers_of(models: Models, records: Path, unit: str) -> pd.DataFrame | str:
+def answers_of(models: Models, records: Path, sinks: Path, unit: str) -> pd.DataFrame | str:
     """One variant's answers to all benchmarks, or why its change cannot be made.
 
     Args:
         models: of the run.
         records: folder of all splits.
+        sinks: folder with the vision-language model's profile.
         unit: ``<variant>/seed<n>``.
     """
     from diysink.architectures import UnsupportedInterventionError
@@ -169,7 +162,7 @@ def answers_of(models: Models, records: Path, unit: str) -> pd.DataFrame | str:
     variant, training = unit.split("/seed")
     evaluate = models.evaluate
     try:
-        with models.answering(variant, int(training)) as answering:
+        with models.answering(variant, int(training), sinks) as answering:
             tables = [
                 predict(
                     answering,

@@ -41,17 +41,17 @@ def all_tables(
     Tables without rows are left out (texts without images, splits without groups).
     """
     tables = {}
-    pictures = {}
+    images = {}
     for split in splits:
         records = record_table(candidates / split)
         tables[f"{split} records"] = records
-        pictures[split] = image_table(candidates / split, prepare.decode_again)
+        images[split] = image_table(candidates / split, prepare.decode_again)
         if split in prepare.group_shares:
             tables[f"{split} groups"] = group_table(records)
-    for split in pictures:
+    for split in images:
         if split in prepare.held_out:
-            pictures[split]["shared_with"] = shared_with(split, pictures)
-        tables[f"{split} images"] = pictures[split]
+            images[split]["shared_with"] = shared_with(split, images)
+        tables[f"{split} images"] = images[split]
     tables[QUARANTINE] = quarantine_table(splits, quarantine)
     return {name: table for name, table in tables.items() if len(table)}
 
@@ -131,11 +131,11 @@ def _texts(array: pa.Array) -> pd.Series:
     return pd.Series(array, dtype="str")
 
 
-def shared_with(split: str, pictures: dict[str, pd.DataFrame]) -> pd.Series:
+def shared_with(split: str, images: dict[str, pd.DataFrame]) -> pd.Series:
     """For each image of ``split`` the first other split that has the same file, or None."""
-    mine = pictures[split]["sha256"]
+    mine = images[split]["sha256"]
     found = pd.Series(None, index=mine.index, dtype="object")
-    for name, table in pictures.items():
+    for name, table in images.items():
         if name != split:
             found[found.isna() & mine.isin(table["sha256"])] = name
     return found

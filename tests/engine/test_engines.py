@@ -13,7 +13,6 @@ import pytest
 
 from diysink.engine import LocalEngine, RayEngine, WorkerDiedError, make_engine, worker
 
-ray = pytest.importorskip("ray")
 ENGINES = ["here", "local", "ray"]
 
 

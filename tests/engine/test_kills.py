@@ -4,8 +4,6 @@ import random
 
 import pytest
 
-pytest.importorskip("ray")
-
 from benchmarks.robustness.engines import Campaign, specs_of, write_records
 from diysink.artifact import Workspace
 from diysink.engine import run_shards

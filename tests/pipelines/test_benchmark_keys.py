@@ -17,6 +17,7 @@ from pipelines.benchmarks.labels import label_benchmarks
 from pipelines.benchmarks.models import Variants
 from pipelines.benchmarks.nodes import _answer
 from pipelines.benchmarks.settings import Benchmarks
+from pipelines.evaluate.models import Models
 from pipelines.evaluate.settings import Lvlm
 from pipelines.shared import Model
 from tests.pipelines.test_conf import changed, parameters
@@ -68,8 +69,9 @@ class Run:
         lvlm = Lvlm.model_validate(BASE["lvlm"] | self.lvlm)
         chosen = {"baseline": "stock", "candidate": "front", "variants": self.variants}
         evaluate = changed(EVALUATE, variants=chosen, **self.evaluate)
-        models = (self.root / "models", self.root / "rew", self.model, lvlm, evaluate)
-        variants = Variants(*models, self.seed, self.device)
+        folders = self.root / "models", self.root / "rew"
+        models = Models(*folders, self.model.sentence, lvlm, evaluate, self.seed, self.device)
+        variants = Variants(models, *folders, self.model)
         variants._threshold = lambda: [self.threshold]  # type: ignore[method-assign]
         found = {row.name: Asked.of(row, folder) for row, folder in benchmarks.rows()}
         name = next(iter(found))

@@ -6,6 +6,7 @@ import socket
 from html import escape
 from html.parser import HTMLParser
 from io import BytesIO
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from diysink.artifact import BrokenFolderError, digest_file, read_manifest, write_manifest
 from diysink.records import GROUPS, ImageFile, ImageLimits, Record, Records, Turn, write_shards
+from pipelines.ending import holding
 from pipelines.prepare import create_pipeline
 from pipelines.prepare.nodes import (
     InvalidRecordsError,
@@ -418,6 +420,22 @@ def test_a_damaged_candidate_is_named(tmp_path):
     # Taken in once more, the shard is written again: what is damaged is not trusted.
     again, _ = take_in_records(raw, prepare, str(tmp_path / "work"))
     assert [r.id for r in Records(again / "train")] == ["a"]
+
+
+def loky_workers() -> list[str]:
+    return [each.name for each in active_children() if each.name.startswith("Loky")]
+
+
+def test_workers_end_with_the_run(tmp_path):
+    """Whoever is left idle makes a process that ran this wait for minutes at its end."""
+    given = user_data(tmp_path, [item("a")]) | {"workers": 2}
+    prepare = Prepare.model_validate(given)
+    raw = generate_records(prepare, 0, str(tmp_path / "work"))
+    with holding():
+        candidates, _ = take_in_records(raw, prepare, str(tmp_path / "work"))
+        assert loky_workers()
+    assert not loky_workers()
+    assert [record.id for record in Records(candidates / "train")] == ["a"]
 
 
 def test_a_killed_generation_goes_on(tmp_path, monkeypatch):

@@ -3,9 +3,10 @@
 from diysink.census.card import Card
 from diysink.census.compare import Comparison, compare
 from diysink.census.images import Images, LeftOut, read_images
+from diysink.census.options import Options
 from diysink.census.page import write_page
 from diysink.census.quantities import QUANTITIES
-from diysink.census.run import Census, Options, census_of
+from diysink.census.run import Census, census_of
 from diysink.census.sweep import sweep_of
 from diysink.census.sweep_page import write_sweep_page
 

@@ -1,7 +1,7 @@
 """Training with Lightning: what each stage trains, on which batches, resumable at any moment."""
 
 from diysink.training.batches import EncodedRecords, RecordsDataModule
-from diysink.training.fit import FitSettings, check_started, fit, validation_loss
+from diysink.training.fit import fit, validation_loss
 from diysink.training.lengths import Lengths, TooLong, fitting_lengths
 from diysink.training.modules import (
     ConnectorTraining,
@@ -12,6 +12,7 @@ from diysink.training.modules import (
 )
 from diysink.training.ranks import LeaderLostError, Ranks, ranks
 from diysink.training.schedule import BatchSchedule
+from diysink.training.settings import FitSettings, check_started
 
 __all__ = [
     "BatchSchedule",
