@@ -74,14 +74,14 @@ class Folder(AbstractDataset[Path, Path | str]):
     def __init__(
         self, *, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._url = filepath if "://" in filepath else None
+        self.url = filepath if "://" in filepath else None
         self._path, self._optional = Path(filepath), optional
         self._checked: str | None = None  # digest of the manifest whose files were read in full
         self.metadata = metadata
 
     def _load(self) -> Path | str:
-        if self._url is not None:
-            return self._url
+        if self.url is not None:
+            return self.url
         if self._optional and not self._path.exists():
             return self._path
         try:
@@ -93,18 +93,18 @@ class Folder(AbstractDataset[Path, Path | str]):
         return self._path
 
     def _save(self, data: Path) -> None:
-        if self._url is not None:
+        if self.url is not None:
             raise DatasetError(
-                f"{self._url} is read in place and never written. Write to a folder, and copy it "
+                f"{self.url} is read in place and never written. Write to a folder, and copy it "
                 "there (docs/guides/scale.md)."
             )
         publish(data, self._path)
 
     def _exists(self) -> bool:
-        return self._url is not None or (self._path / "manifest.json").is_file()
+        return self.url is not None or (self._path / "manifest.json").is_file()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._url or str(self._path)}
+        return {"filepath": self.url or str(self._path)}
 
 
 def _manifest_digest(folder: Path) -> str | None:

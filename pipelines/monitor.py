@@ -5,6 +5,8 @@ row of every optimizer step to a file in its scratch folder, which a thread of t
 """
 
 import json
+import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeR
 from diysink.artifact import Unit
 
 Row = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 COUNTS = ("dialogues", "truncated", "left_out")
 _STEPS = "steps.jsonl"
@@ -28,7 +31,7 @@ _POLL = 0.25  # seconds between two looks for new steps
 @contextmanager
 def reporting(unit: Unit) -> Iterator[Callable[[Row], None]]:
     """A function that takes the row of one optimizer step, for a `Monitor` to see."""
-    with (unit.scratch / _STEPS).open("a") as file:
+    with (unit.scratch / _STEPS).open("w") as file:  # anew where Ray tries a training again
 
         def report(row: Row) -> None:
             file.write(json.dumps(row) + "\n")
@@ -122,13 +125,22 @@ class Monitor:
         while not self._ended.wait(_POLL):
             for name, file in files.items():
                 try:
-                    with file.open("rb") as opened:
-                        opened.seek(places[name])
-                        lines = opened.read()
-                except FileNotFoundError:  # not begun yet, or done
-                    continue
-                whole = lines[: lines.rfind(b"\n") + 1]
-                places[name] += len(whole)
-                with self._lock:
-                    for line in whole.splitlines():
-                        self.receive(name, json.loads(line))
+                    places[name] = self._read(name, file, places[name])
+                except Exception:  # `finish` logs all rows of a training once more
+                    logger.warning("steps of %s are not shown", name, exc_info=True)
+
+    def _read(self, name: str, file: Path, place: int) -> int:
+        """Show what was added to a file; the place to which it was read."""
+        try:
+            with file.open("rb") as opened:
+                if opened.seek(0, os.SEEK_END) < place:  # begun anew
+                    place = 0
+                opened.seek(place)
+                lines = opened.read()
+        except FileNotFoundError:  # not begun yet, or done
+            return place
+        whole = lines[: lines.rfind(b"\n") + 1]
+        with self._lock:
+            for line in whole.splitlines():
+                self.receive(name, json.loads(line))
+        return place + len(whole)

@@ -138,7 +138,8 @@ def _check_runner(runner: Any) -> None:
         f"{name} runs or saves several nodes side by side; the nodes of this project use all cores "
         "or the GPU themselves, share one MLflow run, and load models in ways that threads must "
         "not. Leave it out (SequentialRunner). What can run side by side has parameters: "
-        "num_processes, sinks.workers, prepare.workers, align.num_workers."
+        "num_processes, align.num_workers, and the workers of prepare, sinks, inspect, evaluate, "
+        "benchmarks and tune."
     )
 
 

@@ -63,14 +63,13 @@ def train_units(
         def run(missing: Sequence[Unit]) -> Iterator[tuple[Unit, list[Row]]]:
             workers = workers_of(trainer, num_processes, len(missing), engine)
             monitor.follow(missing)
-            runner = engine_of(engine, workers, ray)
+            device = "cpu" if on_cpu(trainer) else "auto"
+            runner = engine_of(engine, workers, ray, device)
             for unit, rows in runner.run(
                 partial(_train_together if trainer.launched else _train, train, trainer), missing
             ):
                 monitor.finish(unit.name, rows)
                 yield unit, rows
-            if not on_cpu(trainer):
-                runner.close()  # the device's memory is the next stage's
 
         try:
             return run_units(work, units, run)
@@ -113,11 +112,14 @@ def is_distributed(trainer: "Trainer") -> bool:
     return trainer.strategy != "auto"
 
 
-def leads() -> bool:
-    """Whether this process writes what a training made; of several, rank 0 does."""
+def is_global_zero(trainer: "Trainer") -> bool:
+    """Whether this process writes what a training made; of several that train, rank 0 does.
+
+    Elsewhere a number of a process says nothing of a training: srun also starts Ray's workers.
+    """
     from diysink.training import ranks
 
-    team = ranks()
+    team = ranks() if trainer.launched else None
     return team is None or team.rank == 0
 
 
@@ -137,7 +139,7 @@ def _train(train: Callable[[Unit, Report], list[Row]], trainer: "Trainer", unit:
 
     from diysink.engine import threads
 
-    reports = reporting(unit) if leads() else nullcontext(_nowhere)
+    reports = reporting(unit) if is_global_zero(trainer) else nullcontext(_nowhere)
     with threads(1 if on_cpu(trainer) else torch.get_num_threads()), reports as report:
         return train(unit, report)
 
@@ -242,7 +244,7 @@ def fit_records(
     # Processes that a training starts itself have no way back to the display.
     spawned = is_distributed(settings.trainer) and not settings.trainer.launched
     rows = fit(training, batches, settings.trainer, unit.scratch, None if spawned else report)
-    if leads():
+    if is_global_zero(settings.trainer):
         write_json(unit.result / DIALOGUES, data.lengths.plain())
     # In the order that a finished unit's rows have when they are read again.
     return [dict(sorted((row | data.lengths.counts).items())) for row in rows]

@@ -17,7 +17,7 @@ from pipelines.training import (
     dialogues,
     encoded_records,
     fit_records,
-    leads,
+    is_global_zero,
     optimization,
     train_units,
 )
@@ -84,7 +84,7 @@ def train_connector(
     )
     data = encoded_records(records, align, align.cache_size, assembled)
     rows = fit_records(training, data, align, seed, unit, report)
-    if not leads():
+    if not is_global_zero(align.trainer):
         return rows
     connector = assembled.model.model.multi_modal_projector.cpu()
     save_file(connector.state_dict(), unit.result / "connector.safetensors")

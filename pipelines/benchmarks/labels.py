@@ -40,9 +40,10 @@ def label_benchmarks(
     """
     from diysink.evaluation.parts import PREDICTIONS, answer_in_parts
 
-    rule, runner = benchmarks.taxonomy, engine_of(engine, benchmarks.workers, ray)
+    rule = benchmarks.taxonomy
     if rule is None:
         return {}
+    runner = engine_of(engine, benchmarks.workers, ray, device)
     model: Any
     if evaluate.variants.changed:
         model, digest = lvlm, digested_lvlm(lvlm)["path"]

@@ -69,7 +69,7 @@ def answer_benchmarks(
     variants = Variants(models, finetuned_models, reweightings, model)
     if any(map(needs_sinks, evaluate.variants.chosen.values())):
         variants.measure_sinks(Path(benchmarks.answers) / "sinks", next(iter(found.values())))
-    runner = engine_of(engine, benchmarks.workers, ray)
+    runner = engine_of(engine, benchmarks.workers, ray, device)
     answers: dict[str, Any] = {name: {} for name in found}
     refused: dict[str, str] = {}
     for variant, training in variants.units(seeds):

@@ -118,7 +118,8 @@ def predict_answers(
     def run(missing: Sequence[Unit]) -> Iterator[tuple[Unit, list[dict[str, Any]]]]:
         results = {unit.name: unit for unit in missing}
         answer = partial(answers_of, models, records.absolute(), lvlm_sinks.absolute())
-        for name, table in engine_of(engine, evaluate.workers, ray).run(answer, list(results)):
+        runner = engine_of(engine, evaluate.workers, ray, device)
+        for name, table in runner.run(answer, list(results)):
             refused = table if isinstance(table, str) else None
             if isinstance(table, str):
                 logger.warning("%s is left out: %s", name.split("/seed")[0], refused)

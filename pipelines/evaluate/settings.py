@@ -73,7 +73,11 @@ class Variant(Settings):
         is the same as before there were any.
         """
         same: dict[str, Any] = {"tau": 1.0, "weights": Weights().plain()}
-        return {key: value for key, value in serialize(self).items() if same.get(key) != value}
+        return {
+            key: value
+            for key, value in serialize(self).items()
+            if key not in same or same[key] != value
+        }
 
     @model_validator(mode="after")
     def _one_model(self) -> Self:

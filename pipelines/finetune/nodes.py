@@ -28,7 +28,7 @@ from pipelines.training import (
     encoded_records,
     encoded_split,
     fit_records,
-    leads,
+    is_global_zero,
     optimization,
     train_units,
 )
@@ -135,10 +135,12 @@ def train_model(
     rows = []
     if finetune.max_steps:
         rows = fit_records(training, data, finetune, seed, unit, report)
-    if not leads():
+    if not is_global_zero(finetune.trainer):
         return rows
     if finetune.validation is not None:
-        held_out = encoded_split(records / finetune.validation.split, finetune, assembled)
+        # As images are when the model answers, however it was trained.
+        exact = finetune.model_copy(update={"image_backend": "pil", "decode": "exact"})
+        held_out = encoded_split(records / finetune.validation.split, exact, assembled)
         loss = validation_loss(training, held_out, finetune.trainer, finetune.batch_size)
         last = fmean(row["loss"] for row in rows[-20:]) if rows else None
         write_json(unit.result / LOSSES, {"train_loss": last, "validation_loss": loss})

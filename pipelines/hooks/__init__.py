@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 
+from pipelines.hooks.engines import Engines
 from pipelines.hooks.outputs import Outputs
 from pipelines.hooks.parameters import Parameters
 from pipelines.hooks.runs import Intents, Runs
@@ -31,6 +32,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 # Of those that are to be first, the last one here is: parameters are checked before a run waits,
 # and it has waited before it says that it begins.
 HOOKS: tuple[object, ...] = (
+    Engines(),
     Summary(),
     Stages(),
     Tracking(),

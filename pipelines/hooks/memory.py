@@ -20,8 +20,9 @@ def peak_bytes() -> int:
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        lines = []
+    found = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return next(found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT)
 
 
 def child_peak_bytes() -> int:

@@ -34,7 +34,7 @@ def inspect_model(
             "inspect.model=facebook/dinov2-small,inspect.images=photos"
         )
     settings = inspect.model_dump(exclude={"workers"})
-    runner = engine_of(engine, inspect.workers, ray)
+    runner = engine_of(engine, inspect.workers, ray, device)
     inputs = settings | {"model": digest_source(inspect.model, inspect.revision)}
     folder = Workspace(workspace, "inspect", inputs).folder("census")
     card = diysink.inspect(**settings, device=device, engine=runner, out=folder)

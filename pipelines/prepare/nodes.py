@@ -55,8 +55,9 @@ def take_in_records(raw: Path, prepare: "Prepare", workspace: str) -> tuple[Path
     from diysink.artifact import Workspace, write_manifest
     from diysink.records import open_source, take_in
 
-    work = Workspace(workspace, "prepare", {"take_in": prepare.plain(), "raw": str(raw)})
-    engine = engine_of("local", 0 if prepare.workers == 1 else prepare.workers)
+    settings = prepare.model_dump(mode="json", exclude={"workers"})
+    work = Workspace(workspace, "prepare", {"take_in": settings, "raw": str(raw)})
+    engine = engine_of("local", prepare.workers)
     taken: dict[str, Intake] = {}
     for name, given in prepare.sources(raw).items():
         taken[name] = take_in(

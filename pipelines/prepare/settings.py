@@ -62,7 +62,7 @@ class Prepare(Settings):
     max_text_bytes: PositiveInt = MAX_TEXT_BYTES
     image: Annotated[ImageLimits, BeforeValidator(lambda v: {} if v is None else v)] = ImageLimits()
     records_per_shard: PositiveInt = RECORDS_PER_SHARD
-    workers: PositiveInt = 1
+    workers: NonNegativeInt = 0
     decode_again: NonNegativeInt = 500
     held_out: tuple[Name, ...] = ("validation", "test")
     # Three groups cannot each have more than a third.

@@ -16,7 +16,7 @@ from pipelines.training import (
     dialogues,
     encoded_records,
     fit_records,
-    leads,
+    is_global_zero,
     optimization,
     train_units,
 )
@@ -121,7 +121,7 @@ def train_selector(
     count = len(Records(records / settings.split))
     data = encoded_records(records, settings, count, generator)
     rows = fit_records(training, data, settings, seed, unit, report)
-    if not leads():
+    if not is_global_zero(settings.trainer):
         return rows
     save_selection(selection, unit.result)
     return rows

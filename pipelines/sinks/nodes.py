@@ -35,7 +35,7 @@ def measure_sinks(
     """Statistics and profile of every encoder, in a folder with one sub-folder an encoder."""
     tasks = _tasks(records, sinks, _measured_on(device, engine, ray))
     split = _split(records, sinks.split)
-    runner = engine_of(engine, sinks.workers, ray)
+    runner = engine_of(engine, sinks.workers, ray, device)
     work = Workspace(
         workspace,
         "sinks",
@@ -54,8 +54,6 @@ def measure_sinks(
         )
         statistics.save(folder / "statistics.safetensors")
         profile.save(folder / "profile.json")
-    if not all(task.device == "cpu" for task in tasks.values()):
-        runner.close()  # no later stage needs the encoder: the device's memory is theirs
     write_manifest(results, kind="sink profiles", records=split.digest, encoders=sorted(tasks))
     return results
 

@@ -34,6 +34,12 @@ def tuned_variants(run: "Run") -> Iterator[Problem]:
             yield Problem(f"{where}.variant", repr(study.variant), expected)
             continue
         setting = Setting.of(variants[study.variant], reweight)
+        connector = variants[study.variant].connector
+        if setting.selector is not None and connector != reweight.connector:
+            came = f"{study.variant!r}, of connector {connector!r}, whose selector is trained"
+            expected = f"a variant of reweight.connector, {reweight.connector!r}"
+            yield Problem(f"{where}.variant", came, expected)
+            continue
         for path, distribution in study.space.items():
             if path.startswith(SELECTOR) and setting.selector is None:
                 selection = variants[study.variant].selection

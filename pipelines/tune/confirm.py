@@ -60,7 +60,8 @@ def trial_rows(
     """One row a trial and value that it tried.
 
     Columns: study, trial (Optuna's number), value (accuracy on the questions of the search),
-    seconds, parameter (its path), setting (what was tried, as text), number (the same; NaN of a
+    seconds (from being asked for to its value: with workers it waits in
+    between), parameter (its path), setting (what was tried, as text), number (the same; NaN of a
     categorical one), default (what the default has, as text), log (whether it was drawn in its
     logarithm).
     """

@@ -77,6 +77,7 @@ def search_settings(
     bootstrap = Bootstrap(evaluate.resamples, evaluate.level, seed)
     rows: list[dict[str, Any]] = []
     found: dict[str, Any] = {}
+    runner = engine_of(engine, tune.workers, ray, device)
     try:
         for name, study in tune.studies.items():
             objective = Objective(
@@ -85,7 +86,6 @@ def search_settings(
             )  # fmt: skip
             key = digest_json([inputs, settings[name].plain(), study.plain()["space"], tune.sampler,
                                tune.startup])[:16]  # fmt: skip
-            runner = engine_of(engine, tune.workers, ray)
             trials = _trials(name, key, study, tune, seed, objective, runner)
             default = {path: settings[name].value(path) for path in study.space}
             rows += trial_rows(name, study.space, trials, default)
@@ -114,7 +114,7 @@ def write_preset(
     """
     parent = Path(tune.conf) / env
     extends = env if env != "base" and any(parent.glob("parameters*")) else None
-    text = preset_of(tuning_results, evaluate, None if env == tune.preset else extends)
+    text = preset_of(tuning_results, evaluate, extends)
     if tune.preset is not None:
         folder = Path(tune.conf) / tune.preset
         if not is_ours(folder):  # it was, when the run began
@@ -159,7 +159,7 @@ def _trials(
     """All trials of a study; the default is tried first, where the space holds it."""
     from diysink.engine import LocalEngine
 
-    parallel = not isinstance(engine, LocalEngine) or engine.workers > 1
+    parallel = not isinstance(engine, LocalEngine) or engine.workers > 0  # one more waits
     return search(
         open_study(tune.storage, f"{name}-{key}"),
         {path: distribution.optuna() for path, distribution in study.space.items()},

@@ -150,6 +150,6 @@ def _holds(space: Mapping[str, "BaseDistribution"], values: Mapping[str, Any]) -
     def inside(distribution: Any, value: Any) -> bool:
         if isinstance(distribution, CategoricalDistribution):
             return value in distribution.choices
-        return isinstance(value, int | float) and distribution._contains(value)
+        return isinstance(value, int | float) and distribution.low <= value <= distribution.high
 
     return all(inside(space[path], values.get(path)) for path in space)

@@ -162,7 +162,6 @@ class Objective:
         name = f"{setting.variant.selection}-{digest_json(setting.selector.plain())[:12]}"
         reweight = self.reweight.model_copy(
             update={
-                "connector": setting.variant.connector,
                 "selectors": {name: setting.selector},
                 "trainer": replace(self.reweight.trainer, enable_progress_bar=False),
             }

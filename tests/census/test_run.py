@@ -116,18 +116,23 @@ def test_workers_measure_the_same_in_any_order(folder, cards):
         np.testing.assert_array_equal(rows, cards["encoder"].replicates[name])
 
 
-def test_units_are_chosen_before_workers_need_them(folder):
+def test_units_are_chosen_before_workers_need_them(folder, cards):
     """Four images at a time: the first four batches choose, the others measure."""
     options = {"batch_size": 4, "progress": False}
     engine = Posted()
     card = diysink.inspect(path("encoder"), folder, engine=engine, **options)
     assert engine.sent == 12
     assert card.plain == diysink.inspect(path("encoder"), folder, **options).plain
+    for layer, other in zip(card.plain["layers"], cards["encoder"].plain["layers"], strict=True):
+        cells = [one["metrics"].get("neuron_ratio") for one in (layer, other)]
+        assert (cells[0] is None) == (cells[1] is None)
+        if cells[0] is not None:  # the units are those of the first sixteen images
+            assert cells[0]["value"] == pytest.approx(cells[1]["value"], rel=2e-3)
 
 
 def test_a_model_in_memory_is_not_sent_to_workers(folder):
     tower, processor = make("siglip"), PROCESSORS["siglip"]()
-    with pytest.raises(ValueError, match="in memory"):
+    with pytest.raises(ValueError, match="memory alone"):
         diysink.inspect(tower, folder, processor=processor, engine=Posted(), progress=False)
 
 

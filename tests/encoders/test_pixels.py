@@ -1,5 +1,7 @@
 """Images resized by torch are those of Pillow but for one step of 255 here and there."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -54,3 +56,15 @@ def test_without_resizing_the_pixels_are_those_of_transformers():
 def test_a_filter_that_torch_does_not_have_is_an_error():
     with pytest.raises(ValueError, match="set image_backend to pil"):
         Pixels(CLIPImageProcessorPil(resample=Image.Resampling.LANCZOS), "torch")
+
+
+@pytest.mark.parametrize("backend", ["pil", "torch"])
+def test_it_goes_to_other_processes(backend, images):
+    pixels = Pixels(PROCESSORS[0], backend)
+    assert torch.equal(pickle.loads(pickle.dumps(pixels))(images[:1]), pixels(images[:1]))
+
+
+def test_a_size_that_says_nothing_of_the_shorter_side_is_an_error():
+    processor = CLIPImageProcessorPil(size={"longest_edge": 56, "shortest_edge": 0})
+    with pytest.raises(ValueError, match="set decode to exact"):
+        _ = Pixels(processor).side

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import signal
 import threading
 import time
@@ -67,7 +68,13 @@ def until(condition, seconds=60):
         time.sleep(0.05)
 
 
-def test_results_and_logs_come_back(engine, capfd, caplog):
+def test_an_error_is_the_same_in_another_process():
+    error = WorkerDiedError("It died. Run again.")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_results_and_logs_come_back(engine, capfd, caplog, monkeypatch):
+    monkeypatch.setattr(worker, "highest_bytes", 0)
     with caplog.at_level(logging.INFO):
         done = dict(engine.run(square, range(5)))
     assert {task: found for task, (found, _) in done.items()} == {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}

@@ -3,6 +3,8 @@
 A call that asks for hidden states masks dropped tokens; so a test has both ways.
 """
 
+import gc
+import weakref
 from copy import deepcopy
 
 import pytest
@@ -153,6 +155,22 @@ def test_an_answer_goes_on_from_a_cache(name):
         cache.crop(-14)  # four of the answer, three words behind an image, seven of its tokens
         with pytest.raises(ValueError, match="was cropped to"):
             tiny.model(input_ids=given["input_ids"][:, -2:], past_key_values=cache)
+
+
+def test_a_cache_is_freed_with_its_last_name(llava):
+    """At 7B it is gigabytes, and the garbage collector runs whenever it likes."""
+    output, _ = called(llava, Drop("sink"))
+    cache = output.past_key_values
+    assert cache.get_seq_length() > keys(cache)
+    copy = deepcopy(cache)
+    assert copy.get_seq_length() == cache.get_seq_length()
+    gone = [weakref.ref(cache), weakref.ref(copy)]
+    gc.disable()
+    try:
+        del output, cache, copy
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_the_loss_is_that_of_the_sequence_without_them(llava):

@@ -9,6 +9,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+import torch
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
@@ -16,11 +17,16 @@ from kedro.runner import SequentialRunner
 from rich.console import Console
 
 from diysink.artifact import digest_file, write_manifest
+from pipelines.datasets import Folder
+from pipelines.ending import holding
+from pipelines.engines import engine_of
 from pipelines.hooks import HOOKS
-from pipelines.hooks.parameters import Parameters
+from pipelines.hooks.engines import Engines
+from pipelines.hooks.parameters import Parameters, check_records
 from pipelines.hooks.stages import Stages, run_file, stages_of, timings_file
 from pipelines.hooks.summary import Summary, accuracy_table
 from pipelines.hooks.tracking import Tracking, metrics_of
+from pipelines.shared import Ray
 
 
 def run(project: Path, pipeline: Pipeline, catalog: DataCatalog, hooks: list[object]) -> None:
@@ -274,3 +280,37 @@ def test_a_node_takes_settings_where_mlflow_logs_parameters() -> None:
     hook._settings = {"align": "settings", "sinks": "not taken"}
     assert hook.before_node_run(inputs) == {"params:align": "settings"}
     assert inputs["params:align"] == {"a": 1}
+
+
+def test_records_at_a_url_are_for_the_stage_that_reads_them_there() -> None:
+    records = Folder(filepath="s3://bucket/records")
+    catalog = DataCatalog({"records": records})
+    pipeline = Pipeline([node(lambda records: 1, "records", "found", name="measure")])
+    check_records(catalog, pipeline, ["sinks"])
+    with pytest.raises(ValueError, match="For align copy them to a folder"):
+        check_records(catalog, pipeline, ["align", "sinks"])
+    check_records(DataCatalog({"records": Folder(filepath="data/x")}), pipeline, ["align"])
+
+
+def test_workers_on_a_device_end_with_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    class Engine:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def close(self) -> None:
+            closed.append(self.name)
+
+    monkeypatch.setattr("diysink.engine.make_engine", lambda name, *a, **more: Engine(name))
+    monkeypatch.setattr("diysink.engine.resolve_device", torch.device)
+    with holding():
+        engine_of("local", 2, device="cpu")
+        Engines().after_node_run()
+        assert closed == []
+        engine_of("local", 2, device="cuda")
+        Engines().after_node_run()
+        assert closed == ["local"]
+        engine_of("ray", 0, Ray(num_gpus=1), device="auto")
+        Engines().after_node_run()
+        assert closed == ["local", "ray"]

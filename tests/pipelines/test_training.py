@@ -14,12 +14,13 @@ from diysink.encoders import load_encoder
 from diysink.engine import threads
 from diysink.records import Records, write_shards
 from diysink.sinks import SinkProfile
+from diysink.training import ranks
 from pipelines import training
 from pipelines.align.nodes import align_connectors
 from pipelines.finetune.nodes import finetune_models
 from pipelines.monitor import Monitor, reporting
 from pipelines.parts import untrained
-from pipelines.training import encoded_records, processes_of, train_units
+from pipelines.training import encoded_records, is_global_zero, processes_of, train_units
 from tests.engine.test_engines import until
 from tests.pipelines.test_conf import changed, parameters, settings_of
 from tests.pipelines.test_profiles import profile
@@ -128,7 +129,28 @@ def test_auto_is_one_training_a_core_or_one_on_a_gpu(changes, gpu, expected, mon
     assert processes_of(trainer, 2) == (1 if trainer.launched else 2)
 
 
-def test_curves_are_logged_to_the_open_run_every_tenth_step_and_at_the_end(monkeypatch, tmp_path):
+def test_a_number_that_srun_gave_to_a_worker_of_ray_is_of_no_training(monkeypatch):
+    """srun starts Ray's nodes as well: what trains there alone is written there."""
+    for name, value in {
+        "NTASKS": "4",
+        "NTASKS_PER_NODE": "1",
+        "PROCID": "2",
+        "STEP_ID": "0",
+        "NODEID": "2",
+    }.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    ranks.cache_clear()
+    try:
+        assert ranks().rank == 2
+        assert is_global_zero(TRAINER)
+        assert not is_global_zero(replace(TRAINER, devices=4, strategy="ddp"))
+    finally:
+        ranks.cache_clear()
+
+
+def test_curves_are_logged_to_the_open_run_every_tenth_step_and_at_the_end(
+    monkeypatch, tmp_path, caplog
+):
     """Steps are read while the training reports them, once each, also when it begins anew."""
     logged = []
     run = SimpleNamespace(info=SimpleNamespace(run_id="mine"))
@@ -139,9 +161,12 @@ def test_curves_are_logged_to_the_open_run_every_tenth_step_and_at_the_end(monke
     counts = {"dialogues": 9, "truncated": 1, "left_out": 2}
     rows = [{"step": s, "loss": 1 / s, "learning_rate": 0.1} | counts for s in range(1, 14)]
     unit = Unit("dual/seed0", tmp_path, tmp_path)
-    (tmp_path / "steps.jsonl").write_text('{"of": "a run that was killed"}\n')
+    file = tmp_path / "steps.jsonl"
+    file.write_text('{"of": "a run that was killed"}\n')
     with Monitor("align", 13, bars=False) as monitor:
         monitor.follow([unit])
+        file.write_text("no row\n")  # what cannot be read stops nothing
+        until(lambda: "steps of dual/seed0 are not shown" in caplog.text)
         for first in (0, 7):
             with reporting(unit) as report:
                 for row in rows[first:11]:

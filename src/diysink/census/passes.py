@@ -21,6 +21,7 @@ from diysink.engine import Engine, LocalEngine
 from diysink.records import ImageFile
 
 NAMED = 20  # images left out that a card names
+HELD = 64  # batches at a time, whose sums may have to wait for one before them
 logger = logging.getLogger(__name__)
 
 
@@ -137,7 +138,8 @@ class Pass:
         # One by one while it is still chosen what later images are measured by.
         while not sums.settled and (first := next(batches, None)) is not None:
             add([first])
-        add(batches)
+        while some := list(islice(batches, HELD)):
+            add(some)
 
     def about(self, sums: Sums) -> dict[str, Any]:
         """What a card says of the images."""

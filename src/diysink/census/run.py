@@ -159,7 +159,8 @@ class Census:
         way = Pass(images, options.limit, options.batch_size, options.save_every, progress, engine)
         totals = way.run(begun, Totals, self.measure, file, "images")
         card = make_card(totals, described(about, way.about(totals), options), self.layers)
-        return self._with_causes(card, images) if options.causes else card
+        with options.in_threads():
+            return self._with_causes(card, images) if options.causes else card
 
     def examples(self, images: Images, card: Card) -> list[Example]:
         """What the page shows of some images: the first of each of so many equal parts.

@@ -33,7 +33,7 @@ class Pixels:
     """
 
     def __init__(self, processor: Any, backend: ImageBackend = "pil") -> None:
-        self.processor = processor
+        self.processor, self.backend = processor, backend
         self._stock = processor
         self._fused = False
         if backend == "torch":
@@ -46,6 +46,9 @@ class Pixels:
             resizing: Any = type(kind.__name__, (_TorchResize, kind), {})
             self._stock = resizing.from_dict(processor.to_dict())
             self._fused = bool(processor.do_rescale and processor.do_normalize)
+
+    def __reduce__(self) -> Any:
+        return Pixels, (self.processor, self.backend)  # torch's resizing is of a class made here
 
     def __call__(
         self, images: Sequence[Image.Image]
@@ -70,9 +73,18 @@ class Pixels:
 
     @property
     def side(self) -> int:
-        """What an image's sides are resized to at least, in pixels."""
+        """What an image's sides are resized to at least, in pixels.
+
+        Raises:
+            ValueError: the processor's size does not say.
+        """
         size = self.processor.size
-        found = size.get("shortest_edge") or max(size.get("height", 0), size.get("width", 0))
+        found = size.get("shortest_edge") or max(size.get("height") or 0, size.get("width") or 0)
+        if not found:
+            raise ValueError(
+                f"{type(self.processor).__name__} resizes to {size}, which says nothing of the "
+                "shorter side: set decode to exact"
+            )
         return int(found)
 
 

@@ -8,13 +8,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from diysink.engine.engine import WorkerDiedError, as_done
+from joblib import cpu_count
+
+from diysink.engine.engine import AGAIN, WorkerDiedError, as_done
 from diysink.engine.worker import called, noted
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _FORWARDED = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "OMP_WAIT_POLICY")
+
+
+_connected: list["RayEngine"] = []  # the engine that connected this process, if one did
 
 
 class RayEngine:
@@ -48,7 +53,6 @@ class RayEngine:
         self.workers, self.address = workers, address
         self.num_cpus, self.num_gpus = num_cpus, num_gpus
         self.max_retries, self.runtime_env = max_retries, dict(runtime_env or {})
-        self._ours = False
 
     def run(
         self, call: Callable[[Task], Result], tasks: Iterable[Task]
@@ -60,6 +64,7 @@ class RayEngine:
         """
         ray = _ray()
         self._connect(ray)
+        self._ahead(ray, first=True)
         function = ray.remote(
             num_cpus=self.num_cpus,
             num_gpus=self.num_gpus,
@@ -80,17 +85,17 @@ class RayEngine:
             done.close()
 
     def close(self) -> None:
-        """End the cluster that was started here, or leave the one that was there."""
-        if self._ours:
+        """End the cluster that this process started, or leave the one that was there."""
+        if _connected:
+            _connected.clear()
             _ray().shutdown()
-            self._ours = False
 
     def _connect(self, ray: Any) -> None:
         if ray.is_initialized():
             return
         own: dict[str, Any] = {}
         if self.address is None:
-            cores = max(os.cpu_count() or 1, round(self.workers * self.num_cpus))
+            cores = max(cpu_count(), round(self.workers * self.num_cpus))
             own = {"num_cpus": cores, "include_dashboard": False}
             own |= {"runtime_env": self.runtime_env or None}
         else:  # what keeps this process from calling others holds for workers elsewhere as well
@@ -105,13 +110,13 @@ class RayEngine:
         )
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray has put its own handler there
-        self._ours = True
+        _connected.append(self)
 
     def _environment(self) -> dict[str, Any]:
         said = {name: os.environ[name] for name in _FORWARDED if name in os.environ}
         return self.runtime_env | {"env_vars": said | self.runtime_env.get("env_vars", {})}
 
-    def _ahead(self, ray: Any) -> int:
+    def _ahead(self, ray: Any, *, first: bool = False) -> int:
         if self.workers:
             return self.workers
         needs = {"CPU": self.num_cpus, "GPU": self.num_gpus}
@@ -120,12 +125,12 @@ class RayEngine:
             for node in ray.nodes()
             if node["Alive"]
         )
-        if not room:
+        if not room and first:
             raise ValueError(
                 f"No machine of the Ray cluster has {needs['CPU']:g} CPUs and {needs['GPU']:g} "
                 "GPUs for one worker: look at `ray status`, and lower ray.num_cpus or ray.num_gpus."
             )
-        return 2 * room
+        return 2 * max(room, 1)  # a machine that has gone may come again
 
 
 def _ray() -> Any:
@@ -166,5 +171,6 @@ def _result(ray: Any, future: Any) -> Any:
         errors.RaySystemError,
     ) as error:
         raise WorkerDiedError(
-            "A worker of the Ray cluster, or its machine, died each time that a task was tried."
+            "A worker of the Ray cluster, or its machine, died each time that a task was tried. "
+            + AGAIN
         ) from error

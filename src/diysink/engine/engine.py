@@ -12,11 +12,9 @@ Result = TypeVar("Result")
 class WorkerDiedError(RuntimeError):
     """A worker process, or the machine it ran on, ended without an answer."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"{what} What was finished is kept: run again, with fewer workers or a smaller batch "
-            "if memory was the reason."
-        )
+
+AGAIN = "What was finished is kept: run again, with fewer workers if memory was the reason."
+"""What to do about a `WorkerDiedError`."""
 
 
 @runtime_checkable

@@ -7,9 +7,10 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, TypeVar
 
+from joblib import cpu_count
 from joblib.externals.loky import get_reusable_executor
 
-from diysink.engine.engine import WorkerDiedError, as_done
+from diysink.engine.engine import AGAIN, WorkerDiedError, as_done
 from diysink.engine.worker import begin, called, noted
 
 Task = TypeVar("Task")
@@ -55,7 +56,9 @@ class LocalEngine:
             for task, future in done:
                 yield task, noted(future.result())
         except BrokenProcessPool as error:
-            raise WorkerDiedError("A worker process was killed or ran out of memory.") from error
+            raise WorkerDiedError(
+                f"A worker process was killed or ran out of memory. {AGAIN}"
+            ) from error
         finally:
             done.close()
 
@@ -66,7 +69,7 @@ class LocalEngine:
 
     def _executor(self) -> Any:
         # Each has its share of the cores: with all of them, workers stand in each other's way.
-        share = str(max(1, (os.cpu_count() or 1) // self.workers))
+        share = str(max(1, cpu_count() // self.workers))
         executor = get_reusable_executor(
             self.workers,
             timeout=_IDLE,

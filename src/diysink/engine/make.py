@@ -22,3 +22,5 @@ def make_engine(name: EngineName, workers: int = 0, **ray: Any) -> Engine:
             return LocalEngine(workers)
         case "ray":
             return RayEngine(workers, **ray)
+        case _:
+            raise ValueError(f"engine is {name!r}; it must be local or ray.")

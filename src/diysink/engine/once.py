@@ -48,7 +48,8 @@ def made_there(source: Once[Any] | None) -> tuple[Callable[..., Any], tuple[Any,
     """
     if source is None:
         raise ValueError(
-            "A model or a processor in memory cannot be sent to workers. Save it and give its "
-            "folder, or work in this process (workers=0)."
+            "What is in this process's memory alone (a model, a processor, items of a benchmark) "
+            "cannot be sent to workers. Save it and give its folder, or work in this process "
+            "(workers=0)."
         )
     return _made, (source,)

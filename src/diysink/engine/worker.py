@@ -18,7 +18,8 @@ highest_bytes = 0
 """Highest resident set of any worker that has given this process a result."""
 
 _LOOK = 0.5  # seconds between two looks whether the parent lives
-_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+UNIT = 1 if sys.platform == "darwin" else 1024
+"""Of ru_maxrss, in bytes."""
 
 
 def begin(parent: int) -> None:
@@ -35,7 +36,7 @@ def called(call: Callable[[Task], Result], level: int, task: Task) -> tuple[Resu
     if not root.handlers:
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     root.setLevel(level)
-    return call(task), _peak_bytes()
+    return call(task), peak_bytes()
 
 
 def noted(answer: tuple[Result, int]) -> Result:
@@ -52,9 +53,11 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _peak_bytes() -> int:
-    try:  # of this process alone: ru_maxrss also counts what it was forked from
+def peak_bytes() -> int:
+    """Highest resident set of this process alone, in bytes."""
+    try:  # ru_maxrss also counts what it was forked from
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        lines = []
+    found = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return next(found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT)

@@ -102,8 +102,8 @@ class Interception:
             columns = columns.then(every if kept is None else kept)
             call["attention_mask"] = columns.mask(call["attention_mask"])
         if columns is not None and kept is not None:
-            read = kept[self._placeholders(call["input_ids"])]
-            levels = [level[read.to(level.device)] for level in levels]
+            seen = kept[self._placeholders(call["input_ids"])]
+            levels = [level[seen.to(level.device)] for level in levels]
             call = shortened(call, columns, kept, filler=int(self.inner.config.image_token_id == 0))
         if features is not None:
             features = with_levels(features, levels)

@@ -15,7 +15,7 @@ them, it tells the caller's number; inside a call it tells its own.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MethodType
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import Cache
 
 COLUMNS_ON_CACHE = "_diysink_columns"  # an attribute, so that a copied cache brings it along
+_OWN = "_diysink_own_class"  # of a class that tells the caller's number of columns
 TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 
 
@@ -149,12 +150,14 @@ def spread(output: Any, kept: Bool[Tensor, "batch new"]) -> Any:
 @contextmanager
 def own_length(cache: Cache | None) -> Iterator[None]:
     """In the block, a cache tells how many columns it holds, and not how many the caller has."""
-    told = None if cache is None else vars(cache).pop("get_seq_length", None)
+    telling = type(cache)
+    if cache is not None:
+        cache.__class__ = getattr(telling, _OWN, telling)
     try:
         yield
     finally:
-        if cache is not None and told is not None:
-            cache.get_seq_length = told
+        if cache is not None:
+            cache.__class__ = telling
 
 
 def remember(cache: Cache, read: Columns | None) -> None:
@@ -166,16 +169,24 @@ def remember(cache: Cache, read: Columns | None) -> None:
     """
     if read is None:
         vars(cache).pop(COLUMNS_ON_CACHE, None)
-        vars(cache).pop("get_seq_length", None)
+        cache.__class__ = getattr(type(cache), _OWN, type(cache))
         return
     setattr(cache, COLUMNS_ON_CACHE, read)
-    # A method of the instance, which a deep copy of the cache gets for itself.
-    cache.get_seq_length = MethodType(_of_the_caller, cache)
+    # Its class, which a deep copy has as well. A method of its own would hold it: a cycle, which
+    # keeps gigabytes on a device until the garbage collector happens to run.
+    kind: Any = getattr(cache, _OWN, type(cache))
+    cache.__class__ = _telling(kind)
 
 
-def _of_the_caller(cache: Any, layer_idx: int = 0) -> int:
-    held = int(type(cache).get_seq_length(cache, layer_idx))
-    return held + int(getattr(cache, COLUMNS_ON_CACHE).removed) if held else 0
+@lru_cache
+def _telling(kind: type[Cache]) -> type[Cache]:
+    """The class of such caches that tell the caller's number of columns."""
+
+    def get_seq_length(cache: Any, layer_idx: int = 0) -> int:
+        held = int(kind.get_seq_length(cache, layer_idx))
+        return held + int(getattr(cache, COLUMNS_ON_CACHE).removed) if held else 0
+
+    return type(kind.__name__, (kind,), {"get_seq_length": get_seq_length, _OWN: kind})
 
 
 def _longest(kept: Bool[Tensor, "batch new"]) -> int:

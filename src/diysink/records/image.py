@@ -135,7 +135,7 @@ class ImageFile:
         return cls(data, digest_bytes(data), form, *size)
 
     def open(self, draft: int | None = None) -> Image.Image:
-        """The picture: upright, RGB, 8 bits.
+        """The image: upright, RGB, 8 bits.
 
         Args:
             draft: pixels that no side needs more of. A JPEG of which both sides are at least twice

@@ -28,6 +28,9 @@ def place(folder: Path | str) -> "Folder | Url":
 class Folder:
     """On a disk of this machine."""
 
+    verifies_once = True
+    """Whether a row group's checksums need to be looked at but once in a process."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
@@ -54,6 +57,8 @@ class Url:
 
     A row group is read by one request or two, and nothing is kept on disk.
     """
+
+    verifies_once = False  # its pages come over a network
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
@@ -82,13 +87,13 @@ class Url:
         return files.open(f"{root}/{file}", "rb")
 
     def parquet(self, file: str, *, verified: bool = False) -> pq.ParquetFile:
-        """Open a shard; its pages come over a network, and are verified each time."""
+        """Open a shard."""
         files, root = self._files()
         return pq.ParquetFile(
             f"{root}/{file}",
             filesystem=PyFileSystem(FSSpecHandler(files)),
             pre_buffer=True,
-            page_checksum_verification=True,
+            page_checksum_verification=not verified,
         )
 
     def _files(self) -> Any:

@@ -7,6 +7,7 @@ are not computed again, since these bytes are covered.
 """
 
 import errno
+import os
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -71,6 +72,7 @@ class Records:
         self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
         self._shards: OrderedDict[tuple[int, bool], pq.ParquetFile] = OrderedDict()
         self._verified: set[tuple[int, int]] = set()  # shards and row groups
+        self._process = os.getpid()
 
     @property
     def digest(self) -> str:
@@ -110,9 +112,12 @@ class Records:
                         yield row["id"], to_turns(row)
 
     def _read(self, shard: int, group: int) -> pa.Table:
+        if self._process != os.getpid():  # no handle of a URL goes through a fork
+            self._forget()
         file = self._open(shard, verified=(shard, group) in self._verified)
         table = file.read_row_group(group, use_threads=False)
-        self._verified.add((shard, group))
+        if self._place.verifies_once:
+            self._verified.add((shard, group))
         return table
 
     def _open(self, shard: int, *, verified: bool = False) -> pq.ParquetFile:

@@ -126,6 +126,8 @@ class BatchSchedule(Sampler[list[int]]):
                 f"{self.world_size}: give more records or a smaller batch"
             )
         ends = tuple(int(end) for end in self.ends) or (self.items,)
+        if ends[-1] != self.items:
+            raise ValueError(f"shards of {ends[-1]} records in all, but there are {self.items}")
         self._shuffle = Shuffle(ends, self.seed, self.buffer)
         self._mega: tuple[int, int, Indices] | None = None
 

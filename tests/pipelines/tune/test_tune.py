@@ -337,6 +337,24 @@ def test_what_cannot_be_searched_is_refused_before_anything_runs(
     assert where in {problem.where for problem in error.value.problems}
 
 
+def test_a_selector_is_not_searched_on_another_connector_than_it_is_trained_on() -> None:
+    given = parameters("base")
+    given["tune"]["studies"] = {"s": REW}
+    build(given, ["tune"])
+    given["reweight"]["connector"] = "single"
+    with pytest.raises(ParameterError) as error:
+        build(given, ["tune"])
+    assert [problem.where for problem in error.value.problems] == ["tune.studies.s.variant"]
+
+
+def test_a_variant_without_tau_and_weights_is_told_as_before_there_were_any() -> None:
+    """Answers are kept under a digest of it."""
+    plain = {"connector": "dual", "arrangement": None, "selection": "both", "change": None}
+    plain |= {"options": {}, "control": "none"}
+    assert Variant(connector="dual").plain() == plain
+    assert Variant(connector="dual", tau=2.0).plain() == plain | {"tau": 2.0}
+
+
 def test_a_split_of_the_files_that_are_tested_on_is_refused() -> None:
     given = parameters("base")
     given["prepare"]["splits"] = {
