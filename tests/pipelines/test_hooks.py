@@ -311,6 +311,7 @@ def test_workers_on_a_device_end_with_the_node(monkeypatch: pytest.MonkeyPatch) 
         engine_of("local", 2, device="cuda")
         Engines().after_node_run()
         assert closed == ["local"]
-        engine_of("ray", 0, Ray(num_gpus=1), device="auto")
+        ray = Ray(address=None, num_cpus=1, num_gpus=1, max_retries=0, runtime_env={})
+        engine_of("ray", 0, ray, device="auto")
         Engines().after_node_run()
         assert closed == ["local", "ray"]
