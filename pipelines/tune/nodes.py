@@ -182,18 +182,17 @@ def _found(
     best = max(trials, key=lambda trial: (trial.value, -trial.number))  # of equals the first
     setting = objective.setting.with_values(best.params)
     halves: Halves = objective.halves
-    pairs = {
-        part: paired(
-            objective.answers(setting, places),
-            objective.answers(objective.setting, places),
-            bootstrap,
-        )
-        if places
-        else None
-        for part, places in (("search", halves.search), ("confirm", halves.confirm))
-    }
-    if setting == objective.setting:  # nothing better was found: there is no other to hold it to
-        pairs = {part: pair and pair | {"low": 0.0, "high": 0.0} for part, pair in pairs.items()}
+
+    def held(places: Sequence[int]) -> dict[str, Any] | None:
+        """The best beside the default; None: there are no questions."""
+        if not places:
+            return None
+        answers = objective.answers(objective.setting, places)
+        if setting == objective.setting:  # nothing better was found: there is no other to hold
+            return paired(answers, answers, bootstrap) | {"low": 0.0, "high": 0.0}
+        return paired(objective.answers(setting, places), answers, bootstrap)
+
+    pairs = {"search": held(halves.search), "confirm": held(halves.confirm)}
     return {
         "variant": study.variant,
         "trials": len(trials),

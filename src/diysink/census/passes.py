@@ -1,8 +1,8 @@
 """Passes over images, batch by batch on an engine, that go on where they were stopped.
 
 A batch is measured by a pure function, wherever it runs, and the sums of batches are added in the
-order of the images: so the result is the same to the last bit for any engine and any number of
-workers.
+order of the images: so with as many threads of torch the result is the same to the last bit for any
+engine and any number of workers.
 """
 
 import logging
