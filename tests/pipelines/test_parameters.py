@@ -243,7 +243,7 @@ def test_names_of_one_s_own_are_let_be(given: dict[str, Any]) -> None:
 
 
 def test_all_is_listed_at_once(given: dict[str, Any]) -> None:
-    wrong = {"align.max_steps": 0, "evaluate.batch": 0, "sinks.every": 0, "prepare.workers": 0}
+    wrong = {"align.max_steps": 0, "evaluate.batch": 0, "sinks.every": 0, "prepare.workers": -1}
     assert set(problems(given, wrong)) == set(wrong)
     assert set(problems(given, wrong, {"report"})) == set(wrong)  # whatever stages run
     more = wrong | {"finetune.learning_rte": 1, "report.titel": "x", "register.sed": 5}
