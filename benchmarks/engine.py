@@ -34,19 +34,8 @@ import torch
 from benchmarks.extraction import SHAPES, machine, vision_model
 from benchmarks.robustness.engines import write_records
 from diysink.artifact import Workspace
-from diysink.engine import (
-    Engine,
-    LocalEngine,
-    RayEngine,
-    ShardSpec,
-    Task,
-    encode_shard,
-    first_image,
-    loaded,
-    make_engine,
-    run_shards,
-    split,
-)
+from diysink.engine import Engine, LocalEngine, RayEngine, make_engine
+from diysink.extraction import ShardSpec, Task, encode_shard, first_image, loaded, run_shards, split
 from diysink.miniature.build import image_processor
 from diysink.records import Records
 from diysink.sinks import Layout

@@ -100,13 +100,15 @@ def item_times(records: Records, rounds: int) -> dict[str, Any]:
     items = [index for step in range(12) for index in order.at(step)]
     pictures = {index: records[index].images[0] for index in items}
     opened = {index: pictures[index].open() for index in items}
+    said = {index: records[index].conversations for index in items}
     ways = {
         "read a record": lambda index: records[index],
+        "check, as prepare does": lambda index: ImageFile.of(pictures[index].data),
         "decode": lambda index: pictures[index].open(),
         "decode, draft": lambda index: pictures[index].open(SIDE),
         "pixels, pil": lambda index: exact([opened[index]]),
         "pixels, torch": lambda index: fast([opened[index]]),
-        "tokens": lambda index: chat.dialogue(records[items[0]].conversations),
+        "tokens": lambda index: chat.dialogue(said[index]),
         "all, exact": EncodedRecords(records, chat, exact).__getitem__,
         "all, torch": EncodedRecords(records, chat, fast).__getitem__,
         "all, torch and draft": EncodedRecords(records, chat, fast, draft=SIDE).__getitem__,

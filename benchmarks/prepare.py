@@ -112,7 +112,7 @@ def prepare(source: str, folder: Path, work: Path) -> None:
 
     start, used = time.perf_counter(), processor_seconds()
     opened = open_source(folder / SOURCES[source][0], folder / "images")
-    taken = take_in(opened, Workspace(work, "prepare", {}), SPLIT, run=LocalEngine(WORKERS).run)
+    taken = take_in(opened, Workspace(work, "prepare", {}), SPLIT, engine=LocalEngine(WORKERS))
     took, used = time.perf_counter() - start, processor_seconds() - used
     quarantine = pd.DataFrame(columns=["split", "index", "id", "reason", "detail"])
     settings = Prepare.model_validate({"splits": {SPLIT: {"images": str(folder / "images")}}})

@@ -23,7 +23,8 @@ def engine_of(
         device: where the work is done. Workers on another device than a CPU end with the node:
             the device's memory is the next node's.
     """
-    from diysink.engine import make_engine, resolve_device
+    from diysink.device import resolve_device
+    from diysink.engine import make_engine
 
     engine = make_engine(name, workers, **(ray.model_dump() if ray else {}))
     at_end(engine.close)

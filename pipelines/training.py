@@ -137,7 +137,7 @@ def _train_together(
 def _train(train: Callable[[Unit, Report], list[Row]], trainer: "Trainer", unit: Unit) -> list[Row]:
     import torch
 
-    from diysink.engine import threads
+    from diysink.device import threads
 
     reports = reporting(unit) if is_global_zero(trainer) else nullcontext(_nowhere)
     with threads(1 if on_cpu(trainer) else torch.get_num_threads()), reports as report:

@@ -31,7 +31,8 @@ import numpy as np
 
 from benchmarks.robustness.result import tell
 from diysink.artifact import Workspace, digest_bytes
-from diysink.engine import Engine, LocalEngine, RayEngine, ShardSpec, Task, run_shards, split
+from diysink.engine import Engine, LocalEngine, RayEngine
+from diysink.extraction import ShardSpec, Task, run_shards, split
 from diysink.miniature.world import render, sample_scene
 from diysink.records import ImageFile, Record, Records, write_shards
 from diysink.sinks import Layout

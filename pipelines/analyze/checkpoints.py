@@ -63,13 +63,13 @@ class Trainings:
         return makers[stage](f"{connector}/seed{seed}")
 
     def _finetuned(self, unit: str) -> "AnswerGenerator":
-        from diysink.engine import resolve_device
+        from diysink.device import resolve_device
         from diysink.model import load
 
         return load(self.finetuned_models / unit, device=str(resolve_device(self.device)))
 
     def _untrained(self, unit: str) -> "AnswerGenerator":
-        from diysink.engine import resolve_device
+        from diysink.device import resolve_device
         from diysink.model import AnswerGenerator
 
         profile = load_profile(self.sink_profiles, self.model, require=False)

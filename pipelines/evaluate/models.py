@@ -47,7 +47,7 @@ class FineTuned:
         self._loaded = lru_cache(maxsize=1)(self._load)
 
     def _load(self, unit: str) -> tuple["AnswerGenerator", str, "Threshold"]:
-        from diysink.engine import resolve_device
+        from diysink.device import resolve_device
         from diysink.model import load
 
         generator = load(self.models / unit, device=str(resolve_device(self.device)))
@@ -256,7 +256,7 @@ def lvlm_norms(
 
 def loaded_lvlm(lvlm: "Lvlm", max_new_tokens: int, device: str) -> "LVLM":
     """The LVLM on its device; only the last one is kept, until `forget_lvlm`."""
-    from diysink.engine import resolve_device
+    from diysink.device import resolve_device
 
     if lvlm.path is None:
         raise ValueError("lvlm.path is not given: --params lvlm.path=<folder or hub id>")
@@ -286,7 +286,7 @@ def forget_lvlm() -> None:
 
 @lru_cache(maxsize=1)
 def _lvlm(path: str, revision: str | None, dtype: str, device: str, max_new_tokens: int) -> "LVLM":
-    from diysink.engine import DTYPES
+    from diysink.device import DTYPES
     from diysink.evaluation.lvlm import load_lvlm
 
     return load_lvlm(

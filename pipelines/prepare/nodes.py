@@ -74,7 +74,7 @@ def take_in_records(raw: Path, prepare: "Prepare", workspace: str) -> tuple[Path
             max_text_bytes=prepare.max_text_bytes,
             duplicate_ids=prepare.duplicate_ids,
             records_per_shard=prepare.records_per_shard,
-            run=engine.run,
+            engine=engine,
         )
         logger.info(
             "%s: %d of %d items taken, %d quarantined%s",

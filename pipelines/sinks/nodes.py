@@ -11,7 +11,8 @@ from diysink.artifact import Workspace, digest_source, write_manifest
 from pipelines.engines import engine_of
 
 if TYPE_CHECKING:
-    from diysink.engine import Engine, EngineName, Task
+    from diysink.engine import Engine, EngineName
+    from diysink.extraction import Task
     from diysink.records import Records
     from diysink.sinks import SinkProfile, Statistics
     from pipelines.shared import Ray
@@ -141,7 +142,8 @@ def show_sinks(
     """
     import torch
 
-    from diysink.engine import DTYPES, loaded, threads
+    from diysink.device import DTYPES, threads
+    from diysink.extraction import loaded
     from diysink.sinks import attention_relative_to_even, token_norms
 
     split = _split(records, sinks.split)
@@ -191,8 +193,8 @@ def _measure(
     *,
     sees_device: bool,
 ) -> "tuple[Statistics, SinkProfile]":
-    from diysink.engine import first_image, loaded, run_shards
-    from diysink.engine import split as shards_of
+    from diysink.extraction import first_image, loaded, run_shards
+    from diysink.extraction import split as shards_of
     from diysink.sinks import calibrate
 
     # A Ray cluster may have GPUs that this machine has not.
@@ -216,13 +218,13 @@ def _measured_on(device: str, engine: "EngineName", ray: "Ray | None") -> str:
     """The device of the workers. On Ray, ``auto`` is theirs to have: this machine may have none."""
     if engine == "ray" and device == "auto":
         return "cuda" if ray is not None and ray.num_gpus else "cpu"
-    from diysink.engine import resolve_device
+    from diysink.device import resolve_device
 
     return str(resolve_device(device))
 
 
 def _tasks(records: Path | str, sinks: "Sinks", device: str) -> "dict[str, Task]":
-    from diysink.engine import Task
+    from diysink.extraction import Task
 
     common = {
         "records": f"{records}/{sinks.split}",

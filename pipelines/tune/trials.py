@@ -112,7 +112,7 @@ class Objective:
         """
         from torch.utils.data import Subset
 
-        from diysink.engine import threads
+        from diysink.device import threads
         from diysink.evaluation.predict import predict
 
         # One thread, wherever it runs: the answers do not depend on the number of workers.

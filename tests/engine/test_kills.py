@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.robustness.engines import Campaign, specs_of, write_records
 from diysink.artifact import Workspace
-from diysink.engine import run_shards
+from diysink.extraction import run_shards
 
 
 @pytest.mark.slow

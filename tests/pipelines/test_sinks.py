@@ -152,7 +152,7 @@ def test_the_same_twice_and_nothing_twice(
     def computed(spec: object) -> None:
         raise RuntimeError("a shard is computed")
 
-    monkeypatch.setattr("diysink.engine.shards.encode_shard", computed)
+    monkeypatch.setattr("diysink.extraction.shards.encode_shard", computed)
     assert measure_sinks(records, sinks, "cpu", str(tmp_path)) == again
     with pytest.raises(RuntimeError, match="is computed"):  # other parameters are other work
         measure_sinks(records, changed(sinks, every=2), "cpu", str(tmp_path))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from diysink.artifact import Unit, Workspace, digest_file, load_tensors, write_manifest
+from diysink.device import threads
 from diysink.encoders import load_encoder
-from diysink.engine import threads
 from diysink.records import Records, write_shards
 from diysink.sinks import SinkProfile
 from diysink.training import ranks

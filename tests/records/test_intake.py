@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -74,9 +76,9 @@ def hostile(tmp_path_factory, picture, encoded, item):
     return root, cases
 
 
-def take(root: Path, work: Path, run=intake.one_by_one, **options) -> intake.Intake:
+def take(root: Path, work: Path, engine=None, **options) -> intake.Intake:
     source = open_source(root / "data.json", root / "images")
-    return take_in(source, Workspace(work, "prepare", options), "train", run=run, **options)
+    return take_in(source, Workspace(work, "prepare", options), "train", engine=engine, **options)
 
 
 @pytest.mark.parametrize("size", [3, 1024])
@@ -130,9 +132,16 @@ def test_a_plain_folder_of_pictures(hostile, tmp_path):
 def test_workers_change_nothing(hostile, tmp_path):
     root, _ = hostile
     one = take(root, tmp_path / "1", records_per_shard=4)
-    three = take(root, tmp_path / "3", records_per_shard=4, run=LocalEngine(3).run)
+    three = take(root, tmp_path / "3", records_per_shard=4, engine=LocalEngine(3))
     assert one.rejections == three.rejections
     assert Records(one.folder).digest == Records(three.folder).digest
+
+
+def test_workers_have_no_torch():
+    """Which would be 350 MB in each of them, and half of a second."""
+    code = "import sys, diysink.records, diysink.engine; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_a_shard_holds_so_many_bytes_of_images_at_most(tmp_path, monkeypatch, item, picture):

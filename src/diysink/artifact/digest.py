@@ -5,9 +5,10 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, uint8
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def digest_bytes(data: bytes) -> str:
@@ -30,13 +31,15 @@ def digest_json(value: Any) -> str:
     return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+def digest_tensors(tensors: "Mapping[str, Tensor]") -> str:
     """Digest of named tensors: names, dtypes, shapes and exact bytes, in the order of the names."""
+    import torch
+
     total = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         total.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        total.update(tensor.reshape(-1).view(uint8).numpy().tobytes())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 

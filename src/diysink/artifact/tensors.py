@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import safe_open
-from safetensors.torch import load_file
-from torch import Tensor
 
 from diysink.artifact.reading import BrokenFileError, stand_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LENGTH = 8  # bytes that say how long the header is
 _AGAIN = "Copy or download it again, or run the stage that makes it"
@@ -40,12 +42,14 @@ def check_tensors(path: Path | str) -> tuple[str, ...]:
         ) from error
 
 
-def load_tensors(path: Path | str) -> dict[str, Tensor]:
+def load_tensors(path: Path | str) -> "dict[str, Tensor]":
     """All tensors of a safetensors file, on the CPU.
 
     Raises:
         BrokenFileError: see `check_tensors`; or a tensor of a dtype that PyTorch does not have.
     """
+    from safetensors.torch import load_file
+
     check_tensors(path)
     try:
         tensors: dict[str, Tensor] = load_file(str(path))

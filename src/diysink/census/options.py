@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from diysink.engine import DTYPES, threads
+from diysink.device import DTYPES, threads
 
 
 @dataclass(frozen=True)

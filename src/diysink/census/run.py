@@ -25,8 +25,9 @@ from diysink.census.options import Options
 from diysink.census.passes import Batch, Pass
 from diysink.census.show import example_of
 from diysink.census.totals import Totals
+from diysink.device import DTYPES, resolve_device
 from diysink.encoders import Encoder, load_encoder, stock_image_processor, to_pixels
-from diysink.engine import DTYPES, Engine, Once, made_there, resolve_device
+from diysink.engine import Engine, Once, made_there
 from diysink.records import ImageFile
 from diysink.sinks import patch_contrast
 

@@ -19,8 +19,9 @@ from diysink.census.language import VERSION
 from diysink.census.passes import Pass
 from diysink.census.run import SUMS, described
 from diysink.census.totals import Totals
+from diysink.device import DTYPES, resolve_device
 from diysink.encoders import Encoder, to_pixels
-from diysink.engine import DTYPES, Engine, Once, resolve_device
+from diysink.engine import Engine, Once
 from diysink.inspection.inner import InnerCensus
 from diysink.inspection.loading import LoadedModel, NotLoaded, load_model
 from diysink.inspection.measured import QUESTION, LanguageOptions, measured_language

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from diysink.device import DTYPES, resolve_device
 from diysink.encoders import checkpoint_source, model_type_of
-from diysink.engine import DTYPES, resolve_device
 from diysink.evaluation.finetuned import EncodedImages, FineTunedModel
 from diysink.evaluation.lvlm import LVLM, load_lvlm
 from diysink.evaluation.lvlm_changed import changed

@@ -9,12 +9,13 @@ files, are what they were.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from diysink.artifact import Workspace, digest_file, digest_json
+from diysink.engine import Engine, LocalEngine
 from diysink.records.cache import image_state, read_image
 from diysink.records.check import MAX_TEXT_BYTES, Draft, check_item, item_id
 from diysink.records.folder import ImageFolder, SourceError
@@ -74,15 +75,6 @@ class ShardTask:
 
 
 Written = tuple[dict[str, Any], bool]
-Run = Callable[[Callable[[ShardTask], Written], Iterable[ShardTask]],
-               Iterator[tuple[ShardTask, Written]]]  # fmt: skip
-
-
-def one_by_one(
-    call: Callable[[ShardTask], Written], tasks: Iterable[ShardTask]
-) -> Iterator[tuple[ShardTask, Written]]:
-    """Every task with what ``call`` makes of it, in this process."""
-    return ((task, call(task)) for task in tasks)
 
 
 def take_in(
@@ -94,13 +86,13 @@ def take_in(
     max_text_bytes: int = MAX_TEXT_BYTES,
     duplicate_ids: str = "quarantine",
     records_per_shard: int = RECORDS_PER_SHARD,
-    run: Run = one_by_one,
+    engine: Engine | None = None,
 ) -> Intake:
     """Write a source as one split's shards into ``workspace``'s folder ``records/<split>``.
 
     Args:
         source: see `open_source`.
-        workspace: keyed by all the arguments below but ``run``, since they change the result.
+        workspace: keyed by all the arguments below but ``engine``, since they change the result.
         split: the split's name.
         limits: of an image.
         max_text_bytes: of all texts of an item together.
@@ -108,8 +100,8 @@ def take_in(
             (``a``, ``a#2``, ``a#3``: LLaVA's own mixture repeats ids with other conversations).
         records_per_shard: items of the source to a shard, the unit of resuming; fewer where they
             come with 64 MiB of images (parquet).
-        run: of an engine (`diysink.engine.Engine.run`): who reads and checks the images and writes
-            the shards. The result is the same for any. Without it this process does.
+        engine: where images are read and checked, and shards written, on this machine. The result
+            is the same for any. None: this process.
 
     Raises:
         SourceError: the source cannot be read, holds nothing, or holds too many bad items.
@@ -137,7 +129,7 @@ def take_in(
 
     finished: dict[int, dict[str, Any]] = {}
     items = rejected = 0
-    for task, (done, is_new) in run(write_items, tasks()):
+    for task, (done, is_new) in (engine or LocalEngine()).run(write_items, tasks()):
         if is_new:
             workspace.finish(task.unit, done, [task.path])
         finished[task.number] = done

@@ -6,7 +6,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from diysink.encoders import ImageProcessor
 from diysink.model import IGNORE, ChatEncoder
@@ -93,12 +93,18 @@ class EncodedRecords(Dataset[dict[str, Any]]):
         labels, _ = self.chat_encoder.pad(
             [item["labels"] for item in items], side="right", value=IGNORE
         )
-        images = [item["pixel_values"] for item in items if item["pixel_values"] is not None]
+        # torch's own stacking writes a worker's pixels straight into the memory that it shares.
+        images = [
+            image
+            for item in items
+            if item["pixel_values"] is not None
+            for image in item["pixel_values"]
+        ]
         return {
             "input_ids": ids,
             "attention_mask": mask,
             "labels": labels,
-            "pixel_values": torch.cat(images) if images else None,
+            "pixel_values": default_collate(images) if images else None,
             "questions": tuple(item["question"] for item in items),
             "groups": tuple(item["group"] for item in items),
         }

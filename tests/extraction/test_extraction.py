@@ -16,16 +16,8 @@ import torch
 from PIL import Image
 
 from diysink.artifact import Workspace
-from diysink.engine import (
-    ShardSpec,
-    Task,
-    encode_shard,
-    first_image,
-    resolve_device,
-    run_shards,
-    shards,
-    split,
-)
+from diysink.device import resolve_device
+from diysink.extraction import ShardSpec, Task, encode_shard, first_image, run_shards, shards, split
 from diysink.records import ImageFile, Record, Records, write_shards
 from diysink.sinks import Layout, total
 
@@ -114,7 +106,8 @@ def test_a_finished_shard_is_never_redone(specs, tmp_path, monkeypatch):
 SCRIPT = """
 import json, sys
 from diysink.artifact import Workspace
-from diysink.engine import LocalEngine, ShardSpec, Task, run_shards
+from diysink.engine import LocalEngine
+from diysink.extraction import ShardSpec, Task, run_shards
 from diysink.sinks import Layout
 
 if __name__ == "__main__":

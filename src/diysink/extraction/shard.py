@@ -1,14 +1,13 @@
 """One shard of records to statistics: a pure function, the same wherever it runs."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 
+from diysink.device import DTYPES, resolve_device, threads
 from diysink.encoders import Encoder, ImageProcessor, load_encoder, load_image_processor
-from diysink.engine.device import resolve_device
 from diysink.records import ImageFile, Records
 from diysink.sinks import (
     Layout,
@@ -18,8 +17,6 @@ from diysink.sinks import (
     patch_contrast,
     total,
 )
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -113,17 +110,6 @@ def first_image(records: Records) -> ImageFile:
         if records[index].images:
             return records[index].images[0]
     raise ValueError(f"None of the {len(records)} records has an image: nothing can be measured.")
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Torch's threads set to a number: how a sum is split decides its last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def split(

@@ -1,6 +1,11 @@
-"""From the parameter ``device`` to a device of torch."""
+"""From the parameters ``device``, ``dtype`` and ``threads`` to torch's own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
@@ -18,3 +23,14 @@ def resolve_device(name: str) -> torch.device:
             "device to auto or cpu, or install a build of torch for your GPU."
         )
     return device
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Torch's threads set to a number: how a sum is split decides its last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

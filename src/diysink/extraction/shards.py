@@ -12,9 +12,8 @@ import rich
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from diysink.artifact import Workspace
-from diysink.engine.engine import Engine
-from diysink.engine.local import LocalEngine
-from diysink.engine.shard import ShardSpec, encode_shard
+from diysink.engine import Engine, LocalEngine
+from diysink.extraction.shard import ShardSpec, encode_shard
 from diysink.sinks import Statistics, total
 
 logger = logging.getLogger(__name__)
