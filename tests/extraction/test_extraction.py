@@ -20,6 +20,7 @@ from diysink.device import resolve_device
 from diysink.extraction import ShardSpec, Task, encode_shard, first_image, run_shards, shards, split
 from diysink.records import ImageFile, Record, Records, write_shards
 from diysink.sinks import Layout, total
+from tests.launching import descendants
 
 RECORDS = 22
 
@@ -120,14 +121,6 @@ if __name__ == "__main__":
 def finished_units(stage: Path) -> list[Path]:
     """Records of finished units; a killed write leaves a temporary file, which is none."""
     return [p for p in stage.glob("*/*.done.json") if not p.name.startswith(".tmp-")]
-
-
-def descendants(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        return []
-    return [found for child in map(int, children) for found in (child, *descendants(child))]
 
 
 @pytest.mark.slow

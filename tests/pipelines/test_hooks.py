@@ -303,7 +303,7 @@ def test_workers_on_a_device_end_with_the_node(monkeypatch: pytest.MonkeyPatch) 
             closed.append(self.name)
 
     monkeypatch.setattr("diysink.engine.make_engine", lambda name, *a, **more: Engine(name))
-    monkeypatch.setattr("diysink.engine.resolve_device", torch.device)
+    monkeypatch.setattr("diysink.device.resolve_device", torch.device)
     with holding():
         engine_of("local", 2, device="cpu")
         Engines().after_node_run()

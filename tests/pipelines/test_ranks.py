@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from diysink.artifact import read_manifest
-from tests.engine.test_engine import descendants
-from tests.launching import environment, srun
+from tests.launching import descendants, environment, srun
 from tests.pipelines.project import kedro_run
 from tests.pipelines.test_kill import before
 from tests.pipelines.test_session import statuses

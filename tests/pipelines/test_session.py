@@ -14,7 +14,7 @@ import pytest
 from diysink.artifact import beside
 from pipelines.hooks.runs import FOLDER, end_orphans
 from pipelines.interrupts import Interrupted, check, interruptible
-from tests.engine.test_engine import descendants
+from tests.launching import descendants
 from tests.pipelines.project import kedro_run, make_project, run_in_child, start_child
 from tests.pipelines.test_kill import before, contents
 
