@@ -120,6 +120,12 @@ def _preset(value: str | None) -> str | None:
     return value
 
 
+def _address(value: str) -> str:
+    if "://" not in value:
+        raise ValueError("an address of a database, such as sqlite:////home/me/tune.db")
+    return value
+
+
 class Tune(Settings):
     """What is searched, on which questions, and where trials are kept.
 
@@ -141,7 +147,7 @@ class Tune(Settings):
     sampler: Literal["tpe", "random"]
     startup: PositiveInt
     workers: NonNegativeInt
-    storage: Text
+    storage: Annotated[str, AfterValidator(_address)]
     preset: Annotated[Name | None, AfterValidator(_preset)]
     conf: Text
 

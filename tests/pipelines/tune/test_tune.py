@@ -325,6 +325,7 @@ def test_a_path_is_read_as_it_is_written() -> None:
         ),
         ("tune.preset", {"preset": "five-seeds"}, ["tune"]),
         ("tune.preset", {"preset": "base"}, []),
+        ("tune.storage", {"storage": "/data/tune.db"}, []),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_runs(
