@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--size", type=int, default=8, help="records of a shard")
+    parser.add_argument("--size", type=int, default=32, help="records of a shard")
     parser.add_argument("--few", type=int, default=1_000)
     parser.add_argument("--many", type=int, default=100_000)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
@@ -197,7 +197,7 @@ def main() -> None:
     if args.what == "speed":
         with tempfile.TemporaryDirectory() as home:
             result = speed(args.rounds, args.images, args.size, Path(home))
-        name = "speed"
+        name = f"speed, shards of {args.size}"
     else:
         result, name = memory(args.engine, args.few, args.many), f"memory, {args.engine}"
     whole = result | machine(cuda=False)
