@@ -73,12 +73,3 @@ def _free_port() -> int:
         free.bind(("localhost", 0))
         port: int = free.getsockname()[1]
         return port
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, and those that they have."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        return []
-    return [found for child in map(int, children) for found in (child, *descendants(child))]

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.robustness.result import tell
 from diysink.artifact import Workspace, digest_bytes
@@ -56,18 +57,10 @@ def drive(records: Path, size: int, work: Path, address: str) -> None:
     (work / "digest").write_text(digest)
 
 
-def descendants(pid: int) -> list[int]:
-    """All processes that came from one."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [found for child in map(int, children) for found in (child, *descendants(child))]
-
-
 def at_work() -> list[int]:
     """Workers of this process's cluster that are at a task."""
-    return [pid for pid in descendants(os.getpid()) if _name(pid).startswith(b"ray::called")]
+    children = psutil.Process().children(recursive=True)
+    return [child.pid for child in children if _name(child.pid).startswith(b"ray::called")]
 
 
 def _name(pid: int) -> bytes:

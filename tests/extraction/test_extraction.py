@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -20,7 +21,6 @@ from diysink.device import resolve_device
 from diysink.extraction import ShardSpec, Task, encode_shard, first_image, run_shards, shards, split
 from diysink.records import ImageFile, Record, Records, write_shards
 from diysink.sinks import Layout, total
-from tests.launching import descendants
 
 RECORDS = 22
 
@@ -139,7 +139,7 @@ def test_workers_and_a_killed_driver(specs, tmp_path, monkeypatch):
         assert driver.poll() is None
         assert time.monotonic() - started < 200
         time.sleep(0.02)
-    workers = descendants(driver.pid)
+    workers = [each.pid for each in psutil.Process(driver.pid).children(recursive=True)]
     assert len(workers) >= 3  # two, and loky's own tracker
     driver.send_signal(signal.SIGKILL)
     driver.wait()

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
 from diysink.artifact import read_manifest
-from tests.launching import descendants, environment, srun
+from tests.launching import environment, srun
 from tests.pipelines.project import kedro_run
 from tests.pipelines.test_kill import before
 from tests.pipelines.test_session import statuses
@@ -66,7 +67,8 @@ def kill_rank_1_after_a_checkpoint(project: Path, env: str) -> tuple[int, float,
             assert job.poll() is None, job.communicate()[0]
             assert time.monotonic() < end
             time.sleep(0.05)
-        [second] = [child for child in descendants(job.pid) if rank_of(child) == "1"]
+        children = [child.pid for child in psutil.Process(job.pid).children(recursive=True)]
+        [second] = [child for child in children if rank_of(child) == "1"]
         os.kill(second, signal.SIGKILL)
         died = time.monotonic()
         said, _ = job.communicate(timeout=100)

@@ -9,12 +9,12 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from diysink.artifact import beside
 from pipelines.hooks.runs import FOLDER, end_orphans
 from pipelines.interrupts import Interrupted, check, interruptible
-from tests.launching import descendants
 from tests.pipelines.project import kedro_run, make_project, run_in_child, start_child
 from tests.pipelines.test_kill import before, contents
 
@@ -62,7 +62,7 @@ def test_trainings_side_by_side_end_with_the_run_and_go_on_one_after_another(who
     while len(list((project / "data/.work/align").glob("*/scratch/*/seed0/step=*.ckpt"))) < 2:
         assert run.is_alive()
         time.sleep(0.02)
-    workers = descendants(run.pid)
+    workers = [each.pid for each in psutil.Process(run.pid).children(recursive=True)]
     assert len(workers) >= 3  # two, and loky's own tracker
     os.kill(run.pid, by)
     run.join()
