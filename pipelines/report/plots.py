@@ -1,6 +1,6 @@
 """A few of the page's figures as files of their own, which ``dvc plots`` shows side by side.
 
-They are SVG: DVC shows pictures as they are and needs nothing from the network for them. Its own
+They are SVG: DVC shows images as they are and needs nothing from the network for them. Its own
 charts, of CSV and JSON, load their code from a public server when the page is opened.
 """
 
